@@ -1,0 +1,49 @@
+// The tensor types of tenpak-gguf. Generated from the registry in src/types/mod.rs by
+//     cargo run --example render_header > ggml-patches/tenpak.h
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+// X(NAME, name, id, weights per block, bytes per block, activation NAME)
+#define TENPAK_FOR_EACH_WEIGHT(X) \
+    X(T2, t2, 512, 256, 66, A8) \
+    X(T3, t3, 513, 256, 98, A8) \
+    X(T4, t4, 514, 256, 130, A8) \
+    X(T2_64, t2_64, 515, 64, 18, A8_64) \
+    X(T3_64, t3_64, 516, 64, 26, A8_64) \
+    X(T4_64, t4_64, 517, 64, 34, A8_64)
+
+// X(NAME, name, id, values per block, bytes per block)
+#define TENPAK_FOR_EACH_ACTIVATION(X) \
+    X(A8, a8, 518, 256, 264) \
+    X(A8_64, a8_64, 519, 64, 72)
+
+// One above the highest id.
+#define TENPAK_TYPE_END 520
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// x and y are rows of whole blocks; k, n and n_per_row count weights. Activation blocks are aligned to 4 bytes.
+// Quantizing without calibration; imatrix is not used and may be NULL.
+#define TENPAK_DECLARE_WEIGHT(NAME, name, ...) \
+    void   tenpak_##name##_to_float  (const void * x, float * y, int64_t k); \
+    void   tenpak_##name##_from_float(const float * x, void * y, int64_t k); \
+    void   tenpak_##name##_vec_dot   (int n, float * s, size_t bs, const void * x, size_t bx, \
+                                      const void * y, size_t by, int nrc); \
+    size_t tenpak_##name##_quantize  (const float * x, void * y, int64_t nrows, int64_t n_per_row, \
+                                      const float * imatrix);
+#define TENPAK_DECLARE_ACTIVATION(NAME, name, ...) \
+    void   tenpak_##name##_from_float(const float * x, void * y, int64_t k);
+
+TENPAK_FOR_EACH_WEIGHT(TENPAK_DECLARE_WEIGHT)
+TENPAK_FOR_EACH_ACTIVATION(TENPAK_DECLARE_ACTIVATION)
+
+#undef TENPAK_DECLARE_WEIGHT
+#undef TENPAK_DECLARE_ACTIVATION
+
+#ifdef __cplusplus
+}
+#endif

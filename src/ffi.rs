@@ -1,0 +1,232 @@
+//! The C ABI that ggml calls, and the only place with raw pointers.
+//!
+//! Every weight type NAME has
+//!
+//! ```c
+//! void   tenpak_NAME_to_float  (const void * x, float * y, int64_t k);
+//! void   tenpak_NAME_from_float(const float * x, void * y, int64_t k);
+//! void   tenpak_NAME_vec_dot   (int n, float * s, size_t bs, const void * x, size_t bx, const void * y, size_t by, int nrc);
+//! size_t tenpak_NAME_quantize  (const float * x, void * y, int64_t nrows, int64_t n_per_row, const float * imatrix);
+//! ```
+//!
+//! with ggml's own signatures, and every activation type `tenpak_NAME_from_float`. [`header`] renders
+//! their declarations and the X-macros that the ggml patch is written over.
+
+use crate::types::{self, REGISTRY, Role, RowQuantizer, TensorType};
+use std::cell::RefCell;
+use std::ffi::{c_int, c_void};
+use std::fmt::Write;
+
+/// The C header: the text of `ggml-patches/tenpak.h`.
+pub fn header() -> String {
+    let mut h = String::from(HEADER_START);
+    let row = |t: &TensorType, more: &str| {
+        format!("    X({}, {}, {}, {}, {}{more})", t.name.to_uppercase(), t.name, t.id, t.block_len, t.block_bytes)
+    };
+    let mut weights = Vec::new();
+    let mut activations = Vec::new();
+    for t in REGISTRY {
+        match &t.role {
+            Role::Weight { activation, .. } => {
+                weights.push(row(t, &format!(", {}", activation.name.to_uppercase())));
+            }
+            Role::Activation { .. } => activations.push(row(t, "")),
+        }
+    }
+    let list = |rows: Vec<String>| rows.join(" \\\n");
+    writeln!(h, "// X(NAME, name, id, weights per block, bytes per block, activation NAME)").unwrap();
+    writeln!(h, "#define TENPAK_FOR_EACH_WEIGHT(X) \\\n{}\n", list(weights)).unwrap();
+    writeln!(h, "// X(NAME, name, id, values per block, bytes per block)").unwrap();
+    writeln!(h, "#define TENPAK_FOR_EACH_ACTIVATION(X) \\\n{}\n", list(activations)).unwrap();
+    let end = REGISTRY.iter().map(|t| t.id).max().unwrap_or_default() + 1;
+    writeln!(h, "// One above the highest id.\n#define TENPAK_TYPE_END {end}").unwrap();
+    h + HEADER_END
+}
+
+const HEADER_START: &str = "\
+// The tensor types of tenpak-gguf. Generated from the registry in src/types/mod.rs by
+//     cargo run --example render_header > ggml-patches/tenpak.h
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+";
+
+const HEADER_END: &str = "
+#ifdef __cplusplus
+extern \"C\" {
+#endif
+
+// x and y are rows of whole blocks; k, n and n_per_row count weights. Activation blocks are aligned to 4 bytes.
+// Quantizing without calibration; imatrix is not used and may be NULL.
+#define TENPAK_DECLARE_WEIGHT(NAME, name, ...) \\
+    void   tenpak_##name##_to_float  (const void * x, float * y, int64_t k); \\
+    void   tenpak_##name##_from_float(const float * x, void * y, int64_t k); \\
+    void   tenpak_##name##_vec_dot   (int n, float * s, size_t bs, const void * x, size_t bx, \\
+                                      const void * y, size_t by, int nrc); \\
+    size_t tenpak_##name##_quantize  (const float * x, void * y, int64_t nrows, int64_t n_per_row, \\
+                                      const float * imatrix);
+#define TENPAK_DECLARE_ACTIVATION(NAME, name, ...) \\
+    void   tenpak_##name##_from_float(const float * x, void * y, int64_t k);
+
+TENPAK_FOR_EACH_WEIGHT(TENPAK_DECLARE_WEIGHT)
+TENPAK_FOR_EACH_ACTIVATION(TENPAK_DECLARE_ACTIVATION)
+
+#undef TENPAK_DECLARE_WEIGHT
+#undef TENPAK_DECLARE_ACTIVATION
+
+#ifdef __cplusplus
+}
+#endif
+";
+
+/// The bytes of `k` weights at `x`.
+///
+/// # Safety
+/// - `x` points to as many readable bytes as `k` weights of type `t` take, for `'a`.
+unsafe fn row<'a>(t: &TensorType, x: *const c_void, k: usize) -> &'a [u8] {
+    // SAFETY: by this function's contract.
+    unsafe { std::slice::from_raw_parts(x.cast(), bytes(t, k)) }
+}
+
+/// As [`row`], to be written.
+///
+/// # Safety
+/// - `x` points to as many writable bytes as `k` weights of type `t` take, for `'a`; nothing else
+///   reads or writes them meanwhile.
+unsafe fn row_mut<'a>(t: &TensorType, x: *mut c_void, k: usize) -> &'a mut [u8] {
+    // SAFETY: by this function's contract.
+    unsafe { std::slice::from_raw_parts_mut(x.cast(), bytes(t, k)) }
+}
+
+fn bytes(t: &TensorType, k: usize) -> usize {
+    t.row_bytes(k).expect("ggml passes whole blocks")
+}
+
+fn kernels(t: &TensorType) -> types::Kernels {
+    t.kernels().expect("a weight type")
+}
+
+thread_local! {
+    /// The quantizer that this thread used last, by type id: it owns megabytes of scratch.
+    static QUANTIZER: RefCell<Option<(u32, Box<dyn RowQuantizer>)>> = const { RefCell::new(None) };
+}
+
+fn quantize(t: &'static TensorType, x: &[f32], y: &mut [u8]) {
+    QUANTIZER.with_borrow_mut(|slot| {
+        if slot.as_ref().is_none_or(|(id, _)| *id != t.id) {
+            *slot = Some((t.id, (kernels(t).quantizer)()));
+        }
+        let (_, quantizer) = slot.as_mut().expect("just filled");
+        quantizer.quantize(x, y);
+    });
+}
+
+macro_rules! export {
+    (
+        weights { $($weight:ident, $wname:ident;)* }
+        activations { $($activation:ident, $aname:ident;)* }
+    ) => {
+        $(
+            /// C ABI of this type; see [`crate::ffi`].
+            pub mod $wname {
+                use super::*;
+
+                /// Dequantizes `k` weights.
+                ///
+                /// # Safety
+                /// - `x` points to the blocks of `k` weights, `y` to `k` writable floats.
+                #[unsafe(export_name = concat!("tenpak_", stringify!($wname), "_to_float"))]
+                pub unsafe extern "C" fn to_float(x: *const c_void, y: *mut f32, k: i64) {
+                    // SAFETY: by this function's contract.
+                    let (x, y) = unsafe {
+                        let y = std::slice::from_raw_parts_mut(y, k as usize);
+                        (row(&types::$weight, x, k as usize), y)
+                    };
+                    (kernels(&types::$weight).dequantize)(x, y);
+                }
+
+                /// Quantizes `k` weights without calibration.
+                ///
+                /// # Safety
+                /// - `x` points to `k` floats, `y` to writable blocks of `k` weights.
+                #[unsafe(export_name = concat!("tenpak_", stringify!($wname), "_from_float"))]
+                pub unsafe extern "C" fn from_float(x: *const f32, y: *mut c_void, k: i64) {
+                    // SAFETY: by this function's contract.
+                    let (x, y) = unsafe {
+                        let x = std::slice::from_raw_parts(x, k as usize);
+                        (x, row_mut(&types::$weight, y, k as usize))
+                    };
+                    super::quantize(&types::$weight, x, y);
+                }
+
+                /// Quantizes rows without calibration; returns the bytes written.
+                ///
+                /// # Safety
+                /// - `x` points to `nrows * n_per_row` floats, `y` to writable blocks of as many weights.
+                #[unsafe(export_name = concat!("tenpak_", stringify!($wname), "_quantize"))]
+                pub unsafe extern "C" fn quantize(
+                    x: *const f32,
+                    y: *mut c_void,
+                    nrows: i64,
+                    n_per_row: i64,
+                    _imatrix: *const f32,
+                ) -> usize {
+                    // SAFETY: by this function's contract; rows are contiguous.
+                    unsafe { from_float(x, y, nrows * n_per_row) };
+                    bytes(&types::$weight, (nrows * n_per_row) as usize)
+                }
+
+                /// Writes the dot product of two rows of `n` to `s`.
+                ///
+                /// # Safety
+                /// - `x` points to the blocks of `n` weights and `y` to the blocks of `n`
+                ///   activations, aligned to 4 bytes; `s` is writable; `nrc` is 1.
+                #[unsafe(export_name = concat!("tenpak_", stringify!($wname), "_vec_dot"))]
+                pub unsafe extern "C" fn vec_dot(
+                    n: c_int,
+                    s: *mut f32,
+                    _bs: usize,
+                    x: *const c_void,
+                    _bx: usize,
+                    y: *const c_void,
+                    _by: usize,
+                    _nrc: c_int,
+                ) {
+                    let Role::Weight { activation, kernels, .. } = &types::$weight.role else {
+                        unreachable!("a weight type")
+                    };
+                    // SAFETY: by this function's contract.
+                    unsafe {
+                        let x = row(&types::$weight, x, n as usize);
+                        *s = (kernels.dot)(x, row(activation, y, n as usize));
+                    }
+                }
+            }
+        )*
+        $(
+            /// C ABI of this type; see [`crate::ffi`].
+            pub mod $aname {
+                use super::*;
+
+                /// Quantizes `k` activations.
+                ///
+                /// # Safety
+                /// - `x` points to `k` floats, `y` to writable blocks of `k` activations, aligned to 4 bytes.
+                #[unsafe(export_name = concat!("tenpak_", stringify!($aname), "_from_float"))]
+                pub unsafe extern "C" fn from_float(x: *const f32, y: *mut c_void, k: i64) {
+                    let Role::Activation { quantize } = types::$activation.role else {
+                        unreachable!("an activation type")
+                    };
+                    // SAFETY: by this function's contract.
+                    unsafe {
+                        let x = std::slice::from_raw_parts(x, k as usize);
+                        quantize(x, row_mut(&types::$activation, y, k as usize));
+                    }
+                }
+            }
+        )*
+    };
+}
+types::for_each_type!(export);

@@ -1,0 +1,105 @@
+//! Instruction-set levels, detected once.
+//!
+//! A level is a bundle of features that ship together, so that a kernel has one name to ask for.
+//! `TENPAK_ISA` (`scalar`, `avx2`, `avxvnni`, `avx512`) can lower the level, never raise it.
+
+use std::sync::OnceLock;
+
+/// What the kernels may use, lowest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Isa {
+    /// Plain Rust; the definition of every result.
+    Scalar,
+    /// AVX2, FMA and BMI: Intel since Haswell, AMD since Zen.
+    Avx2,
+    /// [`Isa::Avx2`] with AVX-VNNI and GFNI: Intel since Alder Lake, AMD since Zen 5.
+    AvxVnni,
+    /// AVX-512 F, BW, VL, VBMI, VNNI and GFNI: Intel since Ice Lake, AMD since Zen 4.
+    Avx512,
+}
+
+impl Isa {
+    /// Every level, lowest first.
+    pub const ALL: [Isa; 4] = [Isa::Scalar, Isa::Avx2, Isa::AvxVnni, Isa::Avx512];
+
+    /// The name that `TENPAK_ISA` takes.
+    pub fn name(self) -> &'static str {
+        match self {
+            Isa::Scalar => "scalar",
+            Isa::Avx2 => "avx2",
+            Isa::AvxVnni => "avxvnni",
+            Isa::Avx512 => "avx512",
+        }
+    }
+
+    /// Whether this processor has every feature of the level.
+    #[cfg(target_arch = "x86_64")]
+    pub fn is_available(self) -> bool {
+        use std::arch::is_x86_feature_detected as has;
+        match self {
+            Isa::Scalar => true,
+            Isa::Avx2 => has!("avx2") && has!("fma") && has!("bmi1") && has!("bmi2"),
+            Isa::AvxVnni => Isa::Avx2.is_available() && has!("avxvnni") && has!("gfni"),
+            Isa::Avx512 => {
+                Isa::Avx2.is_available()
+                    && has!("avx512f")
+                    && has!("avx512bw")
+                    && has!("avx512vl")
+                    && has!("avx512vbmi")
+                    && has!("avx512vnni")
+                    && has!("gfni")
+            }
+        }
+    }
+
+    /// Whether this processor has every feature of the level.
+    #[cfg(not(target_arch = "x86_64"))]
+    pub fn is_available(self) -> bool {
+        self == Isa::Scalar
+    }
+
+    /// The levels of this processor, lowest first.
+    pub fn available() -> impl Iterator<Item = Isa> {
+        Isa::ALL.into_iter().filter(|isa| isa.is_available())
+    }
+
+    /// The level that kernels run at: the highest available, lowered by `TENPAK_ISA`.
+    pub fn current() -> Isa {
+        static CURRENT: OnceLock<Isa> = OnceLock::new();
+        *CURRENT.get_or_init(|| choose(std::env::var("TENPAK_ISA").ok().as_deref()))
+    }
+}
+
+/// The highest available level not above the one that `limit` names.
+fn choose(limit: Option<&str>) -> Isa {
+    let limit = match limit {
+        None | Some("") => None,
+        Some(name) => {
+            let named = Isa::ALL.into_iter().find(|isa| isa.name() == name);
+            if named.is_none() {
+                eprintln!("tenpak: TENPAK_ISA={name} is not one of scalar, avx2, avxvnni, avx512; ignored");
+            }
+            named
+        }
+    };
+    Isa::available()
+        .filter(|&isa| limit.is_none_or(|limit| isa <= limit))
+        .max()
+        .expect("scalar is always available")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limit_only_lowers() {
+        let highest = choose(None);
+        assert_eq!(choose(Some("scalar")), Isa::Scalar);
+        assert_eq!(choose(Some("avx512")), highest);
+        assert_eq!(choose(Some("no such level")), highest);
+        for isa in Isa::available() {
+            assert_eq!(choose(Some(isa.name())), isa);
+        }
+    }
+}

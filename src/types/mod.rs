@@ -1,0 +1,155 @@
+//! The tensor types: what a block of each is, and its kernels.
+//!
+//! [`REGISTRY`] is the one list of types. Everything that needs all of them (the C header, the converter,
+//! `tenpak-gguf types`, tests) reads it from here. docs/adding-a-type.md tells how to add one.
+
+pub mod a8;
+pub mod trellis;
+
+use trellis::layout::*;
+
+/// A ggml tensor type of ours.
+#[derive(Debug)]
+pub struct TensorType {
+    /// ggml type id, as in files.
+    pub id: u32,
+    /// Name in ggml and on the command line.
+    pub name: &'static str,
+    /// Weights per block; a row is a whole number of blocks.
+    pub block_len: usize,
+    /// Bytes per block.
+    pub block_bytes: usize,
+    /// What it is for.
+    pub role: Role,
+}
+
+/// What a tensor type is for.
+#[derive(Debug)]
+pub enum Role {
+    /// Stored in files.
+    Weight {
+        /// The type that its rows are multiplied with.
+        activation: &'static TensorType,
+        /// One line for people.
+        about: &'static str,
+        /// Its kernels.
+        kernels: Kernels,
+    },
+    /// Made while a model runs, from rows of f32.
+    Activation {
+        /// Quantizes a row.
+        quantize: fn(&[f32], &mut [u8]),
+    },
+}
+
+/// Kernels over whole rows, at the level of [`crate::isa::Isa::current`]. Lengths are checked.
+#[derive(Clone, Copy, Debug)]
+pub struct Kernels {
+    /// Dot product of a row of weights and a row of activations.
+    pub dot: fn(&[u8], &[u8]) -> f32,
+    /// Weights of a row.
+    pub dequantize: fn(&[u8], &mut [f32]),
+    /// A quantizer of rows without calibration; it keeps scratch memory between rows.
+    pub quantizer: fn() -> Box<dyn RowQuantizer>,
+}
+
+/// Quantizes rows of whole blocks.
+pub trait RowQuantizer: Send {
+    /// Quantizes `x`; values that are not finite count as zero.
+    ///
+    /// # Panics
+    /// If `out` is not as long as the blocks of `x`.
+    fn quantize(&mut self, x: &[f32], out: &mut [u8]);
+}
+
+impl TensorType {
+    /// Bits per weight.
+    pub fn bpw(&self) -> f64 {
+        self.block_bytes as f64 * 8.0 / self.block_len as f64
+    }
+
+    /// Bytes of `n` weights, if they are whole blocks.
+    pub fn row_bytes(&self, n: usize) -> Option<usize> {
+        n.is_multiple_of(self.block_len).then(|| n / self.block_len * self.block_bytes)
+    }
+
+    /// The kernels, of a weight type.
+    pub fn kernels(&self) -> Option<Kernels> {
+        match self.role {
+            Role::Weight { kernels, .. } => Some(kernels),
+            Role::Activation { .. } => None,
+        }
+    }
+}
+
+/// The type with the given id.
+pub fn by_id(id: u32) -> Option<&'static TensorType> {
+    REGISTRY.iter().copied().find(|t| t.id == id)
+}
+
+/// The type with the given name.
+pub fn by_name(name: &str) -> Option<&'static TensorType> {
+    REGISTRY.iter().copied().find(|t| t.name == name)
+}
+
+/// Makes [`REGISTRY`] and a macro that runs over the same list.
+macro_rules! registry {
+    (
+        weights { $($weight:ident, $wname:ident, $wid:literal, $block:ty, $act:ident, $about:literal;)* }
+        activations { $($activation:ident, $aname:ident, $aid:literal, $like:ty;)* }
+    ) => {
+        $(
+            #[doc = $about]
+            pub static $weight: TensorType = TensorType {
+                id: $wid,
+                name: stringify!($wname),
+                block_len: <$block as Trellis>::LEN,
+                block_bytes: size_of::<$block>(),
+                role: Role::Weight {
+                    activation: &$act,
+                    about: $about,
+                    kernels: trellis::kernels::<$block>(),
+                },
+            };
+        )*
+        $(
+            #[doc = concat!("Activations for weights in blocks like `", stringify!($like), "`.")]
+            pub static $activation: TensorType = TensorType {
+                id: $aid,
+                name: stringify!($aname),
+                block_len: <$like as Trellis>::LEN,
+                block_bytes: size_of::<<$like as Trellis>::Activation>(),
+                role: Role::Activation { quantize: trellis::quantize_activations::<$like> },
+            };
+        )*
+
+        /// Every type, by id.
+        pub static REGISTRY: &[&TensorType] = &[$(&$weight,)* $(&$activation,)*];
+
+        /// Calls `$then! { weights {...} activations {...} }` with a row for each type.
+        macro_rules! for_each_type {
+            ($then:ident) => {
+                $then! {
+                    weights { $($weight, $wname;)* }
+                    activations { $($activation, $aname;)* }
+                }
+            };
+        }
+        pub(crate) use for_each_type;
+    };
+}
+
+registry! {
+    weights {
+        T2, t2, 512, BlockT2, A8, "Trellis, 2 bits, blocks of 256";
+        T3, t3, 513, BlockT3, A8, "Trellis, 3 bits, blocks of 256";
+        T4, t4, 514, BlockT4, A8, "Trellis, 4 bits, blocks of 256";
+        T2_64, t2_64, 515, BlockT2_64, A8_64, "Trellis, 2 bits, blocks of 64 for rows that 256 does not divide";
+        T3_64, t3_64, 516, BlockT3_64, A8_64, "Trellis, 3 bits, blocks of 64 for rows that 256 does not divide";
+        T4_64, t4_64, 517, BlockT4_64, A8_64, "Trellis, 4 bits, blocks of 64 for rows that 256 does not divide";
+    }
+    activations {
+        A8, a8, 518, BlockT3;
+        A8_64, a8_64, 519, BlockT3_64;
+    }
+}

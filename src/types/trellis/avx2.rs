@@ -1,0 +1,392 @@
+//! AVX2. Same results as `scalar`.
+//!
+//! One vector is one step of 32 lanes (or two steps of 16). With columns that repeat doubled, the
+//! hash needs lookups for one period of symbols only:
+//!
+//! ```text
+//! u_i = P0[s_i] ^ P1[s_i-1]                     two byte shuffles
+//! T4: h_i = u_i ^ 2 u_i-2                       window 4, period 2
+//! T3: h_i = u_i ^ 2 (u_i-2 ^ 2 P0[s_i-4])       window 5, period 2
+//! T2: u_i = P0[pair_i] ^ P1[pair_i-2], h_i = u_i ^ 2 u_i-4     window 8, period 4
+//! ```
+//!
+//! The terms of steps before 0 are those of the last steps one lane up; what lane 0 needs is a
+//! function of the history byte, from a table.
+
+use super::code::{Code, ZERO_POINT};
+use super::layout::*;
+use super::x86::*;
+use super::{rotation, scale};
+use std::arch::x86_64::*;
+
+/// A trellis type with an AVX2 decoder.
+pub trait Avx2: Trellis {
+    /// Reconstructions plus the zero point in lane order, 32 to a vector; `LEN / 32` vectors.
+    ///
+    /// # Safety
+    /// The processor has AVX2.
+    unsafe fn decode(&self) -> [__m256i; 8];
+}
+
+/// Same result as `scalar::dot`.
+#[target_feature(enable = "avx2,fma,bmi1,bmi2")]
+pub fn dot<T: Avx2>(w: &[T], a: &[T::Activation]) -> f32 {
+    let mut sum = 0.0;
+    for (w, a) in w.chunks(4).zip(a.chunks(4)) {
+        let mut products = [_mm256_setzero_si256(); 4];
+        for ((w, a), product) in w.iter().zip(a).zip(&mut products) {
+            // SAFETY: this function requires AVX2.
+            let r = unsafe { w.decode() };
+            let quants = bytemuck::cast_slice(a.qs());
+            for t in 0..T::LEN / 32 {
+                // At most 127 * 127 * 2 in magnitude: the 16-bit sums do not saturate.
+                let pairs = _mm256_maddubs_epi16(r[t], load(quants, 32 * t));
+                let quads = _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+                *product = _mm256_add_epi32(*product, quads);
+            }
+        }
+        sum = accumulate(sum, w, a, &sum_lanes_4(products));
+    }
+    sum
+}
+
+/// Same result as `scalar::dequantize`.
+#[target_feature(enable = "avx2,fma,bmi1,bmi2")]
+pub fn dequantize<T: Avx2>(w: &[T], out: &mut [f32]) {
+    for (w, out) in w.iter().zip(out.chunks_exact_mut(T::LEN)) {
+        // SAFETY: this function requires AVX2.
+        let r: [u8; 256] = bytemuck::cast(unsafe { w.decode() });
+        unrotate_lanes::<T>(&r, scale::decode(w.d()), out);
+    }
+}
+
+/// Puts reconstructions from lane order into element order and undoes the rotation.
+#[inline(always)]
+pub fn unrotate_lanes<T: Trellis>(r: &[u8; 256], d: f32, out: &mut [f32]) {
+    let element = |i: usize| {
+        r[T::LANES * (i % T::STEPS) + i / T::STEPS] as i16 - ZERO_POINT as i16
+    };
+    if T::LEN == 64 {
+        rotation::unrotate::<64>(std::array::from_fn(element), d, out);
+    } else {
+        rotation::unrotate::<256>(std::array::from_fn(element), d, out);
+    }
+}
+
+/// Same result as `scalar::quantize_activations`.
+#[target_feature(enable = "avx2,fma,bmi1,bmi2")]
+pub fn quantize_activations<T: Trellis>(x: &[f32], out: &mut [T::Activation]) {
+    super::scalar::quantize_activations::<T>(x, out);
+}
+
+/// The lookup tables of a code.
+struct Tables {
+    p0: [u8; 16],
+    p1: [u8; 16],
+    /// For every history byte, what the steps before step 0 carry into lane 0: step -1 in the
+    /// low byte, step -2 in the next and so on.
+    carry: [[u8; 4]; 256],
+}
+
+impl Tables {
+    const fn new(code: &Code) -> Tables {
+        // Table index bits: one symbol, or for T2 a pair of symbols.
+        let bits = if code.bits == 2 { 4 } else { code.bits as usize };
+        let p0 = nibble_table(code, 0, bits);
+        let p1 = nibble_table(code, bits, bits);
+        // The carry of a step is its hash less the last period of the window, halved window.
+        let kept = code.window_bits() - code.bits * code.period;
+        let mut carry = [[0; 4]; 256];
+        let mut history = 0;
+        while history < 256 {
+            let mut age = 0;
+            while age < 4 {
+                let window = history as u32 >> (age as u32 * code.bits) & ((1 << kept) - 1);
+                carry[history][age] = code.hash(window);
+                age += 1;
+            }
+            history += 1;
+        }
+        Tables { p0, p1, carry }
+    }
+}
+
+static TABLES_T2: Tables = Tables::new(&super::code::T2);
+static TABLES_T3: Tables = Tables::new(&super::code::T3);
+static TABLES_T4: Tables = Tables::new(&super::code::T4);
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn look_up(table: __m256i, index: __m256i) -> __m256i {
+    _mm256_shuffle_epi8(table, index)
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn xor(a: __m256i, b: __m256i) -> __m256i {
+    _mm256_xor_si256(a, b)
+}
+
+/// `u ^ 2 carry`
+#[inline]
+#[target_feature(enable = "avx2")]
+fn xor_doubled(u: __m256i, carry: __m256i) -> __m256i {
+    xor(u, _mm256_add_epi8(carry, carry))
+}
+
+/// Bits `shift..` of every byte, under `mask`.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn bits<const SHIFT: i32>(v: __m256i, mask: i8) -> __m256i {
+    _mm256_and_si256(_mm256_srli_epi16(v, SHIFT), _mm256_set1_epi8(mask))
+}
+
+/// The value of every hash: `v0[h & 15] + v1[h >> 4]`.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn value(code: &Code, h: __m256i) -> __m256i {
+    let low = _mm256_and_si256(h, _mm256_set1_epi8(15));
+    _mm256_add_epi8(
+        look_up(table(&code.v0), low),
+        look_up(table(&code.v1), bits::<4>(h, 15)),
+    )
+}
+
+/// Every byte moved up by one of 32 lanes; `first` enters at lane 0.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn lane_up(v: __m256i, first: u8) -> __m256i {
+    let below = _mm256_permute2x128_si256(v, v, 0x08);
+    let moved = _mm256_alignr_epi8(v, below, 15);
+    _mm256_or_si256(moved, _mm256_zextsi128_si256(_mm_cvtsi32_si128(first as i32)))
+}
+
+/// Every byte moved up by one of 16 lanes in both halves; `first` enters at lane 0 of each.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn lane_up_16(v: __m256i, first: [u8; 2]) -> __m256i {
+    let first = _mm256_set_m128i(
+        _mm_cvtsi32_si128(first[1] as i32),
+        _mm_cvtsi32_si128(first[0] as i32),
+    );
+    _mm256_or_si256(_mm256_slli_si256(v, 1), first)
+}
+
+/// High half of `a`, low half of `b`: the step before each of the two steps of `b`.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn step_before(a: __m256i, b: __m256i) -> __m256i {
+    _mm256_permute2x128_si256(a, b, 0x21)
+}
+
+/// Shifts the low half right by `low` bits and the high half by `high`, under a mask for each.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn halves<const LOW: i64, const HIGH: i64>(v: __m256i, low: i8, high: i8) -> __m256i {
+    let shifted = _mm256_srlv_epi64(v, _mm256_setr_epi64x(LOW, LOW, HIGH, HIGH));
+    _mm256_and_si256(shifted, half_masks(low, high))
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn half_masks(low: i8, high: i8) -> __m256i {
+    _mm256_set_m128i(_mm_set1_epi8(high), _mm_set1_epi8(low))
+}
+
+/// A block as bytes: scale, history, planes.
+#[inline(always)]
+fn bytes<T: Trellis>(block: &T) -> &[u8] {
+    bytemuck::bytes_of(block)
+}
+
+/// Offset of the first plane moved up by one lane, and of the first plane.
+const HISTORY: usize = 1;
+const QS: usize = 2;
+
+impl Avx2 for BlockT2 {
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn decode(&self) -> [__m256i; 8] {
+        let tables = &TABLES_T2;
+        let (p0, p1) = (table(&tables.p0), table(&tables.p1));
+        let block = bytes(self);
+        let (late, early) = (load(block, QS), load(block, QS + 32));
+        let before = load(block, HISTORY);
+        let join = |new: __m256i, old: __m256i| {
+            let old = _mm256_and_si256(_mm256_slli_epi16(old, 2), _mm256_set1_epi8(12));
+            _mm256_or_si256(bits::<6>(new, 3), old)
+        };
+        // pair[2 + t] = symbols of steps t and t - 1
+        let pair = [
+            bits::<2>(before, 15),
+            bits::<0>(before, 15),
+            join(early, before),
+            bits::<4>(early, 15),
+            bits::<2>(early, 15),
+            bits::<0>(early, 15),
+            join(late, early),
+            bits::<4>(late, 15),
+            bits::<2>(late, 15),
+            bits::<0>(late, 15),
+        ];
+        let mut u = [_mm256_setzero_si256(); 8];
+        for t in 0..8 {
+            u[t] = xor(look_up(p0, pair[2 + t]), look_up(p1, pair[t]));
+        }
+        let carry = tables.carry[self.history as usize];
+        let mut r = [_mm256_setzero_si256(); 8];
+        for t in 0..8 {
+            let back = if t < 4 { lane_up(u[4 + t], carry[3 - t]) } else { u[t - 4] };
+            r[t] = value(&Self::CODE, xor_doubled(u[t], back));
+        }
+        r
+    }
+}
+
+impl Avx2 for BlockT3 {
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn decode(&self) -> [__m256i; 8] {
+        let tables = &TABLES_T3;
+        let (p0, p1) = (table(&tables.p0), table(&tables.p1));
+        let block = bytes(self);
+        let (c, a, b) = (load(block, QS), load(block, QS + 32), load(block, QS + 64));
+        let high = |v: __m256i| _mm256_and_si256(v, _mm256_set1_epi8(4));
+        let s = [
+            bits::<3>(a, 7),
+            bits::<0>(a, 7),
+            bits::<3>(b, 7),
+            bits::<0>(b, 7),
+            _mm256_or_si256(bits::<6>(a, 3), high(_mm256_srli_epi16(b, 4))),
+            _mm256_or_si256(bits::<6>(c, 3), high(_mm256_srli_epi16(b, 5))),
+            bits::<3>(c, 7),
+            bits::<0>(c, 7),
+        ];
+        let mut newest = bits::<0>(load(block, HISTORY), 7);
+        let mut p0_s = [_mm256_setzero_si256(); 8];
+        let mut u = [_mm256_setzero_si256(); 8];
+        for t in 0..8 {
+            p0_s[t] = look_up(p0, s[t]);
+            u[t] = xor(p0_s[t], look_up(p1, newest));
+            newest = s[t];
+        }
+        let carry = tables.carry[self.history as usize];
+        let mut r = [_mm256_setzero_si256(); 8];
+        let older = |t: usize| xor_doubled(u[t], p0_s[t - 2]);
+        for t in 0..8 {
+            let back = match t {
+                0 | 1 => lane_up(older(6 + t), carry[1 - t]),
+                // Steps 0 and 1: the symbol two steps before them is in the lane below.
+                2 | 3 => {
+                    let before = load(block, HISTORY);
+                    let s = if t == 2 { bits::<3>(before, 7) } else { bits::<0>(before, 7) };
+                    xor_doubled(u[t - 2], look_up(p0, s))
+                }
+                _ => older(t - 2),
+            };
+            r[t] = value(&Self::CODE, xor_doubled(u[t], back));
+        }
+        r
+    }
+}
+
+impl Avx2 for BlockT4 {
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn decode(&self) -> [__m256i; 8] {
+        let tables = &TABLES_T4;
+        let (p0, p1) = (table(&tables.p0), table(&tables.p1));
+        let block = bytes(self);
+        let mut newest = bits::<0>(load(block, HISTORY), 15);
+        let mut u = [_mm256_setzero_si256(); 8];
+        // Steps 0 and 1, 2 and 3, 4 and 5, 6 and 7.
+        for (pair, plane) in [32, 64, 96, 0].into_iter().enumerate() {
+            let v = load(block, QS + plane);
+            let (old, new) = (bits::<4>(v, 15), bits::<0>(v, 15));
+            u[2 * pair] = xor(look_up(p0, old), look_up(p1, newest));
+            u[2 * pair + 1] = xor(look_up(p0, new), look_up(p1, old));
+            newest = new;
+        }
+        let carry = tables.carry[self.history as usize];
+        let mut r = [_mm256_setzero_si256(); 8];
+        for t in 0..8 {
+            let back = if t < 2 { lane_up(u[6 + t], carry[1 - t]) } else { u[t - 2] };
+            r[t] = value(&Self::CODE, xor_doubled(u[t], back));
+        }
+        r
+    }
+}
+
+/// Blocks of 64 have two vectors: steps 0 and 1, steps 2 and 3.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn two(code: &Code, h: [__m256i; 2]) -> [__m256i; 8] {
+    let mut r = [_mm256_setzero_si256(); 8];
+    r[0] = value(code, h[0]);
+    r[1] = value(code, h[1]);
+    r
+}
+
+impl Avx2 for BlockT2_64 {
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn decode(&self) -> [__m256i; 8] {
+        let tables = &TABLES_T2;
+        let (p0, p1) = (table(&tables.p0), table(&tables.p1));
+        let block = bytes(self);
+        let (q, before) = (load_twice(block, QS), load_twice(block, HISTORY));
+        // Pairs of steps (-2, -1), (0, 1), (2, 3); the pair of step 0 crosses lanes.
+        let pairs_before = halves::<2, 0>(before, 15, 15);
+        let crossing = _mm256_and_si256(_mm256_slli_epi16(before, 2), half_masks(12, 0));
+        let pairs_0 = _mm256_or_si256(halves::<6, 4>(q, 3, 15), crossing);
+        let pairs_2 = halves::<2, 0>(q, 15, 15);
+        let u0 = xor(look_up(p0, pairs_0), look_up(p1, pairs_before));
+        let u2 = xor(look_up(p0, pairs_2), look_up(p1, pairs_0));
+        let carry = tables.carry[self.history as usize];
+        let h0 = xor_doubled(u0, lane_up_16(u0, [carry[3], carry[2]]));
+        let h2 = xor_doubled(u2, lane_up_16(u2, [carry[1], carry[0]]));
+        two(&Self::CODE, [h0, h2])
+    }
+}
+
+impl Avx2 for BlockT3_64 {
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn decode(&self) -> [__m256i; 8] {
+        let tables = &TABLES_T3;
+        let (p0, p1) = (table(&tables.p0), table(&tables.p1));
+        let block = bytes(self);
+        let (c, before) = (load_twice(block, QS), load_twice(block, HISTORY));
+        let nibbles = u64::from_le_bytes(self.qs[16..24].try_into().expect("8 bytes"));
+        let n = nibbles_twice(nibbles);
+        let s_before = halves::<3, 0>(before, 7, 7);
+        let low = _mm256_and_si256(_mm256_srli_epi16(c, 6), half_masks(0, 3));
+        let s0 = _mm256_or_si256(halves::<0, 1>(n, 7, 4), low);
+        let s2 = halves::<3, 0>(c, 7, 7);
+        let (q_before, q0, q2) = (look_up(p0, s_before), look_up(p0, s0), look_up(p0, s2));
+        let u0 = xor(q0, look_up(p1, step_before(s_before, s0)));
+        let u2 = xor(q2, look_up(p1, step_before(s0, s2)));
+        let carry = tables.carry[self.history as usize];
+        let back0 = lane_up_16(xor_doubled(u2, q0), [carry[1], carry[0]]);
+        let back2 = xor_doubled(u0, q_before);
+        two(&Self::CODE, [xor_doubled(u0, back0), xor_doubled(u2, back2)])
+    }
+}
+
+impl Avx2 for BlockT4_64 {
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn decode(&self) -> [__m256i; 8] {
+        let tables = &TABLES_T4;
+        let (p0, p1) = (table(&tables.p0), table(&tables.p1));
+        let block = bytes(self);
+        let s_before = halves::<4, 0>(load_twice(block, HISTORY), 15, 15);
+        let s0 = halves::<4, 0>(load_twice(block, QS + 16), 15, 15);
+        let s2 = halves::<4, 0>(load_twice(block, QS), 15, 15);
+        let u0 = xor(look_up(p0, s0), look_up(p1, step_before(s_before, s0)));
+        let u2 = xor(look_up(p0, s2), look_up(p1, step_before(s0, s2)));
+        let carry = tables.carry[self.history as usize];
+        let back0 = lane_up_16(u2, [carry[1], carry[0]]);
+        two(&Self::CODE, [xor_doubled(u0, back0), xor_doubled(u2, u0)])
+    }
+}

@@ -1,0 +1,85 @@
+//! The hash as bit matrices, for processors that multiply bytes by 8x8 matrices over GF(2).
+//!
+//! A hash is linear in the bits of the window, and every window bit sits in some plane byte of the
+//! same lane or of a lane below. So the hash of a step is a XOR of matrix products, one for each plane
+//! (moved up by 0, 1 or 2 lanes) that holds any of its window, and unpacking costs nothing.
+
+use super::layout::Trellis;
+
+/// The matrix, in the order of `gf2p8affineqb`, that takes a byte of plane `plane` of the lane
+/// `up` below to its share of the hash of step `step`. Zero if it has none.
+const fn matrix<T: Trellis>(plane: usize, up: usize, step: usize) -> u64 {
+    let columns = T::CODE.columns();
+    let mut matrix = 0u64;
+    let mut bit = 0;
+    while bit < 8 {
+        if let Some((at, symbol_bit)) = T::PLANES[plane].source(bit) {
+            let age = step as i32 + (up * T::STEPS) as i32 - at as i32;
+            if age >= 0 && age < T::CODE.window as i32 {
+                let column = columns[age as usize * T::CODE.bits as usize + symbol_bit as usize];
+                let mut row = 0;
+                while row < 8 {
+                    if column >> row & 1 == 1 {
+                        matrix |= 1 << (8 * (7 - row) + bit);
+                    }
+                    row += 1;
+                }
+            }
+        }
+        bit += 1;
+    }
+    matrix
+}
+
+/// One term of the hash of vector `VECTOR`: plane `PLANE` of the lane `UP` below. A vector is
+/// `8 * WORDS` bytes of consecutive steps.
+pub struct Term<T, const PLANE: usize, const UP: usize, const VECTOR: usize, const WORDS: usize>(
+    std::marker::PhantomData<T>,
+);
+
+impl<T: Trellis, const PLANE: usize, const UP: usize, const VECTOR: usize, const WORDS: usize>
+    Term<T, PLANE, UP, VECTOR, WORDS>
+{
+    /// One matrix for every 8 bytes of the vector.
+    pub const MATRICES: [u64; WORDS] = {
+        let mut matrices = [0; WORDS];
+        let mut word = 0;
+        while word < WORDS && PLANE < T::PLANES.len() {
+            let step = (VECTOR * WORDS + word) * 8 / T::LANES;
+            if step < T::STEPS {
+                matrices[word] = matrix::<T>(PLANE, UP, step);
+            }
+            word += 1;
+        }
+        matrices
+    };
+
+    /// Whether any matrix is not zero.
+    pub const IS_NEEDED: bool = {
+        let mut needed = false;
+        let mut word = 0;
+        while word < WORDS {
+            needed |= Self::MATRICES[word] != 0;
+            word += 1;
+        }
+        needed
+    };
+}
+
+/// XOR of every needed term of vector `$vector`, with planes in `$planes[plane][up]`.
+macro_rules! hash {
+    ($t:ty, $vector:expr, $words:literal, $planes:expr, $zero:expr, $term:ident) => {{
+        let mut h = $zero;
+        hash!(@plane h, $t, 0, $vector, $words, $planes, $term);
+        hash!(@plane h, $t, 1, $vector, $words, $planes, $term);
+        hash!(@plane h, $t, 2, $vector, $words, $planes, $term);
+        hash!(@plane h, $t, 3, $vector, $words, $planes, $term);
+        h
+    }};
+    (@plane $h:ident, $t:ty, $p:literal, $vector:expr, $words:literal, $planes:expr, $term:ident) => {
+        $h = $term::<$t, $p, 0, $vector>($h, $planes[$p][0]);
+        $h = $term::<$t, $p, 1, $vector>($h, $planes[$p][1]);
+        $h = $term::<$t, $p, 2, $vector>($h, $planes[$p][2]);
+    };
+}
+pub(super) use hash;

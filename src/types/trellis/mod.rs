@@ -1,0 +1,144 @@
+//! The trellis types: T2, T3 and T4 in blocks of 256, T2_64, T3_64 and T4_64 in blocks of 64.
+//!
+//! Trellis-coded quantization after a Hadamard rotation. Every weight costs k bits, but its value depends on
+//! a window of 15 or 16 bits: its own symbol and those before it. Among the 2^(k N) sequences the
+//! search finds the one nearest to the block, which comes close to the rate-distortion bound, and a decoder
+//! needs a few byte shuffles and XORs per weight.
+//!
+//! ```text
+//! decode a block:
+//!     window = history
+//!     for each symbol s:
+//!         window = window << k | s
+//!         r = v0[h & 15] + v1[h >> 4] - 64            h = XOR of the columns of the window's bits
+//!     w = d * inverse rotation of r
+//! ```
+//!
+//! `code` has the constants, `layout` the places of the symbols, `rotation` and `scale` the rest of the
+//! format; `scalar` is the definition and the other kernels give the same bits; `encode` is the
+//! search and `quantize` the way from rows to blocks.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod avxvnni;
+pub mod code;
+pub mod encode;
+#[cfg(target_arch = "x86_64")]
+mod gfni;
+pub mod layout;
+pub mod quantize;
+pub mod rotation;
+mod scalar;
+pub mod scale;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+use super::{Kernels, RowQuantizer};
+use crate::isa::Isa;
+use layout::Trellis;
+use quantize::BlockSearch;
+
+/// A trellis type with kernels for every level.
+#[cfg(target_arch = "x86_64")]
+pub trait Decode: avx2::Avx2 {}
+#[cfg(target_arch = "x86_64")]
+impl<T: avx2::Avx2> Decode for T {}
+
+/// A trellis type with kernels for every level.
+#[cfg(not(target_arch = "x86_64"))]
+pub trait Decode: Trellis {}
+#[cfg(not(target_arch = "x86_64"))]
+impl<T: Trellis> Decode for T {}
+
+/// The kernels of a type, at the current level.
+pub const fn kernels<T: Decode>() -> Kernels {
+    Kernels {
+        dot: |w, a| dot::<T>(Isa::current(), cast(w), cast(a)),
+        dequantize: |w, out| dequantize::<T>(Isa::current(), cast(w), out),
+        quantizer: || Box::new(Quantizer::<T> { search: T::Search::for_type::<T>() }),
+    }
+}
+
+/// Dot product of a row of weights and a row of activations; the same bits at every level.
+///
+/// # Panics
+/// If the level is not available or the rows differ in length.
+pub fn dot<T: Decode>(isa: Isa, w: &[T], a: &[T::Activation]) -> f32 {
+    assert!(isa.is_available() && w.len() == a.len());
+    match isa {
+        Isa::Scalar => scalar::dot(w, a),
+        // SAFETY: the level is available.
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => unsafe { avx2::dot(w, a) },
+        // SAFETY: the level is available.
+        #[cfg(target_arch = "x86_64")]
+        Isa::AvxVnni => unsafe { avxvnni::dot(w, a) },
+        // SAFETY: the level is available.
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 => unsafe { avx512::dot(w, a) },
+        #[cfg(not(target_arch = "x86_64"))]
+        _ => unreachable!("not available"),
+    }
+}
+
+/// Weights of a row; the same bits at every level.
+///
+/// # Panics
+/// If the level is not available or `out` is not as long as the row.
+pub fn dequantize<T: Decode>(isa: Isa, w: &[T], out: &mut [f32]) {
+    assert!(isa.is_available() && w.len() * T::LEN == out.len());
+    match isa {
+        Isa::Scalar => scalar::dequantize(w, out),
+        // SAFETY: the level is available.
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => unsafe { avx2::dequantize(w, out) },
+        // SAFETY: the level is available.
+        #[cfg(target_arch = "x86_64")]
+        Isa::AvxVnni => unsafe { avxvnni::dequantize(w, out) },
+        // SAFETY: the level is available.
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 => unsafe { avx512::dequantize(w, out) },
+        #[cfg(not(target_arch = "x86_64"))]
+        _ => unreachable!("not available"),
+    }
+}
+
+/// Rotated and quantized activations of a row, for weights of type `T`, at the current level.
+pub fn quantize_activations<T: Decode>(x: &[f32], out: &mut [u8]) {
+    activations::<T>(Isa::current(), x, bytemuck::cast_slice_mut(out));
+}
+
+/// As [`quantize_activations`], at a given level; the same bits at every level.
+///
+/// # Panics
+/// If the level is not available or `out` is not as long as the row.
+pub fn activations<T: Decode>(isa: Isa, x: &[f32], out: &mut [T::Activation]) {
+    assert!(isa.is_available() && out.len() * T::LEN == x.len());
+    match isa {
+        Isa::Scalar => scalar::quantize_activations::<T>(x, out),
+        // SAFETY: every level above scalar has AVX2.
+        #[cfg(target_arch = "x86_64")]
+        _ => unsafe { avx2::quantize_activations::<T>(x, out) },
+        #[cfg(not(target_arch = "x86_64"))]
+        _ => unreachable!("not available"),
+    }
+}
+
+/// Bytes as blocks.
+fn cast<B: bytemuck::Pod>(bytes: &[u8]) -> &[B] {
+    bytemuck::cast_slice(bytes)
+}
+
+struct Quantizer<T: Trellis> {
+    search: T::Search,
+}
+
+impl<T: Trellis> RowQuantizer for Quantizer<T> {
+    fn quantize(&mut self, x: &[f32], out: &mut [u8]) {
+        assert_eq!(x.len() / T::LEN * size_of::<T>(), out.len());
+        quantize::quantize_row::<T>(&mut self.search, x, bytemuck::cast_slice_mut(out));
+    }
+}

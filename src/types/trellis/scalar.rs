@@ -1,0 +1,56 @@
+//! The definition: plain loops in the order of docs/FORMAT.md. Every other kernel gives these bits.
+
+use super::code::ZERO_POINT;
+use super::layout::{Activation, Trellis};
+use super::{rotation, scale};
+
+/// Reconstructions of a block in element order, plus [`ZERO_POINT`]: 0..=127.
+pub fn reconstruct<T: Trellis>(block: &T) -> [u8; 256] {
+    let mut symbols = [0; 256];
+    block.unpack(&mut symbols[..T::LEN]);
+    let mask = (1u32 << T::CODE.window_bits()) - 1;
+    let mut window = block.history() as u32;
+    let mut r = [0; 256];
+    for (r, &s) in r[..T::LEN].iter_mut().zip(&symbols) {
+        window = (window << T::CODE.bits | s as u32) & mask;
+        *r = (T::CODE.value(T::CODE.hash(window)) as i32 + ZERO_POINT) as u8;
+    }
+    r
+}
+
+/// Sum over blocks of `(d_w * d_a) * integer`, in f32 and in order, where
+/// `integer = sum of (r - 64) * q` is exact.
+pub fn dot<T: Trellis>(w: &[T], a: &[T::Activation]) -> f32 {
+    let mut sum = 0.0;
+    for (w, a) in w.iter().zip(a) {
+        let r = reconstruct(w);
+        let mut integer = 0;
+        for (i, &r) in r[..T::LEN].iter().enumerate() {
+            let place = T::LANES * (i % T::STEPS) + i / T::STEPS;
+            integer += (r as i32 - ZERO_POINT) * a.qs()[place] as i32;
+        }
+        sum += (scale::decode(w.d()) * a.d()) * integer as f32;
+    }
+    sum
+}
+
+/// Weights of the blocks: `d` times the inverse rotation of the reconstructions.
+pub fn dequantize<T: Trellis>(w: &[T], out: &mut [f32]) {
+    for (w, out) in w.iter().zip(out.chunks_exact_mut(T::LEN)) {
+        let r = reconstruct(w).map(|r| r as i16 - ZERO_POINT as i16);
+        let d = scale::decode(w.d());
+        if T::LEN == 64 {
+            rotation::unrotate::<64>(std::array::from_fn(|i| r[i]), d, out);
+        } else {
+            rotation::unrotate::<256>(r, d, out);
+        }
+    }
+}
+
+/// Activation blocks of a row.
+#[inline(always)]
+pub fn quantize_activations<T: Trellis>(x: &[f32], out: &mut [T::Activation]) {
+    for (x, out) in x.chunks_exact(T::LEN).zip(out) {
+        *out = T::Activation::quantize::<T>(x);
+    }
+}
