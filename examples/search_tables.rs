@@ -219,7 +219,10 @@ fn main() {
         let (best, median) = (&pool[0], &pool[pool.len() / 2]);
         eprintln!(
             "round {round}: {} candidates, best {:.5} (seed {}), median {:.5}",
-            pool.len(), best.mse, best.seed, median.mse
+            pool.len(),
+            best.mse,
+            best.seed,
+            median.mse
         );
     }
     let best = &mut pool[0];

@@ -21,7 +21,14 @@ use std::fmt::Write;
 pub fn header() -> String {
     let mut h = String::from(HEADER_START);
     let row = |t: &TensorType, more: &str| {
-        format!("    X({}, {}, {}, {}, {}{more})", t.name.to_uppercase(), t.name, t.id, t.block_len, t.block_bytes)
+        format!(
+            "    X({}, {}, {}, {}, {}{more})",
+            t.name.to_uppercase(),
+            t.name,
+            t.id,
+            t.block_len,
+            t.block_bytes
+        )
     };
     let mut weights = Vec::new();
     let mut activations = Vec::new();

@@ -1,7 +1,23 @@
 //! Trellis tensor types for GGUF files and llama.cpp.
+//!
+//! `types`, `isa` and `ffi` build alone (`--no-default-features`) into the static library that ggml
+//! links; the rest is the converter.
 
 #![deny(unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks, missing_docs)]
 
 pub mod ffi;
 pub mod isa;
 pub mod types;
+
+#[cfg(feature = "converter")]
+pub mod arch;
+#[cfg(feature = "converter")]
+mod atomic_file;
+#[cfg(feature = "converter")]
+pub mod checkpoint;
+#[cfg(feature = "converter")]
+pub mod convert;
+#[cfg(feature = "converter")]
+pub mod export;
+#[cfg(feature = "converter")]
+pub mod gguf;

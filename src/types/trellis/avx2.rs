@@ -63,9 +63,7 @@ pub fn dequantize<T: Avx2>(w: &[T], out: &mut [f32]) {
 /// Puts reconstructions from lane order into element order and undoes the rotation.
 #[inline(always)]
 pub fn unrotate_lanes<T: Trellis>(r: &[u8; 256], d: f32, out: &mut [f32]) {
-    let element = |i: usize| {
-        r[T::LANES * (i % T::STEPS) + i / T::STEPS] as i16 - ZERO_POINT as i16
-    };
+    let element = |i: usize| r[T::LANES * (i % T::STEPS) + i / T::STEPS] as i16 - ZERO_POINT as i16;
     if T::LEN == 64 {
         rotation::unrotate::<64>(std::array::from_fn(element), d, out);
     } else {
@@ -146,10 +144,7 @@ fn bits<const SHIFT: i32>(v: __m256i, mask: i8) -> __m256i {
 #[target_feature(enable = "avx2")]
 fn value(code: &Code, h: __m256i) -> __m256i {
     let low = _mm256_and_si256(h, _mm256_set1_epi8(15));
-    _mm256_add_epi8(
-        look_up(table(&code.v0), low),
-        look_up(table(&code.v1), bits::<4>(h, 15)),
-    )
+    _mm256_add_epi8(look_up(table(&code.v0), low), look_up(table(&code.v1), bits::<4>(h, 15)))
 }
 
 /// Every byte moved up by one of 32 lanes; `first` enters at lane 0.
@@ -165,10 +160,7 @@ fn lane_up(v: __m256i, first: u8) -> __m256i {
 #[inline]
 #[target_feature(enable = "avx2")]
 fn lane_up_16(v: __m256i, first: [u8; 2]) -> __m256i {
-    let first = _mm256_set_m128i(
-        _mm_cvtsi32_si128(first[1] as i32),
-        _mm_cvtsi32_si128(first[0] as i32),
-    );
+    let first = _mm256_set_m128i(_mm_cvtsi32_si128(first[1] as i32), _mm_cvtsi32_si128(first[0] as i32));
     _mm256_or_si256(_mm256_slli_si256(v, 1), first)
 }
 

@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# Builds llama.cpp with ggml-patches into target/ and prints the folder of its programs.
+#
+#   scripts/build_llama.sh                       the pinned tree (ggml-patches/BASE)
+#   LLAMA_CPP_DIR=~/llama.cpp scripts/build_llama.sh    a copy of your tree, patched; yours is not touched
+#
+# LLAMA_TARGETS chooses what to build. The tree and the build are kept by the content
+# of the pin and the patches: a second run only relinks what changed.
+source "$(dirname "$0")/setup.sh"
+need git 'the patches are applied with git apply'
+need c++ 'install a C++ compiler (package g++ or clang)'
+
+PATCHES=$ROOT/ggml-patches
+DEFAULT_TARGETS="llama-perplexity llama-completion llama-cli llama-server llama-bench llama-quantize
+    llama-gguf-split llama-gguf test-quantize-fns test-backend-ops"
+
+install_build_tools >&2
+if [ -n "${LLAMA_CPP_DIR:-}" ]; then
+    [ -f "$LLAMA_CPP_DIR/ggml/include/ggml.h" ] || die "LLAMA_CPP_DIR=$LLAMA_CPP_DIR holds no ggml/include/ggml.h"
+    pin="$(realpath "$LLAMA_CPP_DIR") $(cd "$LLAMA_CPP_DIR" && find . -name .git -prune -o -type f -print0 | sort -z | xargs -0 sha256sum | sha256sum)"
+else
+    pin=$(cat "$PATCHES/BASE")
+fi
+key=$( (echo "$pin"; cat "$PATCHES"/*.patch "$PATCHES"/tests/*.patch "$PATCHES/tenpak.h") | sha256sum | cut -c1-16)
+unpacked=$TARGET/llama.cpp/$key
+build=$unpacked/build
+
+if [ ! -f "$unpacked/.patched" ]; then
+    rm -rf "$unpacked"
+    mkdir -p "$unpacked"
+    if [ -n "${LLAMA_CPP_DIR:-}" ]; then
+        say "copying $LLAMA_CPP_DIR" >&2
+        (cd "$LLAMA_CPP_DIR" && tar cf - --exclude=.git --exclude='./build*' .) | tar xf - -C "$unpacked"
+    else
+        (
+            source "$PATCHES/BASE"
+            download "$package" "$file" "$sha256" --no-binary :all: --no-build-isolation >&2
+            say "unpacking $file" >&2
+            depth=$(awk -F/ '{print NF}' <<<"$tree")
+            tar xzf "$DOWNLOADS/$file" -C "$unpacked" --strip-components "$depth" "$tree"
+        )
+    fi
+    say "applying ggml-patches" >&2
+    rm -rf "$unpacked/.git" # a dangling submodule pointer in the package
+    git init --quiet "$unpacked" # or git apply would look for this repository
+    for patch in "$PATCHES"/*.patch "$PATCHES"/tests/*.patch; do
+        git -C "$unpacked" apply --whitespace=nowarn "$patch" ||
+            die "$(basename "$patch") does not apply: it is made for $(sed -n 's/^package=//p' "$PATCHES/BASE")"
+    done
+    cp "$PATCHES/tenpak.h" "$unpacked/ggml/include/"
+    touch "$unpacked/.patched"
+fi
+
+library=$("$ROOT/scripts/build_kernels.sh")
+if [ ! -f "$build/build.ninja" ]; then
+    say "configuring llama.cpp" >&2
+    cmake -S "$unpacked" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DTENPAK_LIBRARY="$library" \
+        -DBUILD_SHARED_LIBS=ON -DLLAMA_OPENSSL=OFF -DLLAMA_USE_PREBUILT_UI=OFF -DLLAMA_BUILD_UI=OFF >"$unpacked/configure.log" ||
+        die "cmake failed: see $unpacked/configure.log"
+fi
+say "building llama.cpp (the first time takes minutes)" >&2
+ninja -C "$build" ${LLAMA_TARGETS:-$DEFAULT_TARGETS} >&2
+echo "$build/bin"

@@ -1,0 +1,48 @@
+# What the other scripts share; to be sourced. Sets ROOT, TARGET and PATH to the build tools.
+
+set -euo pipefail
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+TARGET=${CARGO_TARGET_DIR:-$ROOT/target}
+DOWNLOADS=$TARGET/downloads
+TOOLS=$TARGET/tools
+mkdir -p "$DOWNLOADS"
+
+say() { printf '\n== %s\n' "$*"; }
+die() { printf 'error: %s\n' "$*" >&2; exit 1; }
+
+need() {
+    command -v "$1" >/dev/null || die "$1 is not installed: $2"
+}
+
+# Python tools in a folder of the project, so that nothing is asked of the machine but Python itself.
+# install_tools NAME REQUIREMENT...
+install_tools() {
+    local folder=$TOOLS/$1 stamp
+    shift
+    stamp=$folder/.installed
+    if [ "$(cat "$stamp" 2>/dev/null)" != "$*" ]; then
+        need python3 'install Python 3.9 or later'
+        say "installing $*"
+        rm -rf "$folder"
+        python3 -m venv "$folder" || die "python3 -m venv failed: install the venv module (package python3-venv)"
+        "$folder/bin/pip" install --quiet --disable-pip-version-check "$@"
+        printf '%s' "$*" >"$stamp"
+    fi
+}
+
+# download REQUIREMENT FILE SHA256 [PIP OPTION...]: a package file into $DOWNLOADS, checked.
+download() {
+    local requirement=$1 file=$DOWNLOADS/$2 sha256=$3
+    shift 3
+    if [ ! -f "$file" ]; then
+        say "downloading $requirement"
+        "$TOOLS/build/bin/pip" download --disable-pip-version-check --no-deps -d "$DOWNLOADS" "$@" "$requirement"
+    fi
+    printf '%s  %s\n' "$sha256" "$file" | sha256sum --check --status ||
+        die "$file does not have sha256 $sha256: delete it and try again"
+}
+
+install_build_tools() {
+    install_tools build cmake==4.1.2 ninja==1.13.0 scikit-build-core==0.11.6
+    export PATH=$TOOLS/build/bin:$PATH
+}

@@ -1,0 +1,47 @@
+//! `tenpak-gguf export`
+
+use super::{FloatType, check_output, human_bytes, progress_bar, set_threads};
+use std::io::Write;
+use std::path::PathBuf;
+use tenpak_gguf::export;
+use tenpak_gguf::gguf::File;
+
+/// Turn a GGUF file into a plain one, or into a Hugging Face folder
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  tenpak-gguf export smol.gguf -o smol-f16.gguf    for any llama.cpp
+  tenpak-gguf export smol.gguf -o ./smol           config.json, tokenizer.json, model.safetensors")]
+pub struct Args {
+    /// GGUF file in tenpak types or floats
+    file: PathBuf,
+    /// File ending in .gguf, or folder
+    #[arg(short, long)]
+    output: PathBuf,
+    /// Float type of the matrices
+    #[arg(long, value_name = "FLOAT", default_value = "f16")]
+    outtype: FloatType,
+    /// Threads to use [default: all cores]
+    #[arg(short, long)]
+    threads: Option<usize>,
+    /// Write over existing files
+    #[arg(short, long)]
+    force: bool,
+}
+
+pub fn run(args: Args) -> anyhow::Result<()> {
+    set_threads(args.threads)?;
+    check_output(&args.output, &args.file, args.force)?;
+    let file = File::open(&args.file)?;
+    let bar = progress_bar(file.tensors().iter().map(|t| t.elements()).sum(), "exporting");
+    let progress = |n| bar.inc(n);
+    let is_gguf = args.output.extension().is_some_and(|e| e == "gguf");
+    let result = if is_gguf {
+        export::to_gguf(&file, args.outtype.into(), &args.output, &progress)
+    } else {
+        export::to_folder(&file, args.outtype.into(), &args.output, &progress)
+    };
+    bar.finish_and_clear();
+    writeln!(std::io::stdout(), "{}: {}", args.output.display(), human_bytes(result?))?;
+    Ok(())
+}

@@ -1,0 +1,71 @@
+//! `tenpak-gguf inspect`
+
+use super::{human_bytes, rate, table};
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::PathBuf;
+use tenpak_gguf::gguf::File;
+
+/// Show keys, tensors and totals of a GGUF file of any kind
+#[derive(clap::Args)]
+pub struct Args {
+    /// GGUF file; the first part of a split one
+    file: PathBuf,
+    /// Totals only
+    #[arg(short, long)]
+    summary: bool,
+}
+
+pub fn run(args: Args) -> anyhow::Result<()> {
+    let file = File::open(&args.file)?;
+    let out = &mut std::io::BufWriter::new(std::io::stdout().lock());
+    let (version, alignment) = (file.version(), file.alignment());
+    writeln!(out, "{}: GGUF version {version}, alignment {alignment}", args.file.display())?;
+    if !args.summary {
+        let mut keys = table(["key", "value"], &[]);
+        for (key, value) in file.keys() {
+            keys.add_row([key.clone(), value.to_string().replace('\n', "\\n")]);
+        }
+        writeln!(out, "\n{keys}")?;
+        let mut tensors = table(["tensor", "type", "shape", "size", "bpw"], &[3, 4]);
+        for t in file.tensors() {
+            let shape: Vec<String> = t.shape.iter().map(u64::to_string).collect();
+            tensors.add_row([
+                t.name.clone(),
+                t.kind.name(),
+                shape.join(" x "),
+                human_bytes(t.bytes()),
+                bpw(t.bytes(), t.elements()),
+            ]);
+        }
+        writeln!(out, "\n{tensors}")?;
+    }
+    let mut by_type = BTreeMap::new();
+    for t in file.tensors() {
+        let entry = by_type.entry(t.kind).or_insert((0u64, 0u64, 0u64));
+        entry.0 += 1;
+        entry.1 += t.elements();
+        entry.2 += t.bytes();
+    }
+    let mut totals = table(["type", "tensors", "weights", "size", "bpw"], &[1, 2, 3, 4]);
+    for (kind, (tensors, weights, bytes)) in by_type {
+        totals.add_row([
+            kind.name(),
+            tensors.to_string(),
+            weights.to_string(),
+            human_bytes(bytes),
+            bpw(bytes, weights),
+        ]);
+    }
+    // Linear layers: what is multiplied in every block, without embeddings, head and norms.
+    let linear = file.tensors().iter().filter(|t| t.name.starts_with("blk.") && t.shape.len() > 1);
+    let (bytes, weights) = linear.fold((0, 0), |(b, w), t| (b + t.bytes(), w + t.elements()));
+    let all: u64 = file.tensors().iter().map(|t| t.elements()).sum();
+    writeln!(out, "\n{totals}\n\nlinear layers: {} bpw", bpw(bytes, weights))?;
+    writeln!(out, "file: {}", rate(file.bytes(), all))?;
+    Ok(())
+}
+
+fn bpw(bytes: u64, weights: u64) -> String {
+    format!("{:.4}", bytes as f64 * 8.0 / weights.max(1) as f64)
+}

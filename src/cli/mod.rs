@@ -1,0 +1,119 @@
+//! Commands: what they take and what they print.
+
+mod convert;
+mod export;
+mod inspect;
+mod types;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand, ValueEnum};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::path::Path;
+use tenpak_gguf::checkpoint::Dtype;
+
+/// Converts models to GGUF files ten times smaller than FP32, in trellis tensor types.
+///
+/// A file in these types runs in a llama.cpp built with ggml-patches:
+///
+///   tenpak-gguf convert ./SmolLM2-135M-Instruct -o smol.gguf
+///   llama-perplexity -m smol.gguf -f text.txt
+#[derive(Parser)]
+#[command(version, verbatim_doc_comment, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Convert(convert::Args),
+    Inspect(inspect::Args),
+    Export(export::Args),
+    Types(types::Args),
+}
+
+/// Runs a command.
+pub fn run(cli: Cli) -> anyhow::Result<()> {
+    match cli.command {
+        Command::Convert(args) => convert::run(args),
+        Command::Inspect(args) => inspect::run(args),
+        Command::Export(args) => export::run(args),
+        Command::Types(args) => types::run(args),
+    }
+}
+
+/// Float types on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum FloatType {
+    F16,
+    Bf16,
+    F32,
+}
+
+impl From<FloatType> for Dtype {
+    fn from(t: FloatType) -> Dtype {
+        match t {
+            FloatType::F16 => Dtype::F16,
+            FloatType::Bf16 => Dtype::BF16,
+            FloatType::F32 => Dtype::F32,
+        }
+    }
+}
+
+/// Sets the number of threads for all parallel work.
+fn set_threads(threads: Option<usize>) -> anyhow::Result<()> {
+    let Some(threads) = threads else { return Ok(()) };
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("cannot start the threads")
+}
+
+/// A bar over weights; silent when nobody looks.
+fn progress_bar(weights: u64, verb: &'static str) -> ProgressBar {
+    let style = "{msg} [{wide_bar}] {percent:>3}%  {human_pos} of {human_len} weights  {per_sec}  {eta} left";
+    let style = ProgressStyle::with_template(style).expect("a fixed template");
+    let bar = ProgressBar::new(weights).with_style(style.progress_chars("=> "));
+    bar.set_message(verb);
+    bar
+}
+
+/// `12.3 MB`, in powers of ten as file managers and model hubs count.
+fn human_bytes(n: u64) -> String {
+    let units = ["B", "kB", "MB", "GB", "TB"];
+    let mut x = n as f64;
+    let mut unit = 0;
+    while x >= 1000.0 && unit + 1 < units.len() {
+        x /= 1000.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{n} B") } else { format!("{x:.1} {}", units[unit]) }
+}
+
+/// Whole-file figures: bits per weight and compression against 32 bits per weight.
+fn rate(bytes: u64, weights: u64) -> String {
+    let bpw = bytes as f64 * 8.0 / weights.max(1) as f64;
+    format!("{}, {bpw:.3} bpw, {:.2}x smaller than FP32", human_bytes(bytes), 32.0 / bpw)
+}
+
+/// Refuses to write over the input or, without `--force`, over anything.
+fn check_output(output: &Path, input: &Path, force: bool) -> anyhow::Result<()> {
+    let same = output.canonicalize().ok().is_some_and(|o| input.canonicalize().ok() == Some(o));
+    anyhow::ensure!(!same, "{}: is the input; choose another output", output.display());
+    anyhow::ensure!(
+        force || !output.exists(),
+        "{}: exists already; choose another output or give --force",
+        output.display()
+    );
+    Ok(())
+}
+
+/// A table without frames but a line under its header.
+fn table<const N: usize>(header: [&str; N], right_aligned: &[usize]) -> comfy_table::Table {
+    let mut table = comfy_table::Table::new();
+    table.load_style(comfy_table::presets::NOTHING);
+    table.set_header(header);
+    for &i in right_aligned {
+        if let Some(column) = table.column_mut(i) {
+            column.set_cell_alignment(comfy_table::CellAlignment::Right);
+        }
+    }
+    table
+}

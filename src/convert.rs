@@ -1,0 +1,231 @@
+//! Model to GGUF: plan, header, then every tensor in order, its rows in parallel.
+
+use crate::checkpoint::{self, Dtype, Model, SourceTensor};
+use crate::gguf::{self, GgmlType, TensorHeader, Value, Writer};
+use crate::types::{self, RowQuantizer, TensorType};
+use rayon::prelude::*;
+use std::path::Path;
+
+/// The family of trellis types, by bits per weight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Trellis {
+    T2,
+    T3,
+    T4,
+}
+
+impl Trellis {
+    /// The types of the family, longest block first.
+    fn types(self) -> [&'static TensorType; 2] {
+        match self {
+            Trellis::T2 => [&types::T2, &types::T2_64],
+            Trellis::T3 => [&types::T3, &types::T3_64],
+            Trellis::T4 => [&types::T4, &types::T4_64],
+        }
+    }
+
+    /// The type for rows of `columns`.
+    fn for_columns(self, columns: usize) -> Option<&'static TensorType> {
+        self.types().into_iter().find(|t| columns.is_multiple_of(t.block_len))
+    }
+}
+
+/// What to make of a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recipe {
+    /// T4 for attention, embeddings and output head, T3 for the rest.
+    Default,
+    /// One family for all matrices.
+    All(Trellis),
+    /// A plain file.
+    Plain(Dtype),
+}
+
+/// How a tensor is stored.
+#[derive(Clone, Copy, Debug)]
+pub enum Target {
+    /// As floats.
+    Plain(Dtype),
+    /// In blocks.
+    Blocks(&'static TensorType),
+}
+
+impl Target {
+    /// The ggml type.
+    pub fn ggml(self) -> GgmlType {
+        match self {
+            Target::Plain(dtype) => dtype.ggml(),
+            Target::Blocks(t) => GgmlType(t.id),
+        }
+    }
+}
+
+/// What is to be written.
+pub struct Plan {
+    /// Keys of the file.
+    pub keys: Vec<(String, Value)>,
+    /// Header of every tensor, in the order of the model's.
+    pub headers: Vec<TensorHeader>,
+    /// How each is stored.
+    pub targets: Vec<Target>,
+    /// Bytes of the whole file.
+    pub file_bytes: u64,
+    /// Matrices that no block length divides and that stay F16.
+    pub left_plain: Vec<String>,
+}
+
+/// Why a conversion stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Reading the model.
+    #[error(transparent)]
+    Checkpoint(#[from] checkpoint::Error),
+    /// Writing the file.
+    #[error(transparent)]
+    Gguf(#[from] gguf::Error),
+    /// Values that cannot be quantized.
+    #[error("tensor `{tensor}`, row {row}: {value} is not a finite number; the checkpoint is damaged")]
+    NotFinite {
+        /// The tensor.
+        tensor: String,
+        /// Its row.
+        row: usize,
+        /// The value.
+        value: f32,
+    },
+}
+
+/// `general.file_type` of plain files, as in llama.cpp.
+fn file_type(dtype: Dtype) -> u32 {
+    match dtype {
+        Dtype::F32 => 0,
+        Dtype::F16 => 1,
+        Dtype::BF16 => 32,
+    }
+}
+
+/// Version of ggml's quantization formats that files name.
+const QUANTIZATION_VERSION: u32 = 2;
+
+/// Decides the type of every tensor.
+pub fn plan(model: &Model, recipe: Recipe) -> Plan {
+    let mut keys = model.keys.clone();
+    if let Recipe::Plain(dtype) = recipe {
+        keys.push(("general.file_type".into(), file_type(dtype).into()));
+    }
+    keys.push(("general.quantization_version".into(), QUANTIZATION_VERSION.into()));
+    let mut left_plain = Vec::new();
+    let targets: Vec<Target> = model
+        .tensors
+        .iter()
+        .map(|t| {
+            let target = target(t, recipe);
+            if target.is_none() {
+                left_plain.push(t.name.clone());
+            }
+            target.unwrap_or(Target::Plain(Dtype::F16))
+        })
+        .collect();
+    let headers: Vec<TensorHeader> = model
+        .tensors
+        .iter()
+        .zip(&targets)
+        .map(|(t, target)| TensorHeader {
+            name: t.name.clone(),
+            shape: t.shape.clone(),
+            kind: target.ggml(),
+            bytes: target.ggml().bytes(t.elements()).expect("chosen to fit"),
+        })
+        .collect();
+    let file_bytes = Writer::file_bytes(&keys, &headers);
+    Plan { keys, headers, targets, file_bytes, left_plain }
+}
+
+/// `None` for a matrix that should be in blocks but does not fit any.
+fn target(t: &SourceTensor, recipe: Recipe) -> Option<Target> {
+    let is_matrix = t.shape.len() > 1 && !t.name.ends_with("_norm.weight");
+    let family = match recipe {
+        _ if !is_matrix => return Some(Target::Plain(Dtype::F32)),
+        Recipe::Plain(dtype) => return Some(Target::Plain(dtype)),
+        Recipe::All(family) => family,
+        Recipe::Default if is_sensitive(&t.name) => Trellis::T4,
+        Recipe::Default => Trellis::T3,
+    };
+    family.for_columns(t.columns()).map(Target::Blocks)
+}
+
+/// Attention, embeddings and output head: small or heard everywhere.
+fn is_sensitive(name: &str) -> bool {
+    name.contains("attn") || name.starts_with("token_embd.") || name.starts_with("output.")
+}
+
+/// Values converted at a time: bounds memory whatever the model.
+const CHUNK: usize = 1 << 22;
+
+/// Writes the planned file; `progress` hears of every number of weights done.
+pub fn run(model: &Model, plan: &Plan, path: &Path, progress: &(dyn Fn(u64) + Sync)) -> Result<u64, Error> {
+    let mut writer = Writer::create(path, &plan.keys, plan.headers.clone())?;
+    for (t, target) in model.tensors.iter().zip(&plan.targets) {
+        match target {
+            Target::Plain(dtype) if *dtype == t.dtype => match model.stored_bytes(t)? {
+                Some(bytes) => {
+                    writer.write(bytes)?;
+                    progress(t.elements());
+                }
+                None => write_tensor(model, t, *target, &mut writer, progress)?,
+            },
+            _ => write_tensor(model, t, *target, &mut writer, progress)?,
+        }
+    }
+    Ok(writer.finish()?)
+}
+
+fn write_tensor(
+    model: &Model,
+    t: &SourceTensor,
+    target: Target,
+    writer: &mut Writer,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<(), Error> {
+    let columns = t.columns();
+    let row_bytes = target.ggml().bytes(columns as u64).expect("chosen to fit") as usize;
+    let rows_at_once = (CHUNK / columns.max(1)).max(1);
+    let mut out = Vec::new();
+    for first in (0..t.rows()).step_by(rows_at_once) {
+        let rows = rows_at_once.min(t.rows() - first);
+        out.resize(rows * row_bytes, 0);
+        out.par_chunks_exact_mut(row_bytes).enumerate().try_for_each_init(
+            || (vec![0.0; columns], quantizer(target)),
+            |(values, quantizer), (i, out)| {
+                model.read_rows(t, first + i, values)?;
+                match (target, quantizer) {
+                    (Target::Blocks(_), Some(quantizer)) => {
+                        check_finite(t, first + i, values)?;
+                        quantizer.quantize(values, out);
+                    }
+                    (Target::Plain(dtype), _) => dtype.narrow(values, out),
+                    (Target::Blocks(_), None) => unreachable!("blocks have a quantizer"),
+                }
+                progress(columns as u64);
+                Ok::<(), Error>(())
+            },
+        )?;
+        writer.write(&out)?;
+    }
+    Ok(())
+}
+
+fn quantizer(target: Target) -> Option<Box<dyn RowQuantizer>> {
+    match target {
+        Target::Plain(_) => None,
+        Target::Blocks(t) => t.kernels().map(|k| (k.quantizer)()),
+    }
+}
+
+fn check_finite(t: &SourceTensor, row: usize, values: &[f32]) -> Result<(), Error> {
+    match values.iter().find(|v| !v.is_finite()) {
+        None => Ok(()),
+        Some(&value) => Err(Error::NotFinite { tensor: t.name.clone(), row, value }),
+    }
+}
