@@ -32,16 +32,9 @@ if [ ! -f "$unpacked/.patched" ]; then
         say "copying $LLAMA_CPP_DIR" >&2
         (cd "$LLAMA_CPP_DIR" && tar cf - --exclude=.git --exclude='./build*' .) | tar xf - -C "$unpacked"
     else
-        (
-            source "$PATCHES/BASE"
-            download "$package" "$file" "$sha256" --no-binary :all: --no-build-isolation >&2
-            say "unpacking $file" >&2
-            depth=$(awk -F/ '{print NF}' <<<"$tree")
-            tar xzf "$DOWNLOADS/$file" -C "$unpacked" --strip-components "$depth" "$tree"
-        )
+        unpack_llama "$unpacked" >&2
     fi
     say "applying ggml-patches" >&2
-    rm -rf "$unpacked/.git" # a dangling submodule pointer in the package
     git init --quiet "$unpacked" # or git apply would look for this repository
     for patch in "$PATCHES"/*.patch "$PATCHES"/tests/*.patch; do
         git -C "$unpacked" apply --whitespace=nowarn "$patch" ||

@@ -46,3 +46,17 @@ install_build_tools() {
     install_tools build cmake==4.1.2 ninja==1.13.0 scikit-build-core==0.11.6
     export PATH=$TOOLS/build/bin:$PATH
 }
+
+# unpack_llama FOLDER: the pinned llama.cpp, unpatched.
+unpack_llama() {
+    local folder=$1
+    (
+        source "$ROOT/ggml-patches/BASE"
+        download "$package" "$file" "$sha256" --no-binary :all: --no-build-isolation
+        say "unpacking $file"
+        mkdir -p "$folder"
+        depth=$(awk -F/ '{print NF}' <<<"$tree")
+        tar xzf "$DOWNLOADS/$file" -C "$folder" --strip-components "$depth" "$tree"
+        rm -rf "$folder/.git" # a dangling submodule pointer in the package
+    )
+}

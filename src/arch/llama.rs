@@ -120,7 +120,7 @@ impl Config<'_> {
                 Err(_) => self.integer("hidden_size")? / heads.max(1),
             },
         };
-        if shape.heads == 0 || shape.kv_heads == 0 || shape.head_dim % 2 != 0 {
+        if shape.heads == 0 || shape.kv_heads == 0 || !shape.head_dim.is_multiple_of(2) {
             return Err(format!("attention cannot have the shape {shape:?}"));
         }
         Ok(shape)
@@ -154,12 +154,11 @@ impl Config<'_> {
         }
         let eps = self.0.get("rms_norm_eps").and_then(Json::as_f64).ok_or("`rms_norm_eps` is not there")?;
         put("attention.layer_norm_rms_epsilon", (eps as f32).into());
-        if self.0.get("head_dim").is_some_and(|d| !d.is_null()) {
-            put("attention.key_length", integer("head_dim")?.into());
-            put("attention.value_length", integer("head_dim")?.into());
-        }
+        let head_dim = small("head_dim", shape.head_dim)?;
+        put("attention.key_length", head_dim.into());
+        put("attention.value_length", head_dim.into());
         put("vocab_size", integer("vocab_size")?.into());
-        put("rope.dimension_count", small("head_dim", shape.head_dim)?.into());
+        put("rope.dimension_count", head_dim.into());
         Ok(keys)
     }
 

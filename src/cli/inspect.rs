@@ -1,6 +1,7 @@
 //! `tenpak-gguf inspect`
 
 use super::{human_bytes, rate, table};
+use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
@@ -14,11 +15,17 @@ pub struct Args {
     /// Totals only
     #[arg(short, long)]
     summary: bool,
+    /// A line for every key and tensor with its sha256 instead, to compare files with
+    #[arg(long, conflicts_with = "summary")]
+    digest: bool,
 }
 
 pub fn run(args: Args) -> anyhow::Result<()> {
     let file = File::open(&args.file)?;
     let out = &mut std::io::BufWriter::new(std::io::stdout().lock());
+    if args.digest {
+        return print_digest(&file, out);
+    }
     let (version, alignment) = (file.version(), file.alignment());
     writeln!(out, "{}: GGUF version {version}, alignment {alignment}", args.file.display())?;
     if !args.summary {
@@ -68,4 +75,23 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 
 fn bpw(bytes: u64, weights: u64) -> String {
     format!("{:.4}", bytes as f64 * 8.0 / weights.max(1) as f64)
+}
+
+/// `key NAME SHA256 VALUE` and `tensor NAME SHA256 TYPE SHAPE`, by name; values are cut as in tables.
+fn print_digest(file: &File, out: &mut impl Write) -> anyhow::Result<()> {
+    let mut lines = Vec::new();
+    for (name, value) in file.keys() {
+        let shown = value.to_string().replace('\n', "\\n");
+        lines.push(format!("key {name} {:x} {shown}", Sha256::digest(value.to_bytes())));
+    }
+    for t in file.tensors() {
+        let shape: Vec<String> = t.shape.iter().map(u64::to_string).collect();
+        let digest = Sha256::digest(file.data(t)?);
+        lines.push(format!("tensor {} {digest:x} {} {}", t.name, t.kind.name(), shape.join("x")));
+    }
+    lines.sort();
+    for line in lines {
+        writeln!(out, "{line}")?;
+    }
+    Ok(())
 }

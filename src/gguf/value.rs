@@ -147,8 +147,15 @@ impl Value {
         }
     }
 
+    /// The value as it stands in a file: its kind, then its bytes.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = (self.kind() as u32).to_le_bytes().to_vec();
+        self.write(&mut bytes);
+        bytes
+    }
+
     /// Appends the value as it stands in a file, without its kind.
-    pub(super) fn write(&self, out: &mut Vec<u8>) {
+    fn write(&self, out: &mut Vec<u8>) {
         match self {
             Value::U8(v) => out.extend(v.to_le_bytes()),
             Value::I8(v) => out.extend(v.to_le_bytes()),

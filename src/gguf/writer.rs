@@ -113,8 +113,7 @@ fn header(keys: &[(String, Value)], tensors: &[TensorHeader], alignment: u64) ->
     h.extend((keys.len() as u64).to_le_bytes());
     for (key, value) in keys {
         write_string(key, &mut h);
-        h.extend((value.kind() as u32).to_le_bytes());
-        value.write(&mut h);
+        h.extend(value.to_bytes());
     }
     let mut offset = 0u64;
     for t in tensors {

@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Builds the unpatched libggml-base of the pinned llama.cpp and prints its folder.
+source "$(dirname "$0")/setup.sh"
+install_build_tools >&2
+stock=$TARGET/llama.cpp/stock-$(sha256sum <"$ROOT/ggml-patches/BASE" | cut -c1-16)
+if [ ! -f "$stock/.unpacked" ]; then
+    rm -rf "$stock"
+    unpack_llama "$stock" >&2
+    touch "$stock/.unpacked"
+fi
+cmake -S "$stock/ggml" -B "$stock/build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED_LIBS=ON -DGGML_CPU=OFF \
+    >"$stock/configure.log" 2>&1 || die "cmake failed: see $stock/configure.log"
+ninja -C "$stock/build" ggml-base >&2
+dirname "$(find "$stock/build" -name 'libggml-base.so*' | head -n 1)"

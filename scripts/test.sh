@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Every check, from nothing. What it needs it installs into target/.
+#
+#   scripts/test.sh             all
+#   scripts/test.sh code        formatting, lints, Rust tests
+#   scripts/test.sh ggml        ggml's own tests over our types
+#   scripts/test.sh model       conversion, llama.cpp's programs and perplexity on a real model
+source "$(dirname "$0")/setup.sh"
+need cargo 'install Rust'
+cd "$ROOT"
+what=${1:-all}
+wanted() { [ "$what" = all ] || [ "$what" = "$1" ]; }
+
+if wanted code; then
+    say "formatting and lints"
+    cargo fmt --check
+    cargo clippy --quiet --release --all-targets -- -D warnings
+    cargo clippy --quiet --release --lib --no-default-features -- -D warnings
+    say "Rust tests"
+    cargo test --release
+fi
+wanted ggml && "$ROOT/scripts/test_ggml.sh"
+wanted model && "$ROOT/scripts/test_model.sh"
+say "all checks passed"

@@ -1,0 +1,118 @@
+#!/usr/bin/env bash
+# A real model through the converter and llama.cpp: the F16 file against llama.cpp's converter, limits of time and
+# memory, perplexity of the kernels against plain weights, every program that handles files.
+source "$(dirname "$0")/setup.sh"
+
+# Chunks of 512 tokens for the comparison of perplexities.
+CHUNKS=${CHUNKS:-16}
+# Limits of a conversion on two cores: seconds, and kilobytes at the peak.
+MAX_SECONDS=180
+MAX_KILOBYTES=1500000
+# Kernels against plain weights, percent of the perplexity: activations are rounded to 8 bits.
+MAX_PERCENT=0.3
+
+(cd "$ROOT" && cargo build --quiet --release)
+tenpak=$TARGET/release/tenpak-gguf
+llama=$("$ROOT/scripts/build_llama.sh")
+folder=$("$ROOT/scripts/fetch_model.sh")
+text=$TARGET/models/text/wiki.utf8
+work=$TARGET/test_model
+rm -rf "$work" && mkdir -p "$work"
+cd "$work"
+
+# quietly NAME COMMAND...: runs with output to NAME.log
+quietly() {
+    local log=$work/$1.log
+    shift
+    "$@" >"$log" 2>&1 </dev/null || { tail -n 20 "$log" >&2; die "$1 failed: see $log"; }
+}
+
+# measured COMMAND...: prints seconds and the peak of resident kilobytes
+measured() {
+    python3 - "$@" <<'PY'
+import resource, subprocess, sys, time
+start = time.time()
+status = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL).returncode
+print(round(time.time() - start, 1), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(status)
+PY
+}
+
+say "F16 file against the one of convert_hf_to_gguf.py"
+"$tenpak" convert "$folder" -o f16.gguf --outtype f16
+inference='^key general\.(name|size_label) ' # not used when a model runs
+diff <("$tenpak" inspect f16.gguf --digest | grep -vE "$inference") \
+    <(grep -vE "$inference" "$ROOT/tests/golden/smollm2-f16.digest") ||
+    die "f16.gguf differs from what llama.cpp's converter makes (see docs/reference-f16.md)"
+echo "same keys, same bytes of $(grep -c ^tensor "$ROOT/tests/golden/smollm2-f16.digest") tensors"
+
+say "conversion"
+measures=$(measured "$tenpak" convert "$folder" -o out.gguf)
+read -r seconds kilobytes <<<"$measures"
+echo "$seconds s, peak $kilobytes kB"
+awk "BEGIN { exit !($seconds <= $MAX_SECONDS && $kilobytes <= $MAX_KILOBYTES) }" ||
+    die "conversion took $seconds s and $kilobytes kB; the limits are $MAX_SECONDS s and $MAX_KILOBYTES kB"
+"$tenpak" inspect out.gguf --summary
+"$tenpak" convert "$folder" -o one.gguf --type t2 --threads 1 --dry-run >/dev/null
+
+say "perplexity of kernels and of exported weights"
+"$tenpak" export out.gguf -o exported.gguf
+# perplexity FILE
+perplexity() {
+    quietly "perplexity-$1" "$llama/llama-perplexity" -m "$1.gguf" -f "$text" -c 512 --chunks "$CHUNKS" -t "$(nproc)"
+    sed -nE 's/.*Final estimate: PPL = ([0-9.]+).*/\1/p' "$work/perplexity-$1.log" | grep . ||
+        die "no estimate in $work/perplexity-$1.log"
+}
+ours=$(perplexity out)
+plain=$(perplexity exported)
+percent=$(awk "BEGIN { print ($ours / $plain - 1) * 100 }")
+echo "out.gguf $ours, exported $plain: $percent %"
+awk "BEGIN { d = $percent; exit !(d <= $MAX_PERCENT && d >= -$MAX_PERCENT) }" ||
+    die "the perplexities differ by more than $MAX_PERCENT %"
+
+say "llama.cpp's programs"
+prompt=(-p "The capital of France is" -n 8 --temp 0 -t "$(nproc)")
+quietly completion "$llama/llama-completion" -m out.gguf "${prompt[@]}" -no-cnv --check-tensors
+grep -q "The capital of France is" completion.log || die "llama-completion printed no sentence"
+quietly cli "$llama/llama-cli" -m out.gguf "${prompt[@]}" -st
+quietly bench "$llama/llama-bench" -m out.gguf -p 16 -n 4 -r 1 -t "$(nproc)"
+quietly copy "$llama/llama-quantize" --allow-requantize out.gguf copy.gguf COPY
+diff <("$tenpak" inspect out.gguf --digest | grep ^tensor) <("$tenpak" inspect copy.gguf --digest | grep ^tensor) ||
+    die "llama-quantize COPY changed tensors"
+quietly split "$llama/llama-gguf-split" --split --split-max-tensors 100 out.gguf part
+quietly merge "$llama/llama-gguf-split" --merge part-00001-of-00003.gguf merged.gguf
+for file in part-00001-of-00003.gguf merged.gguf; do
+    diff <("$tenpak" inspect out.gguf --digest | grep ^tensor) <("$tenpak" inspect "$file" --digest | grep ^tensor) ||
+        die "$file has other tensors than out.gguf"
+done
+echo "llama-completion --check-tensors, llama-cli, llama-bench, llama-quantize COPY, llama-gguf-split: fine"
+
+say "llama-server"
+port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+"$llama/llama-server" -m out.gguf --host 127.0.0.1 --port "$port" -t "$(nproc)" >server.log 2>&1 &
+server=$!
+trap 'kill $server 2>/dev/null || true' EXIT
+python3 - "$port" <<'PY' || die "llama-server gave no answer: see $work/server.log"
+import json, sys, time, urllib.request
+base = f"http://127.0.0.1:{sys.argv[1]}"
+for _ in range(120):
+    try:
+        urllib.request.urlopen(f"{base}/health").read()
+        break
+    except OSError:
+        time.sleep(0.5)
+body = json.dumps({"prompt": "The capital of France is", "n_predict": 8, "temperature": 0}).encode()
+request = urllib.request.Request(f"{base}/completion", body, {"Content-Type": "application/json"})
+answer = json.load(urllib.request.urlopen(request, timeout=60))["content"]
+print(f"The capital of France is{answer}")
+sys.exit(not answer.strip())
+PY
+kill $server
+
+say "a stock llama.cpp"
+# The patches touch ggml/ only, and files are read in libggml-base: unpatched, it is put before ours.
+stock=$("$ROOT/scripts/build_stock_ggml.sh")
+if LD_LIBRARY_PATH=$stock "$llama/llama-completion" -m out.gguf "${prompt[@]}" -no-cnv >stock.log 2>&1 </dev/null; then
+    die "a stock llama.cpp loaded out.gguf"
+fi
+grep -o "tensor '.*' has invalid ggml type 5.*" stock.log | head -n 1 || die "no clear error in $work/stock.log"
