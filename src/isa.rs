@@ -33,15 +33,20 @@ impl Isa {
     }
 
     /// Whether this processor has every feature of the level.
-    #[cfg(target_arch = "x86_64")]
     pub fn is_available(self) -> bool {
+        static AVAILABLE: OnceLock<[bool; Isa::ALL.len()]> = OnceLock::new();
+        AVAILABLE.get_or_init(|| Isa::ALL.map(Isa::detect))[self as usize]
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn detect(self) -> bool {
         use std::arch::is_x86_feature_detected as has;
         match self {
             Isa::Scalar => true,
             Isa::Avx2 => has!("avx2") && has!("fma") && has!("bmi1") && has!("bmi2"),
-            Isa::AvxVnni => Isa::Avx2.is_available() && has!("avxvnni") && has!("gfni"),
+            Isa::AvxVnni => Isa::Avx2.detect() && has!("avxvnni") && has!("gfni"),
             Isa::Avx512 => {
-                Isa::Avx2.is_available()
+                Isa::Avx2.detect()
                     && has!("avx512f")
                     && has!("avx512bw")
                     && has!("avx512vl")
@@ -52,9 +57,8 @@ impl Isa {
         }
     }
 
-    /// Whether this processor has every feature of the level.
     #[cfg(not(target_arch = "x86_64"))]
-    pub fn is_available(self) -> bool {
+    fn detect(self) -> bool {
         self == Isa::Scalar
     }
 

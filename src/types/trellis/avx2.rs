@@ -11,7 +11,8 @@
 //! ```
 //!
 //! The terms of steps before 0 are those of the last steps one lane up; what lane 0 needs is a
-//! function of the history byte, from a table.
+//! function of the history byte, from a table. `decode` reads that byte first: taken out of a vector
+//! it would come late, and the loads of the carries with it.
 
 use super::code::{Code, ZERO_POINT};
 use super::layout::*;
@@ -31,23 +32,35 @@ pub trait Avx2: Trellis {
 /// Same result as `scalar::dot`.
 #[target_feature(enable = "avx2,fma,bmi1,bmi2")]
 pub fn dot<T: Avx2>(w: &[T], a: &[T::Activation]) -> f32 {
+    let (w_groups, w_rest) = w.as_chunks::<GROUP>();
+    let (a_groups, a_rest) = a.as_chunks::<GROUP>();
     let mut sum = 0.0;
-    for (w, a) in w.chunks(4).zip(a.chunks(4)) {
-        let mut products = [_mm256_setzero_si256(); 4];
-        for ((w, a), product) in w.iter().zip(a).zip(&mut products) {
-            // SAFETY: this function requires AVX2.
-            let r = unsafe { w.decode() };
-            let quants = bytemuck::cast_slice(a.qs());
-            for t in 0..T::LEN / 32 {
-                // At most 127 * 127 * 2 in magnitude: the 16-bit sums do not saturate.
-                let pairs = _mm256_maddubs_epi16(r[t], load(quants, 32 * t));
-                let quads = _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
-                *product = _mm256_add_epi32(*product, quads);
-            }
-        }
-        sum = accumulate(sum, w, a, &sum_lanes_4(products));
+    for (w, a) in w_groups.iter().zip(a_groups) {
+        let lanes =
+            [product(&w[0], &a[0]), product(&w[1], &a[1]), product(&w[2], &a[2]), product(&w[3], &a[3])];
+        sum = accumulate_group(sum, w, a, sum_lanes_group(lanes));
+    }
+    for (w, a) in w_rest.iter().zip(a_rest) {
+        sum = accumulate(sum, w, a, sum_lanes(product(w, a)));
     }
     sum
+}
+
+/// Lanes whose sum is the sum of `r * q`, without the zero point.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn product<T: Avx2>(w: &T, a: &T::Activation) -> __m256i {
+    // SAFETY: this function requires AVX2.
+    let r = unsafe { w.decode() };
+    let quants = bytemuck::cast_slice(a.qs());
+    let mut product = _mm256_setzero_si256();
+    for (t, &r) in r[..T::LEN / 32].iter().enumerate() {
+        // At most 127 * 127 * 2 in magnitude: the 16-bit sums do not saturate.
+        let pairs = _mm256_maddubs_epi16(r, load(quants, 32 * t));
+        let quads = _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+        product = _mm256_add_epi32(product, quads);
+    }
+    product
 }
 
 /// Same result as `scalar::dequantize`.
@@ -81,31 +94,36 @@ pub fn quantize_activations<T: Trellis>(x: &[f32], out: &mut [T::Activation]) {
 struct Tables {
     p0: [u8; 16],
     p1: [u8; 16],
-    /// For every history byte, what the steps before step 0 carry into lane 0: step -1 in the
-    /// low byte, step -2 in the next and so on.
-    carry: [[u8; 4]; 256],
+    /// For every history byte, what step `-1 - age` carries into lane 0, at
+    /// `carries[age][LAST_OF_16 + history]`: a load at `history` has it where a shift by one lane
+    /// looks for it.
+    carries: [[u8; LAST_OF_16 + 256 + 16]; 4],
 }
+
+const LAST_OF_16: usize = 15;
 
 impl Tables {
     const fn new(code: &Code) -> Tables {
-        // Table index bits: one symbol, or for T2 a pair of symbols.
-        let bits = if code.bits == 2 { 4 } else { code.bits as usize };
-        let p0 = nibble_table(code, 0, bits);
-        let p1 = nibble_table(code, bits, bits);
+        let c = code.columns();
+        // Table index: one symbol, or for T2 a pair of symbols. Bit 3 of a T3 index has no say.
+        let (p0, p1) = match code.bits {
+            3 => ([c[0], c[1], c[2], 0], [c[3], c[4], c[5], 0]),
+            _ => ([c[0], c[1], c[2], c[3]], [c[4], c[5], c[6], c[7]]),
+        };
         // The carry of a step is its hash less the last period of the window, halved window.
         let kept = code.window_bits() - code.bits * code.period;
-        let mut carry = [[0; 4]; 256];
-        let mut history = 0;
-        while history < 256 {
-            let mut age = 0;
-            while age < 4 {
+        let mut carries = [[0; LAST_OF_16 + 256 + 16]; 4];
+        let mut age = 0;
+        while age < 4 {
+            let mut history = 0;
+            while history < 256 {
                 let window = history as u32 >> (age as u32 * code.bits) & ((1 << kept) - 1);
-                carry[history][age] = code.hash(window);
-                age += 1;
+                carries[age][LAST_OF_16 + history] = code.hash(window);
+                history += 1;
             }
-            history += 1;
+            age += 1;
         }
-        Tables { p0, p1, carry }
+        Tables { p0: nibble_table(p0), p1: nibble_table(p1), carries }
     }
 }
 
@@ -147,21 +165,21 @@ fn value(code: &Code, h: __m256i) -> __m256i {
     _mm256_add_epi8(look_up(table(&code.v0), low), look_up(table(&code.v1), bits::<4>(h, 15)))
 }
 
-/// Every byte moved up by one of 32 lanes; `first` enters at lane 0.
+/// Every byte moved up by one of 32 lanes; what step `-1 - age` carries enters at lane 0.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn lane_up(v: __m256i, first: u8) -> __m256i {
-    let below = _mm256_permute2x128_si256(v, v, 0x08);
-    let moved = _mm256_alignr_epi8(v, below, 15);
-    _mm256_or_si256(moved, _mm256_zextsi128_si256(_mm_cvtsi32_si128(first as i32)))
+fn lane_up(v: __m256i, tables: &Tables, age: usize, history: u8) -> __m256i {
+    let carry = load(&tables.carries[age], history as usize);
+    _mm256_alignr_epi8(v, _mm256_permute2x128_si256(v, carry, 0x02), 15)
 }
 
-/// Every byte moved up by one of 16 lanes in both halves; `first` enters at lane 0 of each.
+/// Every byte moved up by one of 16 lanes in both halves; what steps `-1 - ages` carry enters at
+/// lane 0 of each.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn lane_up_16(v: __m256i, first: [u8; 2]) -> __m256i {
-    let first = _mm256_set_m128i(_mm_cvtsi32_si128(first[1] as i32), _mm_cvtsi32_si128(first[0] as i32));
-    _mm256_or_si256(_mm256_slli_si256(v, 1), first)
+fn lane_up_16(v: __m256i, tables: &Tables, ages: [usize; 2], history: u8) -> __m256i {
+    let [low, high] = ages.map(|age| load_128(&tables.carries[age], history as usize));
+    _mm256_alignr_epi8(v, _mm256_set_m128i(high, low), 15)
 }
 
 /// High half of `a`, low half of `b`: the step before each of the two steps of `b`.
@@ -201,6 +219,7 @@ impl Avx2 for BlockT2 {
     unsafe fn decode(&self) -> [__m256i; 8] {
         let tables = &TABLES_T2;
         let (p0, p1) = (table(&tables.p0), table(&tables.p1));
+        let history = self.history;
         let block = bytes(self);
         let (late, early) = (load(block, QS), load(block, QS + 32));
         let before = load(block, HISTORY);
@@ -225,10 +244,9 @@ impl Avx2 for BlockT2 {
         for t in 0..8 {
             u[t] = xor(look_up(p0, pair[2 + t]), look_up(p1, pair[t]));
         }
-        let carry = tables.carry[self.history as usize];
         let mut r = [_mm256_setzero_si256(); 8];
         for t in 0..8 {
-            let back = if t < 4 { lane_up(u[4 + t], carry[3 - t]) } else { u[t - 4] };
+            let back = if t < 4 { lane_up(u[4 + t], tables, 3 - t, history) } else { u[t - 4] };
             r[t] = value(&Self::CODE, xor_doubled(u[t], back));
         }
         r
@@ -239,48 +257,57 @@ impl Avx2 for BlockT3 {
     #[inline]
     #[target_feature(enable = "avx2")]
     unsafe fn decode(&self) -> [__m256i; 8] {
-        let tables = &TABLES_T3;
-        let (p0, p1) = (table(&tables.p0), table(&tables.p1));
+        let history = self.history;
         let block = bytes(self);
         let (c, a, b) = (load(block, QS), load(block, QS + 32), load(block, QS + 64));
-        let high = |v: __m256i| _mm256_and_si256(v, _mm256_set1_epi8(4));
+        let before = load(block, HISTORY);
+        // Index bits 2 and 3: the high bits of the symbols of steps 4 and 5.
+        let high = bits::<4>(b, 12);
+        // s[2 + t] = symbol of step t
         let s = [
+            bits::<3>(before, 7),
+            bits::<0>(before, 7),
             bits::<3>(a, 7),
             bits::<0>(a, 7),
             bits::<3>(b, 7),
             bits::<0>(b, 7),
-            _mm256_or_si256(bits::<6>(a, 3), high(_mm256_srli_epi16(b, 4))),
-            _mm256_or_si256(bits::<6>(c, 3), high(_mm256_srli_epi16(b, 5))),
+            _mm256_or_si256(bits::<6>(a, 3), high),
+            _mm256_or_si256(bits::<6>(c, 3), high),
             bits::<3>(c, 7),
             bits::<0>(c, 7),
         ];
-        let mut newest = bits::<0>(load(block, HISTORY), 7);
-        let mut p0_s = [_mm256_setzero_si256(); 8];
+        let part = |[at_bit_2, at_bit_3]: &[[u8; 16]; 2], t: usize| {
+            look_up(table(if t == 2 + 5 { at_bit_3 } else { at_bit_2 }), s[t])
+        };
         let mut u = [_mm256_setzero_si256(); 8];
+        let mut older = [_mm256_setzero_si256(); 8];
         for t in 0..8 {
-            p0_s[t] = look_up(p0, s[t]);
-            u[t] = xor(p0_s[t], look_up(p1, newest));
-            newest = s[t];
+            u[t] = xor(part(&T3_PARTS[0], t + 2), part(&T3_PARTS[1], t + 1));
+            older[t] = xor(u[t], part(&T3_PARTS[2], t));
         }
-        let carry = tables.carry[self.history as usize];
         let mut r = [_mm256_setzero_si256(); 8];
-        let older = |t: usize| xor_doubled(u[t], p0_s[t - 2]);
         for t in 0..8 {
-            let back = match t {
-                0 | 1 => lane_up(older(6 + t), carry[1 - t]),
-                // Steps 0 and 1: the symbol two steps before them is in the lane below.
-                2 | 3 => {
-                    let before = load(block, HISTORY);
-                    let s = if t == 2 { bits::<3>(before, 7) } else { bits::<0>(before, 7) };
-                    xor_doubled(u[t - 2], look_up(p0, s))
-                }
-                _ => older(t - 2),
-            };
+            let back = if t < 2 { lane_up(older[6 + t], &TABLES_T3, 1 - t, history) } else { older[t - 2] };
             r[t] = value(&Self::CODE, xor_doubled(u[t], back));
         }
         r
     }
 }
+
+/// `P0`, `P1` and `2 P0` of T3, each with the high bit of the symbol at bit 2 and at bit 3 of the
+/// index; the other of these bits has no say. A lookup of `2 P0` costs what doubling costs, and
+/// the compiler does not spread it.
+static T3_PARTS: [[[u8; 16]; 2]; 3] = {
+    let c = super::code::T3.columns();
+    let mut parts = [[[0; 16]; 2]; 3];
+    let mut i = 0;
+    while i < 3 {
+        parts[i][0] = nibble_table([c[3 * i], c[3 * i + 1], c[3 * i + 2], 0]);
+        parts[i][1] = nibble_table([c[3 * i], c[3 * i + 1], 0, c[3 * i + 2]]);
+        i += 1;
+    }
+    parts
+};
 
 impl Avx2 for BlockT4 {
     #[inline]
@@ -288,6 +315,7 @@ impl Avx2 for BlockT4 {
     unsafe fn decode(&self) -> [__m256i; 8] {
         let tables = &TABLES_T4;
         let (p0, p1) = (table(&tables.p0), table(&tables.p1));
+        let history = self.history;
         let block = bytes(self);
         let mut newest = bits::<0>(load(block, HISTORY), 15);
         let mut u = [_mm256_setzero_si256(); 8];
@@ -299,10 +327,9 @@ impl Avx2 for BlockT4 {
             u[2 * pair + 1] = xor(look_up(p0, new), look_up(p1, old));
             newest = new;
         }
-        let carry = tables.carry[self.history as usize];
         let mut r = [_mm256_setzero_si256(); 8];
         for t in 0..8 {
-            let back = if t < 2 { lane_up(u[6 + t], carry[1 - t]) } else { u[t - 2] };
+            let back = if t < 2 { lane_up(u[6 + t], tables, 1 - t, history) } else { u[t - 2] };
             r[t] = value(&Self::CODE, xor_doubled(u[t], back));
         }
         r
@@ -325,6 +352,7 @@ impl Avx2 for BlockT2_64 {
     unsafe fn decode(&self) -> [__m256i; 8] {
         let tables = &TABLES_T2;
         let (p0, p1) = (table(&tables.p0), table(&tables.p1));
+        let history = self.history;
         let block = bytes(self);
         let (q, before) = (load_twice(block, QS), load_twice(block, HISTORY));
         // Pairs of steps (-2, -1), (0, 1), (2, 3); the pair of step 0 crosses lanes.
@@ -334,9 +362,8 @@ impl Avx2 for BlockT2_64 {
         let pairs_2 = halves::<2, 0>(q, 15, 15);
         let u0 = xor(look_up(p0, pairs_0), look_up(p1, pairs_before));
         let u2 = xor(look_up(p0, pairs_2), look_up(p1, pairs_0));
-        let carry = tables.carry[self.history as usize];
-        let h0 = xor_doubled(u0, lane_up_16(u0, [carry[3], carry[2]]));
-        let h2 = xor_doubled(u2, lane_up_16(u2, [carry[1], carry[0]]));
+        let h0 = xor_doubled(u0, lane_up_16(u0, tables, [3, 2], history));
+        let h2 = xor_doubled(u2, lane_up_16(u2, tables, [1, 0], history));
         two(&Self::CODE, [h0, h2])
     }
 }
@@ -347,10 +374,10 @@ impl Avx2 for BlockT3_64 {
     unsafe fn decode(&self) -> [__m256i; 8] {
         let tables = &TABLES_T3;
         let (p0, p1) = (table(&tables.p0), table(&tables.p1));
+        let history = self.history;
         let block = bytes(self);
         let (c, before) = (load_twice(block, QS), load_twice(block, HISTORY));
-        let nibbles = u64::from_le_bytes(self.qs[16..24].try_into().expect("8 bytes"));
-        let n = nibbles_twice(nibbles);
+        let n = nibbles_twice(block, QS + 16);
         let s_before = halves::<3, 0>(before, 7, 7);
         let low = _mm256_and_si256(_mm256_srli_epi16(c, 6), half_masks(0, 3));
         let s0 = _mm256_or_si256(halves::<0, 1>(n, 7, 4), low);
@@ -358,8 +385,7 @@ impl Avx2 for BlockT3_64 {
         let (q_before, q0, q2) = (look_up(p0, s_before), look_up(p0, s0), look_up(p0, s2));
         let u0 = xor(q0, look_up(p1, step_before(s_before, s0)));
         let u2 = xor(q2, look_up(p1, step_before(s0, s2)));
-        let carry = tables.carry[self.history as usize];
-        let back0 = lane_up_16(xor_doubled(u2, q0), [carry[1], carry[0]]);
+        let back0 = lane_up_16(xor_doubled(u2, q0), tables, [1, 0], history);
         let back2 = xor_doubled(u0, q_before);
         two(&Self::CODE, [xor_doubled(u0, back0), xor_doubled(u2, back2)])
     }
@@ -371,14 +397,14 @@ impl Avx2 for BlockT4_64 {
     unsafe fn decode(&self) -> [__m256i; 8] {
         let tables = &TABLES_T4;
         let (p0, p1) = (table(&tables.p0), table(&tables.p1));
+        let history = self.history;
         let block = bytes(self);
         let s_before = halves::<4, 0>(load_twice(block, HISTORY), 15, 15);
         let s0 = halves::<4, 0>(load_twice(block, QS + 16), 15, 15);
         let s2 = halves::<4, 0>(load_twice(block, QS), 15, 15);
         let u0 = xor(look_up(p0, s0), look_up(p1, step_before(s_before, s0)));
         let u2 = xor(look_up(p0, s2), look_up(p1, step_before(s0, s2)));
-        let carry = tables.carry[self.history as usize];
-        let back0 = lane_up_16(u2, [carry[1], carry[0]]);
+        let back0 = lane_up_16(u2, tables, [1, 0], history);
         two(&Self::CODE, [xor_doubled(u0, back0), xor_doubled(u2, u0)])
     }
 }

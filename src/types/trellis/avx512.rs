@@ -1,37 +1,57 @@
 //! AVX-512 with VBMI, VNNI and GFNI. Same results as `scalar`.
 //!
 //! A 512-bit vector is two steps of 32 lanes or all four steps of 16. Planes are broadcast
-//! and each step's part of the vector has its own matrices.
+//! and each step's part of the vector has its own matrices. Matrix products, byte permutations and
+//! broadcasts share two ports on Zen 5, so that a plane for the lower half alone is not broadcast.
 
 use super::avx2::unrotate_lanes;
 use super::gfni::{Term, hash};
 use super::layout::*;
 use super::scale;
-use super::x86::{accumulate, sum_lanes_4};
+use super::x86::{GROUP, accumulate, accumulate_group, load_128};
 use std::arch::x86_64::*;
-
-/// Plane bytes for the matrix products: `[plane][lanes up]`.
-type Planes = [[__m512i; 3]; 4];
 
 /// Same result as `scalar::dot`.
 #[target_feature(enable = "avx2,fma,bmi1,bmi2,avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni,gfni")]
 pub fn dot<T: Trellis>(w: &[T], a: &[T::Activation]) -> f32 {
+    let (w_groups, w_rest) = w.as_chunks::<GROUP>();
+    let (a_groups, a_rest) = a.as_chunks::<GROUP>();
     let mut sum = 0.0;
-    for (w, a) in w.chunks(4).zip(a.chunks(4)) {
-        let mut products = [_mm256_setzero_si256(); 4];
-        for ((w, a), product) in w.iter().zip(a).zip(&mut products) {
-            let r = decode(w);
-            let quants: &[u8] = bytemuck::cast_slice(a.qs());
-            let mut wide = _mm512_setzero_si512();
-            for t in 0..T::LEN / 64 {
-                wide = _mm512_dpbusd_epi32(wide, r[t], load(quants, 64 * t));
-            }
-            let high = _mm512_extracti64x4_epi64(wide, 1);
-            *product = _mm256_add_epi32(_mm512_castsi512_si256(wide), high);
-        }
-        sum = accumulate(sum, w, a, &sum_lanes_4(products));
+    for (w, a) in w_groups.iter().zip(a_groups) {
+        let lanes =
+            [product(&w[0], &a[0]), product(&w[1], &a[1]), product(&w[2], &a[2]), product(&w[3], &a[3])];
+        sum = accumulate_group(sum, w, a, sum_lanes_group(lanes));
+    }
+    for (w, a) in w_rest.iter().zip(a_rest) {
+        sum = accumulate(sum, w, a, _mm512_reduce_add_epi32(product(w, a)));
     }
     sum
+}
+
+/// Lanes whose sum is the sum of `r * q`, without the zero point.
+#[inline]
+#[target_feature(enable = "avx2,avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni,gfni")]
+fn product<T: Trellis>(w: &T, a: &T::Activation) -> __m512i {
+    let r = decode(w);
+    let quants = bytemuck::cast_slice(a.qs());
+    let mut product = _mm512_setzero_si512();
+    for (t, &r) in r[..T::LEN / 64].iter().enumerate() {
+        product = _mm512_dpbusd_epi32(product, r, load(quants, 64 * t));
+    }
+    product
+}
+
+/// Sums of the lanes of four vectors.
+#[inline]
+#[target_feature(enable = "avx2,avx512f")]
+fn sum_lanes_group(v: [__m512i; GROUP]) -> __m128i {
+    let pairs = |a, b| _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+    let (pairs01, pairs23) = (pairs(v[0], v[1]), pairs(v[2], v[3]));
+    let low = _mm512_unpacklo_epi64(pairs01, pairs23);
+    let quads = _mm512_add_epi32(low, _mm512_unpackhi_epi64(pairs01, pairs23));
+    let high = _mm512_extracti64x4_epi64(quads, 1);
+    let halves = _mm256_add_epi32(_mm512_castsi512_si256(quads), high);
+    _mm_add_epi32(_mm256_castsi256_si128(halves), _mm256_extracti128_si256(halves, 1))
 }
 
 /// Same result as `scalar::dequantize`.
@@ -47,44 +67,44 @@ pub fn dequantize<T: Trellis>(w: &[T], out: &mut [f32]) {
 #[inline]
 #[target_feature(enable = "avx2,avx512f,avx512bw,avx512vl,avx512vbmi,gfni")]
 fn decode<T: Trellis>(block: &T) -> [__m512i; 4] {
-    let planes = planes(block);
+    let block = bytemuck::bytes_of(block);
     let zero = _mm512_setzero_si512();
     let mut r = [zero; 4];
-    r[0] = value::<T>(hash!(T, 0, 8, planes, zero, term));
+    r[0] = value::<T>(hash!(term, T, 0, block, zero));
     if T::LEN == 256 {
-        r[1] = value::<T>(hash!(T, 1, 8, planes, zero, term));
-        r[2] = value::<T>(hash!(T, 2, 8, planes, zero, term));
-        r[3] = value::<T>(hash!(T, 3, 8, planes, zero, term));
+        r[1] = value::<T>(hash!(term, T, 1, block, zero));
+        r[2] = value::<T>(hash!(term, T, 2, block, zero));
+        r[3] = value::<T>(hash!(term, T, 3, block, zero));
     }
     r
 }
 
 #[inline]
 #[target_feature(enable = "avx2,avx512f,avx512bw,avx512vl,avx512vbmi,gfni")]
-fn planes<T: Trellis>(block: &T) -> Planes {
-    let bytes = bytemuck::bytes_of(block);
-    let mut planes = [[_mm512_setzero_si512(); 3]; 4];
-    for (plane, place) in planes.iter_mut().zip(T::PLANES) {
-        // The plane moved up by one lane begins a byte lower. Only the first plane has a lane -1.
-        let at = 2 + place.offset;
-        let not_first = if place.offset > 0 { !1 } else { !0 };
-        if place.width == 4 {
-            let nibbles = u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes"));
-            plane[0] = spread_nibbles(nibbles);
-            plane[1] = spread_nibbles(nibbles << 4);
-        } else if T::LANES == 16 {
-            let moved = _mm_maskz_mov_epi8(not_first as u16, load_128(bytes, at - 1));
-            plane[0] = _mm512_broadcast_i32x4(load_128(bytes, at));
-            plane[1] = _mm512_broadcast_i32x4(moved);
-            plane[2] = _mm512_broadcast_i32x4(_mm_slli_si128(moved, 1));
-        } else {
-            let moved = super::x86::load(bytes, at - 1);
-            let moved = _mm256_maskz_mov_epi8(not_first as u32, moved);
-            plane[0] = _mm512_broadcast_i64x4(super::x86::load(bytes, at));
-            plane[1] = _mm512_broadcast_i64x4(moved);
-        }
+fn term<T: Trellis, const PLANE: usize, const UP: usize, const VECTOR: usize>(
+    h: __m512i,
+    block: &[u8],
+) -> __m512i {
+    let needed_words = Term::<T, PLANE, UP, VECTOR, 8>::NEEDED_WORDS;
+    if needed_words == 0 {
+        return h;
     }
-    planes
+    let place = T::PLANES[PLANE];
+    // The plane moved up by a lane begins a byte lower.
+    let at = 2 + place.offset - UP;
+    let plane = if place.width == 4 {
+        spread_nibbles(block, at + UP, UP)
+    } else if T::LANES == 16 {
+        _mm512_broadcast_i32x4(load_128(block, at))
+    } else if needed_words <= 4 {
+        _mm512_zextsi256_si512(super::x86::load(block, at))
+    } else {
+        _mm512_broadcast_i64x4(super::x86::load(block, at))
+    };
+    // The mask leaves out the bytes before the plane.
+    let lanes = Term::<T, PLANE, UP, VECTOR, 8>::LANES;
+    let matrices = bytemuck::cast(Term::<T, PLANE, UP, VECTOR, 8>::MATRICES);
+    _mm512_xor_si512(h, _mm512_maskz_gf2p8affine_epi64_epi8::<0>(lanes, plane, matrices))
 }
 
 #[inline]
@@ -95,32 +115,16 @@ fn load(bytes: &[u8], at: usize) -> __m512i {
     unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) }
 }
 
+/// The 16 nibbles at `bytes[at..at + 8]`, moved up by `up` lanes, a byte each (high bits not
+/// cleared), four times.
 #[inline]
-#[target_feature(enable = "avx512f")]
-fn load_128(bytes: &[u8], at: usize) -> __m128i {
-    let bytes: [u8; 16] = bytes[at..at + 16].try_into().expect("16 bytes");
-    bytemuck::cast(bytes)
-}
-
-/// 16 nibbles, a byte each (high bits not cleared), four times.
-#[inline]
-#[target_feature(enable = "avx2,avx512f")]
-fn spread_nibbles(nibbles: u64) -> __m512i {
-    let (even, odd) = (nibbles as i64, (nibbles >> 4) as i64);
-    _mm512_broadcast_i32x4(_mm_unpacklo_epi8(_mm_cvtsi64_si128(even), _mm_cvtsi64_si128(odd)))
-}
-
-#[inline]
-#[target_feature(enable = "avx512f,gfni")]
-fn term<T: Trellis, const PLANE: usize, const UP: usize, const VECTOR: usize>(
-    h: __m512i,
-    plane: __m512i,
-) -> __m512i {
-    if !Term::<T, PLANE, UP, VECTOR, 8>::IS_NEEDED {
-        return h;
-    }
-    let matrices = bytemuck::cast(Term::<T, PLANE, UP, VECTOR, 8>::MATRICES);
-    _mm512_xor_si512(h, _mm512_gf2p8affine_epi64_epi8::<0>(plane, matrices))
+#[target_feature(enable = "avx512f,avx512vbmi")]
+fn spread_nibbles(bytes: &[u8], at: usize, up: usize) -> __m512i {
+    let nibbles: [u8; 8] = bytes[at..at + 8].try_into().expect("8 bytes");
+    // Byte i is eight bits from bit 4 (i - up) on, cyclic.
+    let first_bits: [u8; 64] = std::array::from_fn(|i| (64 + 4 * (i % 16) - 4 * up) as u8 % 64);
+    let nibbles = _mm512_set1_epi64(i64::from_le_bytes(nibbles));
+    _mm512_multishift_epi64_epi8(bytemuck::cast(first_bits), nibbles)
 }
 
 /// `v0[h & 15] + v1[h >> 4]`. The byte permutation looks at six index bits, and its tables

@@ -8,25 +8,34 @@ use super::scale;
 use super::x86::*;
 use std::arch::x86_64::*;
 
-/// Plane bytes for the matrix products: `[plane][lanes up]`.
-type Planes = [[__m256i; 3]; 4];
-
 /// Same result as `scalar::dot`.
 #[target_feature(enable = "avx2,fma,bmi1,bmi2,avxvnni,gfni")]
 pub fn dot<T: Trellis>(w: &[T], a: &[T::Activation]) -> f32 {
+    let (w_groups, w_rest) = w.as_chunks::<GROUP>();
+    let (a_groups, a_rest) = a.as_chunks::<GROUP>();
     let mut sum = 0.0;
-    for (w, a) in w.chunks(4).zip(a.chunks(4)) {
-        let mut products = [_mm256_setzero_si256(); 4];
-        for ((w, a), product) in w.iter().zip(a).zip(&mut products) {
-            let r = decode(w);
-            let quants = bytemuck::cast_slice(a.qs());
-            for t in 0..T::LEN / 32 {
-                *product = _mm256_dpbusd_avx_epi32(*product, r[t], load(quants, 32 * t));
-            }
-        }
-        sum = accumulate(sum, w, a, &sum_lanes_4(products));
+    for (w, a) in w_groups.iter().zip(a_groups) {
+        let lanes =
+            [product(&w[0], &a[0]), product(&w[1], &a[1]), product(&w[2], &a[2]), product(&w[3], &a[3])];
+        sum = accumulate_group(sum, w, a, sum_lanes_group(lanes));
+    }
+    for (w, a) in w_rest.iter().zip(a_rest) {
+        sum = accumulate(sum, w, a, sum_lanes(product(w, a)));
     }
     sum
+}
+
+/// Lanes whose sum is the sum of `r * q`, without the zero point.
+#[inline]
+#[target_feature(enable = "avx2,avxvnni,gfni")]
+fn product<T: Trellis>(w: &T, a: &T::Activation) -> __m256i {
+    let r = decode(w);
+    let quants = bytemuck::cast_slice(a.qs());
+    let mut product = _mm256_setzero_si256();
+    for (t, &r) in r[..T::LEN / 32].iter().enumerate() {
+        product = _mm256_dpbusd_avx_epi32(product, r, load(quants, 32 * t));
+    }
+    product
 }
 
 /// Same result as `scalar::dequantize`.
@@ -42,65 +51,57 @@ pub fn dequantize<T: Trellis>(w: &[T], out: &mut [f32]) {
 #[inline]
 #[target_feature(enable = "avx2,gfni")]
 fn decode<T: Trellis>(block: &T) -> [__m256i; 8] {
-    let planes = planes(block);
+    let block = bytemuck::bytes_of(block);
     let zero = _mm256_setzero_si256();
     let mut r = [zero; 8];
-    r[0] = value::<T>(hash!(T, 0, 4, planes, zero, term));
-    r[1] = value::<T>(hash!(T, 1, 4, planes, zero, term));
+    r[0] = value::<T>(hash!(term, T, 0, block, zero));
+    r[1] = value::<T>(hash!(term, T, 1, block, zero));
     if T::LEN == 256 {
-        r[2] = value::<T>(hash!(T, 2, 4, planes, zero, term));
-        r[3] = value::<T>(hash!(T, 3, 4, planes, zero, term));
-        r[4] = value::<T>(hash!(T, 4, 4, planes, zero, term));
-        r[5] = value::<T>(hash!(T, 5, 4, planes, zero, term));
-        r[6] = value::<T>(hash!(T, 6, 4, planes, zero, term));
-        r[7] = value::<T>(hash!(T, 7, 4, planes, zero, term));
+        r[2] = value::<T>(hash!(term, T, 2, block, zero));
+        r[3] = value::<T>(hash!(term, T, 3, block, zero));
+        r[4] = value::<T>(hash!(term, T, 4, block, zero));
+        r[5] = value::<T>(hash!(term, T, 5, block, zero));
+        r[6] = value::<T>(hash!(term, T, 6, block, zero));
+        r[7] = value::<T>(hash!(term, T, 7, block, zero));
     }
     r
 }
 
 #[inline]
 #[target_feature(enable = "avx2,gfni")]
-fn planes<T: Trellis>(block: &T) -> Planes {
-    let bytes = bytemuck::bytes_of(block);
-    let not_first = _mm256_setr_epi64x(!0xff, -1, -1, -1);
-    let mut planes = [[_mm256_setzero_si256(); 3]; 4];
-    for (plane, place) in planes.iter_mut().zip(T::PLANES) {
-        // The plane moved up by one lane begins a byte lower. Only the first plane has a lane -1.
-        let at = 2 + place.offset;
-        if place.width == 4 {
-            let nibbles = u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes"));
-            plane[0] = nibbles_twice(nibbles);
-            plane[1] = nibbles_twice(nibbles << 4);
-        } else if T::LANES == 16 {
-            plane[0] = load_twice(bytes, at);
-            plane[1] = load_twice(bytes, at - 1);
-            if place.offset > 0 {
-                let not_first = _mm256_setr_epi64x(!0xff, -1, !0xff, -1);
-                plane[1] = _mm256_and_si256(plane[1], not_first);
-            }
-            plane[2] = _mm256_slli_si256(plane[1], 1);
-        } else {
-            plane[0] = load(bytes, at);
-            plane[1] = load(bytes, at - 1);
-            if place.offset > 0 {
-                plane[1] = _mm256_and_si256(plane[1], not_first);
-            }
-        }
-    }
-    planes
-}
-
-#[inline]
-#[target_feature(enable = "avx2,gfni")]
 fn term<T: Trellis, const PLANE: usize, const UP: usize, const VECTOR: usize>(
     h: __m256i,
-    plane: __m256i,
+    block: &[u8],
 ) -> __m256i {
-    if !Term::<T, PLANE, UP, VECTOR, 4>::IS_NEEDED {
+    if Term::<T, PLANE, UP, VECTOR, 4>::NEEDED_WORDS == 0 {
         return h;
     }
+    let place = T::PLANES[PLANE];
+    let at = 2 + place.offset;
+    let plane = if T::LANES == 32 {
+        // The plane moved up by a lane begins a byte lower. Only the first has a lane -1.
+        let first = if UP > 0 && PLANE > 0 { !0xff } else { !0 };
+        _mm256_and_si256(load(block, at - UP), _mm256_setr_epi64x(first, -1, -1, -1))
+    } else if place.width == 4 {
+        move_up_16(nibbles_twice(block, at), UP)
+    } else if PLANE == 0 && UP > 0 {
+        move_up_16(load_twice(block, at - 1), UP - 1)
+    } else {
+        move_up_16(load_twice(block, at), UP)
+    };
     let matrices = bytemuck::cast(Term::<T, PLANE, UP, VECTOR, 4>::MATRICES);
     _mm256_xor_si256(h, _mm256_gf2p8affine_epi64_epi8::<0>(plane, matrices))
+}
+
+/// Every byte moved up by some of 16 lanes in both halves; zeros enter.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn move_up_16(v: __m256i, lanes: usize) -> __m256i {
+    match lanes {
+        0 => v,
+        1 => _mm256_slli_si256(v, 1),
+        _ => _mm256_slli_si256(v, 2),
+    }
 }
 
 /// `v0[h & 15] + v1[h >> 4]`

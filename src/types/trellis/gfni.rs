@@ -54,32 +54,42 @@ impl<T: Trellis, const PLANE: usize, const UP: usize, const VECTOR: usize, const
         matrices
     };
 
-    /// Whether any matrix is not zero.
-    pub const IS_NEEDED: bool = {
-        let mut needed = false;
-        let mut word = 0;
-        while word < WORDS {
-            needed |= Self::MATRICES[word] != 0;
-            word += 1;
+    /// The bytes of the vector whose lane has a lane `UP` below it; the first plane has a lane -1.
+    pub const LANES: u64 = {
+        let first = if PLANE == 0 && UP > 0 { UP - 1 } else { UP };
+        let mut lanes = 0;
+        let mut byte = 0;
+        while byte < 8 * WORDS {
+            lanes |= ((byte % T::LANES >= first) as u64) << byte;
+            byte += 1;
         }
-        needed
+        lanes
+    };
+
+    /// How many words there are up to the last whose matrix is not zero.
+    pub const NEEDED_WORDS: usize = {
+        let mut words = WORDS;
+        while words > 0 && Self::MATRICES[words - 1] == 0 {
+            words -= 1;
+        }
+        words
     };
 }
 
-/// XOR of every needed term of vector `$vector`, with planes in `$planes[plane][up]`.
+/// XOR of every term of vector `$vector` of a block.
 macro_rules! hash {
-    ($t:ty, $vector:expr, $words:literal, $planes:expr, $zero:expr, $term:ident) => {{
+    ($term:ident, $t:ty, $vector:expr, $block:expr, $zero:expr) => {{
         let mut h = $zero;
-        hash!(@plane h, $t, 0, $vector, $words, $planes, $term);
-        hash!(@plane h, $t, 1, $vector, $words, $planes, $term);
-        hash!(@plane h, $t, 2, $vector, $words, $planes, $term);
-        hash!(@plane h, $t, 3, $vector, $words, $planes, $term);
+        hash!(@plane h, $term, $t, 0, $vector, $block);
+        hash!(@plane h, $term, $t, 1, $vector, $block);
+        hash!(@plane h, $term, $t, 2, $vector, $block);
+        hash!(@plane h, $term, $t, 3, $vector, $block);
         h
     }};
-    (@plane $h:ident, $t:ty, $p:literal, $vector:expr, $words:literal, $planes:expr, $term:ident) => {
-        $h = $term::<$t, $p, 0, $vector>($h, $planes[$p][0]);
-        $h = $term::<$t, $p, 1, $vector>($h, $planes[$p][1]);
-        $h = $term::<$t, $p, 2, $vector>($h, $planes[$p][2]);
+    (@plane $h:ident, $term:ident, $t:ty, $p:literal, $vector:expr, $block:expr) => {
+        $h = $term::<$t, $p, 0, $vector>($h, $block);
+        $h = $term::<$t, $p, 1, $vector>($h, $block);
+        $h = $term::<$t, $p, 2, $vector>($h, $block);
     };
 }
 pub(super) use hash;

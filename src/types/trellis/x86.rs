@@ -1,20 +1,19 @@
 //! What the x86 levels share: constant tables and the sum over blocks.
 
-use super::code::{Code, ZERO_POINT};
+use super::code::ZERO_POINT;
 use super::layout::{Activation, Trellis};
 use super::scale;
 use std::arch::x86_64::*;
 
-/// XOR of `columns[first + b]` over the set bits b of a nibble, for a byte shuffle.
-pub const fn nibble_table(code: &Code, first: usize, bits: usize) -> [u8; 16] {
-    let columns = code.columns();
+/// XOR of `columns[b]` over the set bits b of a nibble, for a byte shuffle.
+pub const fn nibble_table(columns: [u8; 4]) -> [u8; 16] {
     let mut table = [0; 16];
     let mut i = 0;
     while i < 16 {
         let mut b = 0;
-        while b < bits {
+        while b < 4 {
             if i >> b & 1 == 1 {
-                table[i] ^= columns[first + b];
+                table[i] ^= columns[b];
             }
             b += 1;
         }
@@ -23,27 +22,63 @@ pub const fn nibble_table(code: &Code, first: usize, bits: usize) -> [u8; 16] {
     table
 }
 
-/// Adds `(d_w * d_a) * integer` of up to four blocks to `sum`, in order.
-/// `products` are the sums of `r * q`, without the zero point.
+/// Blocks whose sums are made together.
+pub const GROUP: usize = 4;
+
+/// Adds `(d_w * d_a) * integer` of a group to `sum`, in order. `products` are the sums of
+/// `r * q`, without the zero point.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub fn accumulate_group<T: Trellis>(
+    sum: f32,
+    w: &[T; GROUP],
+    a: &[T::Activation; GROUP],
+    products: __m128i,
+) -> f32 {
+    let sums = _mm_setr_epi32(a[0].sum(), a[1].sum(), a[2].sum(), a[3].sum());
+    let integers = _mm_sub_epi32(products, _mm_mullo_epi32(sums, _mm_set1_epi32(ZERO_POINT)));
+    let d = _mm_mul_ps(scales(w), _mm_setr_ps(a[0].d(), a[1].d(), a[2].d(), a[3].d()));
+    let terms: [f32; GROUP] = bytemuck::cast(_mm_mul_ps(d, _mm_cvtepi32_ps(integers)));
+    terms.iter().fold(sum, |sum, term| sum + term)
+}
+
+/// As [`accumulate_group`], for one block.
 #[inline(always)]
-pub fn accumulate<T: Trellis>(sum: f32, w: &[T], a: &[T::Activation], products: &[i32]) -> f32 {
-    let mut sum = sum;
-    for ((w, a), product) in w.iter().zip(a).zip(products) {
-        let integer = product - ZERO_POINT * a.sum();
-        sum += (scale::decode(w.d()) * a.d()) * integer as f32;
-    }
-    sum
+pub fn accumulate<T: Trellis>(sum: f32, w: &T, a: &T::Activation, product: i32) -> f32 {
+    let integer = product - ZERO_POINT * a.sum();
+    sum + (scale::decode(w.d()) * a.d()) * integer as f32
+}
+
+/// `scale::decode` of the first byte of four blocks.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn scales<T: Trellis>(w: &[T; GROUP]) -> __m128 {
+    // Whole words: inserting bytes is slower.
+    let head = |w: &T| i32::from_le_bytes(*bytemuck::bytes_of(w).first_chunk().expect("4 bytes"));
+    let heads = _mm_setr_epi32(head(&w[0]), head(&w[1]), head(&w[2]), head(&w[3]));
+    let codes = _mm_and_si128(heads, _mm_set1_epi32(0xff));
+    let is_zero = _mm_cmpeq_epi32(codes, _mm_setzero_si128());
+    let bits = _mm_add_epi32(_mm_slli_epi32(codes, 20), _mm_set1_epi32(scale::EXPONENT_BITS));
+    _mm_castsi128_ps(_mm_andnot_si128(is_zero, bits))
+}
+
+/// Sum of the lanes.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub fn sum_lanes(v: __m256i) -> i32 {
+    let zero = _mm256_setzero_si256();
+    _mm_cvtsi128_si32(sum_lanes_group([v, zero, zero, zero]))
 }
 
 /// Sums of the lanes of four vectors.
 #[inline]
 #[target_feature(enable = "avx2")]
-pub fn sum_lanes_4(v: [__m256i; 4]) -> [i32; 4] {
-    let pairs01 = _mm256_hadd_epi32(v[0], v[1]);
-    let pairs23 = _mm256_hadd_epi32(v[2], v[3]);
-    let quads = _mm256_hadd_epi32(pairs01, pairs23);
-    let sums = _mm_add_epi32(_mm256_castsi256_si128(quads), _mm256_extracti128_si256(quads, 1));
-    bytemuck::cast(sums)
+pub fn sum_lanes_group(v: [__m256i; GROUP]) -> __m128i {
+    let pairs = |a, b| _mm256_add_epi32(_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
+    let (pairs01, pairs23) = (pairs(v[0], v[1]), pairs(v[2], v[3]));
+    let low = _mm256_unpacklo_epi64(pairs01, pairs23);
+    let quads = _mm256_add_epi32(low, _mm256_unpackhi_epi64(pairs01, pairs23));
+    _mm_add_epi32(_mm256_castsi256_si128(quads), _mm256_extracti128_si256(quads, 1))
 }
 
 /// A 16-byte table in both halves of a vector.
@@ -62,20 +97,28 @@ pub fn load(bytes: &[u8], at: usize) -> __m256i {
     unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
 }
 
+/// 16 bytes at `bytes[at..]`.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub fn load_128(bytes: &[u8], at: usize) -> __m128i {
+    let bytes: &[u8; 16] = bytes[at..at + 16].try_into().expect("16 bytes");
+    // SAFETY: 16 readable bytes; no alignment asked for.
+    unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) }
+}
+
 /// 16 bytes at `bytes[at..]` in both halves.
 #[inline]
 #[target_feature(enable = "avx2")]
 pub fn load_twice(bytes: &[u8], at: usize) -> __m256i {
-    let bytes: &[u8; 16] = bytes[at..at + 16].try_into().expect("16 bytes");
-    // SAFETY: 16 readable bytes; no alignment asked for.
-    _mm256_broadcastsi128_si256(unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) })
+    _mm256_broadcastsi128_si256(load_128(bytes, at))
 }
 
 /// The 16 nibbles at `bytes[at..at + 8]`, a byte each (high bits not cleared), in both halves.
 #[inline]
 #[target_feature(enable = "avx2")]
-pub fn nibbles_twice(nibbles: u64) -> __m256i {
-    let even = _mm_cvtsi64_si128(nibbles as i64);
-    let odd = _mm_cvtsi64_si128((nibbles >> 4) as i64);
-    _mm256_broadcastsi128_si256(_mm_unpacklo_epi8(even, odd))
+pub fn nibbles_twice(bytes: &[u8], at: usize) -> __m256i {
+    let nibbles: [u8; 8] = bytes[at..at + 8].try_into().expect("8 bytes");
+    // 16 bits for each byte, and its high nibble into the upper eight.
+    let words = _mm_cvtepu8_epi16(_mm_cvtsi64_si128(i64::from_le_bytes(nibbles)));
+    _mm256_broadcastsi128_si256(_mm_or_si128(words, _mm_slli_epi16(words, 4)))
 }
