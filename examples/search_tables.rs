@@ -74,7 +74,7 @@ impl Candidate {
                 half.swap(i, (rng.next() % (i as u64 + 1)) as usize);
             }
         }
-        // Symbols must be told apart, and all 256 hashes be reached.
+        // Symbols must be told apart.
         let independent = |columns: &[u8]| {
             let mut span = vec![0u8];
             for c in columns {

@@ -19,7 +19,8 @@
     X(A8, a8, 518, 256, 264) \
     X(A8_64, a8_64, 519, 64, 72)
 
-// One above the highest id.
+// The lowest id, and one above the highest.
+#define TENPAK_TYPE_BEGIN 512
 #define TENPAK_TYPE_END 520
 
 #ifdef __cplusplus
@@ -40,6 +41,11 @@ extern "C" {
 
 TENPAK_FOR_EACH_WEIGHT(TENPAK_DECLARE_WEIGHT)
 TENPAK_FOR_EACH_ACTIVATION(TENPAK_DECLARE_ACTIVATION)
+
+// s[i] = dot product of row x and column y[i], for i < columns: the same results as vec_dot, but x is
+// decoded once. NULL for types that are not weights of tenpak-gguf.
+typedef void (*tenpak_dots_t)(int64_t n, const void * x, int64_t columns, const void * const * y, float * s);
+tenpak_dots_t tenpak_dots(int type);
 
 #undef TENPAK_DECLARE_WEIGHT
 #undef TENPAK_DECLARE_ACTIVATION

@@ -30,7 +30,7 @@ say "converting $(basename "$model")"
 perplexity() {
     say "perplexity of $1.gguf" >&2
     "$llama/llama-perplexity" -m "$out/$1.gguf" -f "$text" -c 512 --chunks "${CHUNKS:-40}" -t "$(nproc)" 2>&1 |
-        tee "$out/$1.perplexity.log" | grep -vE 'llama_model_loader: - |unknown type|load_tensors|print_info' >&2
+        tee "$out/$1.perplexity.log" | grep --line-buffered -vE 'llama_model_loader: - |unknown type|load_tensors|print_info' >&2
     sed -nE 's/.*Final estimate: PPL = ([0-9.]+).*/\1/p' "$out/$1.perplexity.log" | grep . ||
         die "llama-perplexity failed: see $out/$1.perplexity.log"
 }

@@ -94,6 +94,16 @@ pub enum Error {
         /// The value.
         value: f32,
     },
+    /// Values that F16 cannot hold.
+    #[error("tensor `{tensor}`, row {row}: {value} is too large for f16; use --outtype bf16 or f32")]
+    TooLarge {
+        /// The tensor.
+        tensor: String,
+        /// Its row.
+        row: usize,
+        /// The value.
+        value: f32,
+    },
 }
 
 /// `general.file_type` of plain files, as in llama.cpp.
@@ -204,7 +214,10 @@ fn write_tensor(
                         check_finite(t, first + i, values)?;
                         quantizer.quantize(values, out);
                     }
-                    (Target::Plain(dtype), _) => dtype.narrow(values, out),
+                    (Target::Plain(dtype), _) => {
+                        check_range(t, first + i, values, dtype)?;
+                        dtype.narrow(values, out);
+                    }
                     (Target::Blocks(_), None) => unreachable!("blocks have a quantizer"),
                 }
                 progress(columns as u64);
@@ -227,5 +240,13 @@ fn check_finite(t: &SourceTensor, row: usize, values: &[f32]) -> Result<(), Erro
     match values.iter().find(|v| !v.is_finite()) {
         None => Ok(()),
         Some(&value) => Err(Error::NotFinite { tensor: t.name.clone(), row, value }),
+    }
+}
+
+fn check_range(t: &SourceTensor, row: usize, values: &[f32], dtype: Dtype) -> Result<(), Error> {
+    let largest = half::f16::MAX.to_f32();
+    match values.iter().find(|v| v.is_finite() && v.abs() > largest) {
+        Some(&value) if dtype == Dtype::F16 => Err(Error::TooLarge { tensor: t.name.clone(), row, value }),
+        _ => Ok(()),
     }
 }

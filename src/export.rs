@@ -29,11 +29,10 @@ fn other(path: &Path, problem: impl Into<String>) -> Error {
     Error::Other { path: path.to_owned(), problem: problem.into() }
 }
 
-/// Values of rows `first..` of a tensor, as many as fill `out`.
-fn read_rows(file: &File, t: &Tensor, first: usize, out: &mut [f32]) -> Result<(), Error> {
-    let columns = t.columns() as usize;
+/// Values of rows `first..` of a tensor, each of `columns`, as many as fill `out`.
+fn read_rows(file: &File, t: &Tensor, columns: usize, first: usize, out: &mut [f32]) -> Result<(), Error> {
     let data = file.data(t)?;
-    let row_bytes = t.kind.bytes(t.columns()).expect("checked on opening") as usize;
+    let row_bytes = t.kind.bytes(columns as u64).expect("whole blocks") as usize;
     let bytes = &data[first * row_bytes..][..out.len() / columns * row_bytes];
     let plain = [Dtype::F32, Dtype::F16, Dtype::BF16].into_iter().find(|d| d.ggml() == t.kind);
     if let Some(dtype) = plain {
@@ -58,7 +57,8 @@ fn read_rows(file: &File, t: &Tensor, first: usize, out: &mut [f32]) -> Result<(
 fn check(file: &File) -> Result<(), Error> {
     for t in file.tensors() {
         if t.elements() > 0 {
-            read_rows(file, t, 0, &mut vec![0.0; t.columns() as usize])?;
+            let columns = t.columns() as usize;
+            read_rows(file, t, columns, 0, &mut vec![0.0; columns])?;
         }
     }
     Ok(())
@@ -68,17 +68,17 @@ fn check(file: &File) -> Result<(), Error> {
 const CHUNK: usize = 1 << 22;
 
 /// Calls `write` with the bytes of a tensor as `dtype`, piece by piece; row `i` of the output is
-/// row `order(i)` of the tensor.
+/// row `order(i)` of the tensor, each of `columns`.
 fn convert_rows(
     file: &File,
     t: &Tensor,
+    columns: usize,
     dtype: Dtype,
     order: impl Fn(usize) -> usize + Sync,
     progress: &(dyn Fn(u64) + Sync),
     mut write: impl FnMut(&[u8]) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let columns = t.columns() as usize;
-    let rows = (t.elements() / t.columns().max(1)) as usize;
+    let rows = t.elements() as usize / columns.max(1);
     let row_bytes = columns * dtype.bytes();
     let at_once = (CHUNK / columns.max(1)).max(1);
     let mut out = Vec::new();
@@ -87,7 +87,7 @@ fn convert_rows(
         out.par_chunks_exact_mut(row_bytes).enumerate().try_for_each_init(
             || vec![0.0; columns],
             |values, (i, out)| {
-                read_rows(file, t, order(first + i), values)?;
+                read_rows(file, t, columns, order(first + i), values)?;
                 dtype.narrow(values, out);
                 progress(columns as u64);
                 Ok::<(), Error>(())
@@ -126,7 +126,8 @@ pub fn to_gguf(
     });
     let mut writer = Writer::create(path, &keys, headers.collect())?;
     for t in file.tensors() {
-        convert_rows(file, t, target(t), |row| row, progress, |bytes| Ok(writer.write(bytes)?))?;
+        let columns = t.columns() as usize;
+        convert_rows(file, t, columns, target(t), |row| row, progress, |bytes| Ok(writer.write(bytes)?))?;
     }
     Ok(writer.finish()?)
 }
@@ -164,6 +165,18 @@ pub fn to_folder(
             .ok_or_else(|| here(format!("tensor `{}` is not one of the llama architecture's", t.name)))?;
         views.push((name, t));
     }
+    for (_, t) in &views {
+        let rows = t.shape.last().copied().unwrap_or(1);
+        if let Some(heads) = llama::permuted_heads(&t.name, &shape)
+            && heads * shape.head_dim != rows
+        {
+            let dim = shape.head_dim;
+            return Err(here(format!(
+                "tensor `{}` has {rows} rows, but the keys say {heads} heads of {dim}",
+                t.name
+            )));
+        }
+    }
     std::fs::create_dir_all(folder).map_err(|e| other(folder, e.to_string()))?;
     let mut bytes = 0;
     for (name, json) in
@@ -186,7 +199,9 @@ pub fn to_folder(
             Some(_) => unpermuted_row(row, shape.head_dim as usize),
             None => row,
         };
-        convert_rows(file, t, dtype, order, progress, |bytes| out.write_all(bytes).map_err(at))?;
+        // Of a bias, single elements change places.
+        let columns = if heads.is_some() && t.shape.len() == 1 { 1 } else { t.columns() as usize };
+        convert_rows(file, t, columns, dtype, order, progress, |bytes| out.write_all(bytes).map_err(at))?;
     }
     bytes += out.persist().map_err(at)?;
     Ok(bytes)

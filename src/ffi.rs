@@ -9,7 +9,8 @@
 //! size_t tenpak_NAME_quantize  (const float * x, void * y, int64_t nrows, int64_t n_per_row, const float * imatrix);
 //! ```
 //!
-//! with ggml's own signatures, and every activation type `tenpak_NAME_from_float`. [`header`] renders
+//! with ggml's own signatures, and every activation type `tenpak_NAME_from_float`. `tenpak_dots` gives
+//! the function that multiplies a row of weights with many columns. [`header`] renders
 //! their declarations and the X-macros that the ggml patch is written over.
 
 use crate::types::{self, REGISTRY, Role, RowQuantizer, TensorType};
@@ -45,8 +46,10 @@ pub fn header() -> String {
     writeln!(h, "#define TENPAK_FOR_EACH_WEIGHT(X) \\\n{}\n", list(weights)).unwrap();
     writeln!(h, "// X(NAME, name, id, values per block, bytes per block)").unwrap();
     writeln!(h, "#define TENPAK_FOR_EACH_ACTIVATION(X) \\\n{}\n", list(activations)).unwrap();
-    let end = REGISTRY.iter().map(|t| t.id).max().unwrap_or_default() + 1;
-    writeln!(h, "// One above the highest id.\n#define TENPAK_TYPE_END {end}").unwrap();
+    let ids = || REGISTRY.iter().map(|t| t.id);
+    let (begin, end) = (ids().min().unwrap_or_default(), ids().max().unwrap_or_default() + 1);
+    writeln!(h, "// The lowest id, and one above the highest.").unwrap();
+    writeln!(h, "#define TENPAK_TYPE_BEGIN {begin}\n#define TENPAK_TYPE_END {end}").unwrap();
     h + HEADER_END
 }
 
@@ -80,6 +83,11 @@ extern \"C\" {
 TENPAK_FOR_EACH_WEIGHT(TENPAK_DECLARE_WEIGHT)
 TENPAK_FOR_EACH_ACTIVATION(TENPAK_DECLARE_ACTIVATION)
 
+// s[i] = dot product of row x and column y[i], for i < columns: the same results as vec_dot, but x is
+// decoded once. NULL for types that are not weights of tenpak-gguf.
+typedef void (*tenpak_dots_t)(int64_t n, const void * x, int64_t columns, const void * const * y, float * s);
+tenpak_dots_t tenpak_dots(int type);
+
 #undef TENPAK_DECLARE_WEIGHT
 #undef TENPAK_DECLARE_ACTIVATION
 
@@ -107,6 +115,9 @@ unsafe fn row_mut<'a>(t: &TensorType, x: *mut c_void, k: usize) -> &'a mut [u8] 
     unsafe { std::slice::from_raw_parts_mut(x.cast(), bytes(t, k)) }
 }
 
+/// Columns that go to a kernel at a time.
+const TILE: usize = 16;
+
 fn bytes(t: &TensorType, k: usize) -> usize {
     t.row_bytes(k).expect("ggml passes whole blocks")
 }
@@ -128,6 +139,26 @@ fn quantize(t: &'static TensorType, x: &[f32], y: &mut [u8]) {
         let (_, quantizer) = slot.as_mut().expect("just filled");
         quantizer.quantize(x, y);
     });
+}
+
+/// See `tenpak.h`.
+pub type Dots = unsafe extern "C" fn(i64, *const c_void, i64, *const *const c_void, *mut f32);
+
+/// The function that multiplies a row of weights of type `id` with many columns, or `None`.
+#[unsafe(export_name = "tenpak_dots")]
+pub extern "C" fn dots(id: c_int) -> Option<Dots> {
+    macro_rules! by_id {
+        (
+            weights { $($weight:ident, $wname:ident;)* }
+            activations { $($activation:ident, $aname:ident;)* }
+        ) => {
+            $(if id == types::$weight.id as c_int {
+                return Some($wname::dots);
+            })*
+        };
+    }
+    types::for_each_type!(by_id);
+    None
 }
 
 macro_rules! export {
@@ -183,6 +214,37 @@ macro_rules! export {
                     // SAFETY: by this function's contract; rows are contiguous.
                     unsafe { from_float(x, y, nrows * n_per_row) };
                     bytes(&types::$weight, (nrows * n_per_row) as usize)
+                }
+
+                /// Writes the dot products of a row of `n` weights and of every column to `s`.
+                ///
+                /// # Safety
+                /// - `x` points to the blocks of `n` weights; `y` to `columns` pointers to the
+                ///   blocks of `n` activations, aligned to 4 bytes; `s` to as many writable floats.
+                pub unsafe extern "C" fn dots(
+                    n: i64,
+                    x: *const c_void,
+                    columns: i64,
+                    y: *const *const c_void,
+                    s: *mut f32,
+                ) {
+                    let Role::Weight { activation, kernels, .. } = &types::$weight.role else {
+                        unreachable!("a weight type")
+                    };
+                    let (n, columns) = (n as usize, columns as usize);
+                    // SAFETY: by this function's contract.
+                    let (x, y, s) = unsafe {
+                        let y = std::slice::from_raw_parts(y, columns);
+                        (row(&types::$weight, x, n), y, std::slice::from_raw_parts_mut(s, columns))
+                    };
+                    for (y, s) in y.chunks(TILE).zip(s.chunks_mut(TILE)) {
+                        let mut slices: [&[u8]; TILE] = [&[]; TILE];
+                        for (slice, &y) in slices.iter_mut().zip(y) {
+                            // SAFETY: by this function's contract.
+                            *slice = unsafe { row(activation, y, n) };
+                        }
+                        (kernels.dots)(x, &slices[..y.len()], s);
+                    }
                 }
 
                 /// Writes the dot product of two rows of `n` to `s`.

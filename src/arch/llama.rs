@@ -19,6 +19,18 @@ pub struct Shape {
     pub head_dim: u64,
 }
 
+impl Shape {
+    /// Refuses what no attention can have.
+    fn checked(self) -> Result<Shape, String> {
+        let even = self.head_dim > 0 && self.head_dim.is_multiple_of(2);
+        if self.heads > 0 && self.kv_heads > 0 && even {
+            Ok(self)
+        } else {
+            Err(format!("attention cannot have the shape {self:?}"))
+        }
+    }
+}
+
 /// Pairs of names, Hugging Face's and GGUF's, outside and inside of blocks.
 const OUTER: &[(&str, &str)] = &[
     ("model.embed_tokens.weight", "token_embd.weight"),
@@ -62,6 +74,20 @@ pub fn hf_name(gguf: &str) -> Option<String> {
     let (stem, suffix) = rest.rsplit_once('.')?;
     let (hf, _) = INNER.iter().find(|(_, name)| *name == stem)?;
     ["weight", "bias"].contains(&suffix).then(|| format!("model.layers.{block}.{hf}.{suffix}"))
+}
+
+/// The block that a GGUF tensor belongs to.
+pub fn block(gguf: &str) -> Option<u64> {
+    gguf.strip_prefix("blk.")?.split_once('.')?.0.parse().ok()
+}
+
+/// GGUF names of what a model with so many blocks cannot do without.
+pub fn needed_tensors(blocks: u64) -> impl Iterator<Item = String> {
+    let inner = |b: u64| INNER.iter().map(move |(_, name)| format!("blk.{b}.{name}.weight"));
+    ["token_embd.weight", "output_norm.weight"]
+        .map(str::to_owned)
+        .into_iter()
+        .chain((0..blocks).flat_map(inner))
 }
 
 /// Tensors of checkpoints that llama.cpp computes itself.
@@ -120,10 +146,7 @@ impl Config<'_> {
                 Err(_) => self.integer("hidden_size")? / heads.max(1),
             },
         };
-        if shape.heads == 0 || shape.kv_heads == 0 || !shape.head_dim.is_multiple_of(2) {
-            return Err(format!("attention cannot have the shape {shape:?}"));
-        }
-        Ok(shape)
+        shape.checked()
     }
 
     /// The GGUF keys of the hyper-parameters.
@@ -211,7 +234,8 @@ pub fn config_json(
         heads,
         kv_heads: integer("attention.head_count_kv").unwrap_or(heads),
         head_dim,
-    };
+    }
+    .checked()?;
     let float = |name: &str| key(&format!("llama.{name}")).and_then(|v| v.as_f64());
     // Through the shortest decimal that gives the same f32: 1e-5, not 9.999999747378752e-06.
     let decimal = |v: f64| (v as f32).to_string().parse::<f64>().unwrap_or(v);

@@ -10,7 +10,7 @@ use std::path::Path;
 pub fn open(folder: &Path, options: &Options) -> Result<Model, Error> {
     let config_path = folder.join("config.json");
     let config = object(&config_path)?;
-    let architecture = config["architectures"][0].as_str().unwrap_or("(none)");
+    let architecture = config.get("architectures").and_then(|a| a[0].as_str()).unwrap_or("(none)");
     if !llama::HF_ARCHITECTURES.contains(&architecture) {
         return Err(problem(
             &config_path,
@@ -91,33 +91,22 @@ fn stored_tensors(
         });
     }
     tensors.sort_by_key(|t| place(&t.name));
-    for need in ["token_embd.weight", "output_norm.weight"] {
-        if !tensors.iter().any(|t| t.name == need) {
-            let hf = llama::hf_name(need).unwrap_or_default();
-            return Err(problem(folder, format!("tensor `{hf}` is not there: a shard may be missing")));
-        }
-    }
-    let blocks: std::collections::BTreeSet<_> = tensors
-        .iter()
-        .filter_map(|t| t.name.strip_prefix("blk.")?.split_once('.')?.0.parse::<u64>().ok())
-        .collect();
-    if !blocks.iter().copied().eq(0..shape.blocks) {
+    let stray = tensors.iter().find(|t| llama::block(&t.name).is_some_and(|b| b >= shape.blocks));
+    if let Some(t) = stray {
+        let blocks = shape.blocks;
         return Err(problem(
             folder,
-            format!(
-                "config.json says {} layers, but tensors of {} are there: a shard may be missing",
-                shape.blocks,
-                blocks.len()
-            ),
+            format!("config.json says {blocks} layers, but tensor `{}` is there", t.name),
         ));
     }
+    check_tensors(folder, &tensors, shape, config)?;
     Ok(tensors)
 }
 
 /// Embeddings first, then blocks by number, then the rest.
 fn place(name: &str) -> (u8, u64, String) {
-    match name.strip_prefix("blk.").and_then(|rest| rest.split_once('.')) {
-        Some((block, rest)) => (1, block.parse().unwrap_or(u64::MAX), rest.to_owned()),
+    match llama::block(name) {
+        Some(block) => (1, block, name.to_owned()),
         None if name.starts_with("token_embd") => (0, 0, name.to_owned()),
         None => (2, 0, name.to_owned()),
     }
@@ -155,7 +144,44 @@ fn tokenizer_keys(
     tokenizer::gguf_keys(&files, options.tokenizer_pre.as_deref()).map_err(|e| problem(&path, e))
 }
 
+/// Refuses tensors that are missing, empty or of another size than config.json says.
+fn check_tensors(
+    folder: &Path,
+    tensors: &[SourceTensor],
+    shape: &llama::Shape,
+    config: &Map<String, Json>,
+) -> Result<(), Error> {
+    let find = |name: &str| tensors.iter().find(|t| t.name == name);
+    for need in llama::needed_tensors(shape.blocks) {
+        if find(&need).is_none() {
+            let hf = llama::hf_name(&need).unwrap_or_default();
+            let blocks = shape.blocks;
+            let why = format!("tensor `{hf}` of {blocks} layers is not there: a shard may be missing");
+            return Err(problem(folder, why));
+        }
+    }
+    if let Some(t) = tensors.iter().find(|t| t.elements() == 0) {
+        return Err(problem(
+            folder,
+            format!("tensor `{}` has no elements: the checkpoint is damaged", t.name),
+        ));
+    }
+    let said = config.get("vocab_size").and_then(Json::as_u64);
+    let rows = find("token_embd.weight").map(|t| t.rows() as u64);
+    if let (Some(said), Some(rows)) = (said, rows)
+        && said != rows
+    {
+        return Err(problem(
+            folder,
+            format!("config.json says vocab_size {said}, but there are {rows} embeddings"),
+        ));
+    }
+    Ok(())
+}
+
 fn object(path: &Path) -> Result<Map<String, Json>, Error> {
-    let text = std::fs::read(path).map_err(|e| problem(path, e.to_string()))?;
+    let text = std::fs::read(path).map_err(|e| {
+        problem(path, format!("{e}; a folder needs config.json, tokenizer.json and safetensors"))
+    })?;
     serde_json::from_slice(&text).map_err(|e| problem(path, format!("not a JSON object: {e}")))
 }

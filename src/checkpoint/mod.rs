@@ -123,14 +123,18 @@ impl Dtype {
 }
 
 impl SourceTensor {
-    /// Elements of a row.
+    /// Elements that stay together: those of a row, or one of a vector whose elements are reordered.
     pub fn columns(&self) -> usize {
-        self.shape.first().copied().unwrap_or(1) as usize
+        match self.shape[..] {
+            [] => 1,
+            [_] if self.heads.is_some() => 1,
+            [columns, ..] => columns as usize,
+        }
     }
 
-    /// Number of rows.
+    /// Number of rows of [`SourceTensor::columns`].
     pub fn rows(&self) -> usize {
-        self.shape.iter().skip(1).product::<u64>() as usize
+        self.elements() as usize / self.columns().max(1)
     }
 
     /// Number of elements.

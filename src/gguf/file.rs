@@ -62,7 +62,7 @@ impl File {
         let name = |i: u64| part_name(path, i, count).map_err(|p| p.at(path));
         if number != 0 {
             let first = name(0)?.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            return Err(Problem::NotFirstPart { number: number + 1, first }.at(path));
+            return Err(Problem::NotFirstPart { number: number.saturating_add(1), first }.at(path));
         }
         let expected = file.key("split.tensors.count").and_then(Value::as_u64);
         for i in 1..count {
@@ -216,7 +216,7 @@ fn place(tensors: &mut [Tensor], base: u64, file_len: u64) -> Result<(), Problem
                 });
             }
             (None, None) => {
-                let next = starts.iter().find(|&&s| s > offset).map_or(file_len, |s| base + s);
+                let next = starts.iter().find(|&&s| s > offset).map_or(file_len, |s| base.saturating_add(*s));
                 next.saturating_sub(t.start)
             }
         };

@@ -3,7 +3,7 @@
 use super::value::{Value, write_string};
 use super::{ALIGNMENT_KEY, DEFAULT_ALIGNMENT, Error, GgmlType, MAGIC, Problem, VERSION};
 use crate::atomic_file::AtomicFile;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 /// What the header says of a tensor.
@@ -47,7 +47,10 @@ impl Writer {
             return Err(Problem::Alignment(alignment));
         }
         let mut out = AtomicFile::create(path)?;
-        out.write_all(&header(keys, &tensors, alignment))?;
+        let header = header(keys, &tensors, alignment);
+        let padding = padding(header.len() as u64, alignment);
+        out.write_all(&header)?;
+        std::io::copy(&mut std::io::repeat(0).take(padding), &mut out)?;
         Ok(Writer { path: path.to_owned(), out, alignment, tensors, current: 0, written: 0 })
     }
 
@@ -56,7 +59,7 @@ impl Writer {
         let alignment = keys.iter().find(|(k, _)| k == ALIGNMENT_KEY);
         let alignment = alignment.and_then(|(_, v)| v.as_u64()).unwrap_or(DEFAULT_ALIGNMENT);
         let data: u64 = tensors.iter().map(|t| t.bytes.next_multiple_of(alignment)).sum();
-        header(keys, tensors, alignment).len() as u64 + data
+        (header(keys, tensors, alignment).len() as u64).next_multiple_of(alignment) + data
     }
 
     /// Appends bytes to the next tensor that is not complete.
@@ -83,8 +86,8 @@ impl Writer {
     /// Pads and goes on to the next tensor while the current one is complete.
     fn finish_tensor(&mut self) -> std::io::Result<()> {
         while self.tensors.get(self.current).is_some_and(|t| t.bytes == self.written) {
-            let padding = self.written.next_multiple_of(self.alignment) - self.written;
-            self.out.write_all(&vec![0; padding as usize])?;
+            let padding = padding(self.written, self.alignment);
+            std::io::copy(&mut std::io::repeat(0).take(padding), &mut self.out)?;
             self.current += 1;
             self.written = 0;
         }
@@ -104,7 +107,12 @@ impl Writer {
     }
 }
 
-/// Everything before the data, padded.
+/// Bytes from `at` to the next multiple of `alignment`.
+fn padding(at: u64, alignment: u64) -> u64 {
+    at.next_multiple_of(alignment) - at
+}
+
+/// Everything before the data, without the padding at its end.
 fn header(keys: &[(String, Value)], tensors: &[TensorHeader], alignment: u64) -> Vec<u8> {
     let mut h = Vec::new();
     h.extend(MAGIC);
@@ -126,6 +134,5 @@ fn header(keys: &[(String, Value)], tensors: &[TensorHeader], alignment: u64) ->
         h.extend(offset.to_le_bytes());
         offset += t.bytes.next_multiple_of(alignment);
     }
-    h.resize(h.len().next_multiple_of(alignment as usize), 0);
     h
 }

@@ -47,6 +47,8 @@ pub enum Role {
 pub struct Kernels {
     /// Dot product of a row of weights and a row of activations.
     pub dot: fn(&[u8], &[u8]) -> f32,
+    /// Dot products of a row of weights and each of some rows of activations; the same results as `dot`.
+    pub dots: fn(&[u8], &[&[u8]], &mut [f32]),
     /// Weights of a row.
     pub dequantize: fn(&[u8], &mut [f32]),
     /// A quantizer of rows without calibration; it keeps scratch memory between rows.

@@ -28,11 +28,44 @@ pub fn dot<T: Trellis>(w: &[T], a: &[T::Activation]) -> f32 {
     sum
 }
 
+/// Same results as `dot` of the row with every column; each block is decoded once.
+#[target_feature(enable = "avx2,fma,bmi1,bmi2,avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni,gfni")]
+pub fn dots<T: Trellis>(w: &[T], columns: &[&[T::Activation]], out: &mut [f32]) {
+    out.fill(0.0);
+    let (w_groups, w_rest) = w.as_chunks::<GROUP>();
+    for (i, w) in w_groups.iter().enumerate() {
+        let r = [decode(&w[0]), decode(&w[1]), decode(&w[2]), decode(&w[3])];
+        for (a, out) in columns.iter().zip(&mut *out) {
+            let a: &[T::Activation; GROUP] = a[GROUP * i..].first_chunk().expect("as long as the row");
+            let lanes = [
+                product_of::<T>(&r[0], &a[0]),
+                product_of::<T>(&r[1], &a[1]),
+                product_of::<T>(&r[2], &a[2]),
+                product_of::<T>(&r[3], &a[3]),
+            ];
+            *out = accumulate_group(*out, w, a, sum_lanes_group(lanes));
+        }
+    }
+    for (i, w) in w_rest.iter().enumerate() {
+        let i = GROUP * w_groups.len() + i;
+        let r = decode(w);
+        for (a, out) in columns.iter().zip(&mut *out) {
+            *out = accumulate(*out, w, &a[i], _mm512_reduce_add_epi32(product_of::<T>(&r, &a[i])));
+        }
+    }
+}
+
 /// Lanes whose sum is the sum of `r * q`, without the zero point.
 #[inline]
 #[target_feature(enable = "avx2,avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni,gfni")]
 fn product<T: Trellis>(w: &T, a: &T::Activation) -> __m512i {
-    let r = decode(w);
+    product_of::<T>(&decode(w), a)
+}
+
+/// As `product`, of a decoded block.
+#[inline]
+#[target_feature(enable = "avx2,avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni,gfni")]
+fn product_of<T: Trellis>(r: &[__m512i; 4], a: &T::Activation) -> __m512i {
     let quants = bytemuck::cast_slice(a.qs());
     let mut product = _mm512_setzero_si512();
     for (t, &r) in r[..T::LEN / 64].iter().enumerate() {

@@ -53,10 +53,23 @@ pub trait Decode: Trellis {}
 #[cfg(not(target_arch = "x86_64"))]
 impl<T: Trellis> Decode for T {}
 
+/// Columns that share a decoded block.
+const TILE: usize = 16;
+
 /// The kernels of a type, at the current level.
 pub const fn kernels<T: Decode>() -> Kernels {
     Kernels {
         dot: |w, a| dot::<T>(Isa::current(), cast(w), cast(a)),
+        dots: |w, columns, out| {
+            // A tile of columns at a time: their slices stay on the stack.
+            for (columns, out) in columns.chunks(TILE).zip(out.chunks_mut(TILE)) {
+                let mut blocks: [&[T::Activation]; TILE] = [&[]; TILE];
+                for (blocks, bytes) in blocks.iter_mut().zip(columns) {
+                    *blocks = cast(bytes);
+                }
+                dots::<T>(Isa::current(), cast(w), &blocks[..columns.len()], out);
+            }
+        },
         dequantize: |w, out| dequantize::<T>(Isa::current(), cast(w), out),
         quantizer: || Box::new(Quantizer::<T> { search: T::Search::for_type::<T>() }),
     }
@@ -79,6 +92,34 @@ pub fn dot<T: Decode>(isa: Isa, w: &[T], a: &[T::Activation]) -> f32 {
         // SAFETY: the level is available.
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512 => unsafe { avx512::dot(w, a) },
+        #[cfg(not(target_arch = "x86_64"))]
+        _ => unreachable!("not available"),
+    }
+}
+
+/// Dot products of a row of weights and every column of activations: the bits of [`dot`], but each
+/// block is decoded only once.
+///
+/// # Panics
+/// If the level is not available or lengths differ.
+pub fn dots<T: Decode>(isa: Isa, w: &[T], columns: &[&[T::Activation]], out: &mut [f32]) {
+    assert!(isa.is_available() && columns.len() == out.len());
+    assert!(columns.iter().all(|a| a.len() == w.len()));
+    match isa {
+        Isa::Scalar => {
+            for (a, out) in columns.iter().zip(out) {
+                *out = scalar::dot(w, a);
+            }
+        }
+        // SAFETY: the level is available.
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => unsafe { avx2::dots(w, columns, out) },
+        // SAFETY: the level is available.
+        #[cfg(target_arch = "x86_64")]
+        Isa::AvxVnni => unsafe { avxvnni::dots(w, columns, out) },
+        // SAFETY: the level is available.
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 => unsafe { avx512::dots(w, columns, out) },
         #[cfg(not(target_arch = "x86_64"))]
         _ => unreachable!("not available"),
     }

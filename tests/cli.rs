@@ -1,0 +1,220 @@
+//! The command line, as a user meets it.
+
+mod support;
+
+use assert_cmd::Command;
+use std::path::Path;
+use support::tiny_llama::{self, Folder, TinyLlama};
+use support::{assert_says, files_in};
+use tenpak_gguf::types::REGISTRY;
+
+/// A finished command.
+struct Done {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+fn tenpak<S: AsRef<std::ffi::OsStr>>(args: &[S]) -> Done {
+    let output = Command::new(env!("CARGO_BIN_EXE_tenpak-gguf")).args(args).output().expect("it starts");
+    Done {
+        code: output.status.code().expect("it ends by itself"),
+        out: String::from_utf8(output.stdout).expect("text"),
+        err: String::from_utf8(output.stderr).expect("text"),
+    }
+}
+
+/// Standard output of a command that succeeds.
+#[track_caller]
+fn succeeds<S: AsRef<std::ffi::OsStr>>(args: &[S]) -> String {
+    let done = tenpak(args);
+    assert_eq!(done.code, 0, "{}{}", done.out, done.err);
+    done.out
+}
+
+/// Asserts that a command ends with `code` and one message with these words, and no panic's.
+#[track_caller]
+fn fails<S: AsRef<std::ffi::OsStr>>(args: &[S], code: i32, words: &[&str]) {
+    let done = tenpak(args);
+    assert_eq!((done.code, &done.out[..]), (code, ""), "{}", done.err);
+    assert_says(&done.err, words);
+    assert!(done.err.starts_with("error: ") && !done.err.contains("panicked"), "{}", done.err);
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("temporary folders have plain names")
+}
+
+/// The tiny model and `name` beside it, converted with `options`.
+fn converted(name: &str, options: &[&str]) -> (Folder, std::path::PathBuf) {
+    let folder = TinyLlama::new().write();
+    let path = folder.beside(name);
+    let args = ["convert", text(&folder.path), "-o", text(&path)];
+    let out = succeeds(&[&args[..], options].concat());
+    assert_says(out, &[name, "21 tensors", "bpw", "smaller than FP32"]);
+    (folder, path)
+}
+
+#[test]
+fn help_of_every_command() {
+    assert_says(succeeds(&["--help"]), &["convert", "inspect", "export", "types"]);
+    assert_says(
+        succeeds(&["convert", "--help"]),
+        &["Examples:", "--type", "--outtype", "--dry-run", "--force"],
+    );
+    assert_says(succeeds(&["inspect", "--help"]), &["--summary", "GGUF file"]);
+    assert_says(succeeds(&["export", "--help"]), &["Examples:", "--outtype", "--force"]);
+    assert_says(succeeds(&["types", "--help"]), &["type"]);
+    assert_says(succeeds(&["--version"]), &[env!("CARGO_PKG_VERSION")]);
+}
+
+#[test]
+fn no_command_shows_the_help() {
+    let done = tenpak::<&str>(&[]);
+    assert_eq!(done.code, 2);
+    assert_says(done.err, &["Usage:", "convert"]);
+}
+
+#[test]
+fn types_has_a_line_for_each() {
+    let out = succeeds(&["types"]);
+    for t in REGISTRY {
+        let line = out.lines().find(|l| l.split_whitespace().next() == Some(t.name)).expect(t.name);
+        let cells: Vec<_> = line.split_whitespace().collect();
+        let expected = [t.id.to_string(), t.block_len.to_string(), t.block_bytes.to_string()];
+        assert_eq!(cells[1..4], expected);
+        assert_eq!(cells[4], format!("{:.4}", t.bpw()));
+    }
+}
+
+/// The line of a plan or a conversion that tells the file's size.
+fn size_line(out: &str) -> String {
+    let line = out.lines().find(|l| l.contains("smaller than FP32")).expect("a line with the size");
+    line.split_once(", ")
+        .map_or(line, |(start, rest)| if start.contains("tensors") { rest } else { line })
+        .into()
+}
+
+#[test]
+fn dry_run_tells_the_real_size() {
+    for options in
+        [&[][..], &["--type", "t2"], &["--type", "t4"], &["--outtype", "f16"], &["--outtype", "bf16"]]
+    {
+        let (folder, path) = converted("model.gguf", options);
+        let args = [&["convert", text(&folder.path), "--dry-run"], options].concat();
+        let plan = succeeds(&args);
+        let real = succeeds(&["inspect", text(&path), "--summary"]);
+        assert_eq!(size_line(&plan), size_line(&real));
+    }
+}
+
+#[test]
+fn dry_run_writes_nothing() {
+    let folder = TinyLlama::new().write();
+    let out = folder.beside("out.gguf");
+    succeeds(&["convert", text(&folder.path), "--dry-run", "-o", text(&out)]);
+    assert_eq!(files_in(folder.parent.path()), ["tiny-llama"]);
+}
+
+#[test]
+fn convert_writes_over_a_file_only_with_force() {
+    let folder = TinyLlama::new().write();
+    let path = folder.beside("there.gguf");
+    std::fs::write(&path, "precious").unwrap();
+    let args = ["convert", text(&folder.path), "-o", text(&path), "--outtype", "f16"];
+    fails(&args, 1, &["there.gguf", "exists already", "--force"]);
+    assert_eq!(std::fs::read(&path).unwrap(), b"precious");
+    succeeds(&[&args[..], &["--force"]].concat());
+    assert_eq!(&std::fs::read(&path).unwrap()[..4], b"GGUF");
+    assert_eq!(files_in(folder.parent.path()), ["there.gguf", "tiny-llama"]);
+}
+
+#[test]
+fn the_input_is_never_written_over() {
+    let (_folder, path) = converted("model.gguf", &["--outtype", "f16"]);
+    let before = std::fs::read(&path).unwrap();
+    for command in ["convert", "export"] {
+        fails(&[command, text(&path), "-o", text(&path), "--force"], 1, &["model.gguf", "is the input"]);
+    }
+    assert!(std::fs::read(&path).unwrap() == before);
+}
+
+#[test]
+fn unknown_files_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out.gguf");
+    for args in [
+        &["inspect", "/no/such.gguf"][..],
+        &["convert", "/no/such.gguf", "-o", text(&out)],
+        &["convert", "/no/such.gguf", "--dry-run"],
+        &["export", "/no/such.gguf", "-o", text(&out)],
+    ] {
+        fails(args, 1, &["/no/such.gguf", "No such file"]);
+    }
+    assert_eq!(files_in(folder.path()), [""; 0]);
+}
+
+#[test]
+fn files_of_another_kind_are_named() {
+    let (_folder, path) = support::tiny_gguf::file(b"PK\x03\x04 and more");
+    fails(&["inspect", text(&path)], 1, &["model.gguf", "not a GGUF file"]);
+    fails(&["convert", text(&path), "--dry-run"], 1, &["model.gguf", "not a GGUF file"]);
+}
+
+#[test]
+fn options_that_contradict() {
+    fails(&["convert", "x", "-o", "y", "--type", "t3", "--outtype", "f16"], 2, &["--type", "--outtype"]);
+    fails(&["convert", "x", "-o", "y", "--type", "q4_0"], 2, &["q4_0", "t2, t3, t4"]);
+    fails(&["convert", "x"], 2, &["--output"]);
+}
+
+#[test]
+fn threads_do_not_change_the_file() {
+    let bytes = |n: &str| std::fs::read(converted("model.gguf", &["--threads", n]).1).unwrap();
+    assert!(bytes("1") == bytes("5"));
+}
+
+#[test]
+fn inspect_names_keys_and_tensors() {
+    let (_folder, path) = converted("model.gguf", &[]);
+    let out = succeeds(&["inspect", text(&path)]);
+    let names =
+        ["GGUF version 3, alignment 32", "general.architecture", "\"llama\"", "blk.1.ffn_down.weight"];
+    assert_says(&out, &names);
+    assert_says(&out, &["t3_64", "t4", "256 x 24", "linear layers: ", "file: "]);
+    let summary = succeeds(&["inspect", "--summary", text(&path)]);
+    assert_says(&summary, &["t3_64", "linear layers: "]);
+    assert!(!summary.contains("blk.1") && !summary.contains("general."));
+}
+
+#[test]
+fn inspect_shows_types_that_nobody_knows() {
+    let (_folder, path) = support::tiny_gguf::file(&support::tiny_gguf::ordinary());
+    assert_says(succeeds(&["inspect", text(&path)]), &["type 9999", "q4_K", "test.nested"]);
+}
+
+#[test]
+fn export_makes_a_plain_file() {
+    let (folder, path) = converted("model.gguf", &[]);
+    let plain = folder.beside("plain.gguf");
+    let args = ["export", text(&path), "-o", text(&plain)];
+    assert_says(succeeds(&args), &["plain.gguf"]);
+    let out = succeeds(&["inspect", text(&plain)]);
+    assert!(out.contains("f16") && !out.contains("t3"));
+    fails(&args, 1, &["plain.gguf", "exists already", "--force"]);
+    // Its values are those of the blocks, so quantizing again starts from a plain model.
+    let again = folder.beside("again.gguf");
+    succeeds(&["convert", text(&plain), "-o", text(&again), "--type", "t4"]);
+}
+
+#[test]
+fn export_makes_a_folder() {
+    let (folder, path) = converted("model.gguf", &["--outtype", "f32"]);
+    let back = folder.beside("back");
+    succeeds(&["export", text(&path), "-o", text(&back), "--outtype", "f32"]);
+    let expected = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"];
+    assert_eq!(files_in(&back), expected);
+    let (before, after) = (TinyLlama::new().tensors, tiny_llama::read_tensors(&back));
+    assert!(before.iter().all(|(name, t)| t.values() == after[name].values()));
+    succeeds(&["convert", text(&back), "--dry-run"]);
+}

@@ -1,0 +1,81 @@
+//! The C header in git is the registry's, and the registry keeps ggml's rules.
+
+use std::collections::HashSet;
+use tenpak_gguf::ffi;
+use tenpak_gguf::gguf::GgmlType;
+use tenpak_gguf::types::{REGISTRY, Role, by_id, by_name};
+
+#[test]
+fn header_is_rendered_from_the_registry() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/ggml-patches/tenpak.h");
+    let in_git = std::fs::read_to_string(path).expect("ggml-patches/tenpak.h is there");
+    assert!(
+        in_git == ffi::header(),
+        "{path} is old: cargo run --example render_header > ggml-patches/tenpak.h"
+    );
+}
+
+#[test]
+fn header_has_a_row_for_every_type() {
+    let header = ffi::header();
+    for t in REGISTRY {
+        let start = format!("X({}, {}, {}, ", t.name.to_uppercase(), t.name, t.id);
+        let row = format!("{start}{}, {}", t.block_len, t.block_bytes);
+        assert_eq!(header.matches(&row).count(), 1, "{row}");
+        assert_eq!(header.matches(&start).count(), 1, "{start}");
+    }
+}
+
+/// ggml's own ids are below 512, for long.
+const FIRST_ID: u32 = 512;
+
+#[test]
+fn ids_are_ours_alone() {
+    for t in REGISTRY {
+        assert!(t.id >= FIRST_ID, "{} has id {}", t.name, t.id);
+    }
+    let ids: HashSet<_> = REGISTRY.iter().map(|t| t.id).collect();
+    let names: HashSet<_> = REGISTRY.iter().map(|t| t.name).collect();
+    assert_eq!((ids.len(), names.len()), (REGISTRY.len(), REGISTRY.len()));
+}
+
+/// Ids are in files that people have: a change here makes those files unreadable.
+#[test]
+fn ids_and_sizes_never_change() {
+    let all: Vec<_> = REGISTRY.iter().map(|t| (t.name, t.id, t.block_len, t.block_bytes)).collect();
+    let first = [
+        ("t2", 512, 256, 66),
+        ("t3", 513, 256, 98),
+        ("t4", 514, 256, 130),
+        ("t2_64", 515, 64, 18),
+        ("t3_64", 516, 64, 26),
+        ("t4_64", 517, 64, 34),
+        ("a8", 518, 256, 264),
+        ("a8_64", 519, 64, 72),
+    ];
+    for t in first {
+        assert!(all.contains(&t), "{t:?} is not in the registry as it was");
+    }
+}
+
+#[test]
+fn types_are_found_by_id_and_name() {
+    for &t in REGISTRY {
+        assert!(std::ptr::eq(by_id(t.id).expect("there"), t));
+        assert!(std::ptr::eq(by_name(t.name).expect("there"), t));
+        assert_eq!(GgmlType(t.id).name(), t.name);
+        assert_eq!(GgmlType(t.id).bytes(3 * t.block_len as u64), Some(3 * t.block_bytes as u64));
+        assert_eq!(t.row_bytes(t.block_len + 1), None);
+    }
+    assert!(by_id(0).is_none() && by_name("f32").is_none());
+}
+
+#[test]
+fn weights_and_their_activations_have_blocks_of_one_length() {
+    for t in REGISTRY {
+        if let Role::Weight { activation, .. } = t.role {
+            assert_eq!(t.block_len, activation.block_len, "{}", t.name);
+            assert!(matches!(activation.role, Role::Activation { .. }));
+        }
+    }
+}

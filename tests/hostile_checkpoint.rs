@@ -1,0 +1,306 @@
+//! Checkpoints that cannot be converted: each error names the file or tensor and says what helps.
+
+mod support;
+
+use safetensors::Dtype::F32;
+use serde_json::{Value as Json, json};
+use std::path::Path;
+use support::tiny_gguf::{file, tensor, write};
+use support::tiny_llama::{Folder, HIDDEN, Stored, TinyLlama};
+use support::{assert_says, error, files_in};
+use tenpak_gguf::checkpoint::{Dtype, Model, Options};
+use tenpak_gguf::convert::{self, Recipe, Trellis};
+use tenpak_gguf::export;
+use tenpak_gguf::gguf::{File, GgmlType, Value};
+
+#[track_caller]
+fn refused(folder: &Folder, words: &[&str]) {
+    assert_says(error(Model::open(&folder.path, &Options::default())), words);
+}
+
+/// A model with a changed config.json is refused.
+#[track_caller]
+fn config_refused(change: impl Fn(&mut Json), words: &[&str]) {
+    let mut tiny = TinyLlama::new();
+    change(&mut tiny.config);
+    refused(&tiny.write(), &[words, &["config.json"]].concat());
+}
+
+#[track_caller]
+fn tokenizer_refused(change: impl Fn(&mut Json), words: &[&str]) {
+    let mut tiny = TinyLlama::new();
+    change(&mut tiny.tokenizer);
+    refused(&tiny.write(), &[words, &["tokenizer.json"]].concat());
+}
+
+#[test]
+fn nothing_there() {
+    let e = error(Model::open(Path::new("/no/such/model"), &Options::default()));
+    assert_says(e, &["/no/such/model"]);
+}
+
+#[test]
+fn missing_config() {
+    let folder = TinyLlama::new().write();
+    folder.remove("config.json");
+    refused(&folder, &["config.json"]);
+}
+
+#[test]
+fn config_that_is_no_json() {
+    let folder = TinyLlama::new().write();
+    std::fs::write(folder.path.join("config.json"), "{").unwrap();
+    refused(&folder, &["config.json", "not a JSON object"]);
+}
+
+#[test]
+fn config_without_architectures() {
+    config_refused(|c| drop(c.as_object_mut().unwrap().remove("architectures")), &["architecture"]);
+}
+
+#[test]
+fn config_without_a_number() {
+    for name in ["hidden_size", "num_hidden_layers", "rms_norm_eps", "vocab_size", "num_attention_heads"] {
+        config_refused(|c| drop(c.as_object_mut().unwrap().remove(name)), &[name]);
+    }
+}
+
+#[test]
+fn no_attention_heads() {
+    for name in ["num_attention_heads", "num_key_value_heads"] {
+        config_refused(|c| c[name] = json!(0), &["attention"]);
+    }
+}
+
+#[test]
+fn unknown_architecture() {
+    let words = ["MambaForCausalLM", "not supported yet", "LlamaForCausalLM", "F16 GGUF"];
+    config_refused(|c| c["architectures"] = json!(["MambaForCausalLM"]), &words);
+}
+
+#[test]
+fn quantized_checkpoint() {
+    let words = ["quantized", "start from the unquantized model"];
+    config_refused(|c| c["quantization_config"] = json!({"quant_method": "gptq"}), &words);
+}
+
+#[test]
+fn unknown_rope_scaling() {
+    config_refused(|c| c["rope_scaling"] = json!({"rope_type": "yarn", "factor": 4.0}), &["yarn"]);
+}
+
+#[test]
+fn missing_tokenizer() {
+    let folder = TinyLlama::new().write();
+    folder.remove("tokenizer.json");
+    refused(&folder, &["tokenizer.json", "is not there", "config.json, tokenizer.json and safetensors"]);
+}
+
+#[test]
+fn sentencepiece_only() {
+    let folder = TinyLlama::new().write();
+    folder.remove("tokenizer.json");
+    std::fs::write(folder.path.join("tokenizer.model"), "x").unwrap();
+    refused(&folder, &["tokenizer.model", "SentencePiece", "not supported yet"]);
+}
+
+#[test]
+fn tokenizer_of_another_kind() {
+    tokenizer_refused(|t| t["model"]["type"] = json!("Unigram"), &["Unigram", "not supported yet"]);
+    tokenizer_refused(|t| t["model"]["byte_fallback"] = json!(true), &["byte-level"]);
+}
+
+#[test]
+fn unknown_pre_tokenizer() {
+    tokenizer_refused(
+        |t| t["pre_tokenizer"] = json!({"type": "Metaspace"}),
+        &["--tokenizer-pre", "llama-bpe"],
+    );
+    let split =
+        json!({"type": "Split", "pattern": {"Regex": "\\w+"}, "behavior": "Isolated", "invert": false});
+    tokenizer_refused(|t| t["pre_tokenizer"] = split.clone(), &["--tokenizer-pre"]);
+}
+
+#[test]
+fn a_pre_tokenizer_can_be_named() {
+    let mut tiny = TinyLlama::new();
+    tiny.tokenizer["pre_tokenizer"] = json!({"type": "Metaspace"});
+    let options = Options { tokenizer_pre: Some("olmo".into()) };
+    let folder = tiny.write();
+    let model = Model::open(&folder.path, &options).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(model.key("tokenizer.ggml.pre").and_then(Value::as_str), Some("olmo"));
+}
+
+#[test]
+fn token_beyond_the_vocabulary() {
+    tokenizer_refused(|t| t["model"]["vocab"]["far"] = json!(24), &["\"far\"", "24", "vocab_size"]);
+}
+
+#[test]
+fn missing_safetensors() {
+    let folder = TinyLlama::new().write();
+    folder.remove("model.safetensors");
+    refused(&folder, &["tiny-llama", "model.safetensors", "is there"]);
+    std::fs::write(folder.path.join("pytorch_model.bin"), "x").unwrap();
+    refused(&folder, &["pytorch_model.bin", "save the model again with safetensors"]);
+}
+
+#[test]
+fn missing_shard() {
+    let folder = TinyLlama::new().write_sharded();
+    folder.remove("model-00002-of-00002.safetensors");
+    refused(&folder, &["model-00002-of-00002.safetensors", "not there", "fetch it"]);
+}
+
+#[test]
+fn shard_cut_short() {
+    let folder = TinyLlama::new().write();
+    let path = folder.path.join("model.safetensors");
+    let bytes = std::fs::read(&path).unwrap();
+    for len in [0, 7, 8, 100, bytes.len() - 1] {
+        std::fs::write(&path, &bytes[..len]).unwrap();
+        refused(&folder, &["model.safetensors", "fetch it again"]);
+    }
+}
+
+#[test]
+fn a_safetensors_file_instead_of_its_folder() {
+    let folder = TinyLlama::new().write();
+    let e = error(Model::open(&folder.path.join("model.safetensors"), &Options::default()));
+    assert_says(e, &["give the folder"]);
+}
+
+#[test]
+fn missing_embeddings() {
+    let mut tiny = TinyLlama::new();
+    tiny.tensors.remove("model.embed_tokens.weight");
+    refused(&tiny.write(), &["`model.embed_tokens.weight`", "shard may be missing"]);
+}
+
+#[test]
+fn missing_block() {
+    let mut tiny = TinyLlama::new();
+    tiny.tensors.retain(|name, _| !name.starts_with("model.layers.1."));
+    refused(&tiny.write(), &["2 layers", "shard may be missing"]);
+}
+
+#[test]
+fn missing_matrix_of_a_block() {
+    let mut tiny = TinyLlama::new();
+    tiny.tensors.remove("model.layers.1.mlp.up_proj.weight");
+    refused(&tiny.write(), &["model.layers.1.mlp.up_proj.weight"]);
+}
+
+#[test]
+fn unknown_tensor() {
+    let mut tiny = TinyLlama::new();
+    tiny.tensors.insert("model.layers.0.self_attn.q_norm.weight".into(), Stored::new(F32, &[1], &[1.0]));
+    refused(&tiny.write(), &["`model.layers.0.self_attn.q_norm.weight`", "llama"]);
+}
+
+#[test]
+fn integer_tensor() {
+    let mut tiny = TinyLlama::new();
+    let t = tiny.tensors.get_mut("lm_head.weight").unwrap();
+    *t = Stored { dtype: safetensors::Dtype::I8, shape: vec![4], bytes: vec![0; 4] };
+    refused(
+        &tiny.write(),
+        &["model.safetensors", "`lm_head.weight`", "I8", "start from the unquantized model"],
+    );
+}
+
+#[test]
+fn wrong_head_rows() {
+    let mut tiny = TinyLlama::new();
+    let q = Stored::new(F32, &[100, HIDDEN], &vec![0.0; 100 * HIDDEN]);
+    tiny.tensors.insert("model.layers.0.self_attn.q_proj.weight".into(), q);
+    refused(&tiny.write(), &["`model.layers.0.self_attn.q_proj.weight`", "100 rows", "4 heads of 64"]);
+}
+
+#[test]
+fn values_that_are_not_finite() {
+    for bad in [f32::NAN, f32::INFINITY] {
+        let mut tiny = TinyLlama::new();
+        let mut values = vec![0.5; HIDDEN * 64];
+        values[7 * 64 + 3] = bad;
+        let down = Stored::new(F32, &[HIDDEN, 64], &values);
+        tiny.tensors.insert("model.layers.1.mlp.down_proj.weight".into(), down);
+        let folder = tiny.write();
+        let model = Model::open(&folder.path, &Options::default()).unwrap_or_else(|e| panic!("{e}"));
+        let plan = convert::plan(&model, Recipe::All(Trellis::T3));
+        let e = error(convert::run(&model, &plan, &folder.beside("out.gguf"), &|_| {}));
+        assert_says(e, &["`blk.1.ffn_down.weight`", "row 7", &bad.to_string(), "damaged"]);
+        assert_eq!(files_in(folder.parent.path()), ["tiny-llama"]);
+    }
+}
+
+#[test]
+fn gguf_that_is_quantized_already() {
+    let (_folder, path) = file(&[]);
+    write(&path, &[], &[tensor("blk.0.w", &[256], GgmlType(12))]);
+    let e = error(Model::open(&path, &Options::default()));
+    assert_says(e, &["model.gguf", "`blk.0.w`", "q4_K", "start from the unquantized model"]);
+}
+
+#[test]
+fn matrix_without_columns() {
+    let (folder, path) = file(&[]);
+    write(&path, &[], &[tensor("blk.0.w", &[0, 3], GgmlType::F32), tensor("v", &[0], GgmlType::F16)]);
+    let model = Model::open(&path, &Options::default()).unwrap_or_else(|e| panic!("{e}"));
+    for recipe in [Recipe::Default, Recipe::Plain(Dtype::F16)] {
+        let plan = convert::plan(&model, recipe);
+        let (Ok(_) | Err(_)) = convert::run(&model, &plan, &folder.path().join("out.gguf"), &|_| {});
+    }
+}
+
+/// The error of exporting the tiny model after `change` of its keys.
+fn export_error(change: impl Fn(&str, &mut Value)) -> export::Error {
+    let folder = TinyLlama::new().write();
+    let model = Model::open(&folder.path, &Options::default()).unwrap_or_else(|e| panic!("{e}"));
+    let mut plan = convert::plan(&model, Recipe::Plain(Dtype::F32));
+    plan.keys.iter_mut().for_each(|(k, v)| change(k, v));
+    let path = folder.beside("f32.gguf");
+    convert::run(&model, &plan, &path, &|_| {}).unwrap_or_else(|e| panic!("{e}"));
+    let file = File::open(&path).unwrap();
+    error(export::to_folder(&file, Dtype::F16, &folder.beside("back"), &|_| {}))
+}
+
+fn set<'a>(name: &'a str, value: Value) -> impl Fn(&str, &mut Value) + 'a {
+    move |key, v| {
+        if key == name {
+            *v = value.clone();
+        }
+    }
+}
+
+#[test]
+fn export_of_another_architecture() {
+    let e = export_error(set("general.architecture", "gpt2".into()));
+    assert_says(e, &["f32.gguf", "gpt2", "not supported yet"]);
+}
+
+#[test]
+fn export_of_another_tokenizer() {
+    assert_says(export_error(set("tokenizer.ggml.model", "llama".into())), &["f32.gguf", "tokenizer"]);
+}
+
+#[test]
+fn export_with_a_head_size_that_does_not_fit() {
+    for head_dim in [0, 1, 7, 96, 512] {
+        assert_says(export_error(set("llama.rope.dimension_count", head_dim.into())), &["f32.gguf"]);
+    }
+}
+
+#[test]
+fn export_of_a_type_that_is_not_ours() {
+    let (folder, path) = file(&[]);
+    write(&path, &[], &[tensor("blk.0.w", &[256], GgmlType(12))]);
+    let e = error(export::to_gguf(
+        &File::open(&path).unwrap(),
+        Dtype::F16,
+        &folder.path().join("o.gguf"),
+        &|_| {},
+    ));
+    assert_says(e, &["model.gguf", "`blk.0.w`", "q4_K", "llama-quantize"]);
+    assert_eq!(files_in(folder.path()), ["model.gguf"]);
+}

@@ -1,0 +1,53 @@
+//! What several test files share. Each uses its part of it, so unused items are no sign of anything.
+
+#![allow(dead_code)]
+
+pub mod random;
+pub mod tiny_gguf;
+pub mod tiny_llama;
+
+use std::io::Write;
+use std::sync::Once;
+use tenpak_gguf::isa::Isa;
+
+/// The levels of this processor. Those that it lacks, and that are therefore not tested, are named on
+/// standard error, past the capture of the test harness.
+pub fn levels() -> Vec<Isa> {
+    static SAY: Once = Once::new();
+    SAY.call_once(|| {
+        let missing = Isa::ALL.into_iter().filter(|isa| !isa.is_available());
+        let missing: Vec<_> = missing.map(Isa::name).collect();
+        if !missing.is_empty() {
+            let line = format!("\nNOT TESTED HERE: kernels for {}\n", missing.join(", "));
+            std::io::stderr().write_all(line.as_bytes()).expect("standard error is there");
+        }
+    });
+    Isa::available().collect()
+}
+
+/// Asserts that a message names what is wrong and what helps.
+#[track_caller]
+pub fn assert_says(message: impl std::fmt::Display, words: &[&str]) {
+    let message = message.to_string();
+    for word in words {
+        assert!(message.contains(word), "{message:?} does not say {word:?}");
+    }
+}
+
+/// The error of a result whose value cannot be printed.
+#[track_caller]
+pub fn error<T, E>(result: Result<T, E>) -> E {
+    match result {
+        Ok(_) => panic!("this should have been an error"),
+        Err(e) => e,
+    }
+}
+
+/// Names of the files in a folder.
+pub fn files_in(folder: &std::path::Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).expect("a folder");
+    let names = entries.map(|e| e.expect("an entry").file_name().to_string_lossy().into_owned());
+    let mut names: Vec<_> = names.collect();
+    names.sort();
+    names
+}
