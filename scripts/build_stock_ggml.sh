@@ -8,7 +8,9 @@ if [ ! -f "$stock/.unpacked" ]; then
     unpack_llama "$stock" >&2
     touch "$stock/.unpacked"
 fi
-cmake -S "$stock/ggml" -B "$stock/build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED_LIBS=ON -DGGML_CPU=OFF \
+cmake -S "$stock" -B "$stock/build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED_LIBS=ON \
+    -DLLAMA_BUILD_COMMON=OFF -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_TOOLS=OFF -DLLAMA_BUILD_EXAMPLES=OFF \
+    -DLLAMA_BUILD_SERVER=OFF -DLLAMA_BUILD_APP=OFF -DLLAMA_OPENSSL=OFF \
     >"$stock/configure.log" 2>&1 || die "cmake failed: see $stock/configure.log"
 ninja -C "$stock/build" ggml-base >&2
 dirname "$(find "$stock/build" -name 'libggml-base.so*' | head -n 1)"
