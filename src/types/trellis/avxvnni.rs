@@ -8,61 +8,12 @@ use super::scale;
 use super::x86::*;
 use std::arch::x86_64::*;
 
-/// Same result as `scalar::dot`.
-#[target_feature(enable = "avx2,fma,bmi1,bmi2,avxvnni,gfni")]
-pub fn dot<T: Trellis>(w: &[T], a: &[T::Activation]) -> f32 {
-    let (w_groups, w_rest) = w.as_chunks::<GROUP>();
-    let (a_groups, a_rest) = a.as_chunks::<GROUP>();
-    let mut sum = 0.0;
-    for (w, a) in w_groups.iter().zip(a_groups) {
-        let lanes =
-            [product(&w[0], &a[0]), product(&w[1], &a[1]), product(&w[2], &a[2]), product(&w[3], &a[3])];
-        sum = accumulate_group(sum, w, a, sum_lanes_group(lanes));
-    }
-    for (w, a) in w_rest.iter().zip(a_rest) {
-        sum = accumulate(sum, w, a, sum_lanes(product(w, a)));
-    }
-    sum
-}
+dot_products!("avx2,fma,bmi1,bmi2,avxvnni,gfni", Trellis, __m256i);
 
-/// Same results as `dot` of the row with every column; each block is decoded once.
-#[target_feature(enable = "avx2,fma,bmi1,bmi2,avxvnni,gfni")]
-pub fn dots<T: Trellis>(w: &[T], columns: &[&[T::Activation]], out: &mut [f32]) {
-    out.fill(0.0);
-    let (w_groups, w_rest) = w.as_chunks::<GROUP>();
-    for (i, w) in w_groups.iter().enumerate() {
-        let r = [decode(&w[0]), decode(&w[1]), decode(&w[2]), decode(&w[3])];
-        for (a, out) in columns.iter().zip(&mut *out) {
-            let a: &[T::Activation; GROUP] = a[GROUP * i..].first_chunk().expect("as long as the row");
-            let lanes = [
-                product_of::<T>(&r[0], &a[0]),
-                product_of::<T>(&r[1], &a[1]),
-                product_of::<T>(&r[2], &a[2]),
-                product_of::<T>(&r[3], &a[3]),
-            ];
-            *out = accumulate_group(*out, w, a, sum_lanes_group(lanes));
-        }
-    }
-    for (i, w) in w_rest.iter().enumerate() {
-        let i = GROUP * w_groups.len() + i;
-        let r = decode(w);
-        for (a, out) in columns.iter().zip(&mut *out) {
-            *out = accumulate(*out, w, &a[i], sum_lanes(product_of::<T>(&r, &a[i])));
-        }
-    }
-}
-
-/// Lanes whose sum is the sum of `r * q`, without the zero point.
+/// Lanes whose sum is the sum of `r * q`, without the zero point, of a decoded block.
 #[inline]
 #[target_feature(enable = "avx2,avxvnni,gfni")]
-fn product<T: Trellis>(w: &T, a: &T::Activation) -> __m256i {
-    product_of::<T>(&decode(w), a)
-}
-
-/// As `product`, of a decoded block.
-#[inline]
-#[target_feature(enable = "avx2,avxvnni,gfni")]
-fn product_of<T: Trellis>(r: &[__m256i; 8], a: &T::Activation) -> __m256i {
+fn product<T: Trellis>(r: &[__m256i; 8], a: &T::Activation) -> __m256i {
     let quants = bytemuck::cast_slice(a.qs());
     let mut product = _mm256_setzero_si256();
     for (t, &r) in r[..T::LEN / 32].iter().enumerate() {
