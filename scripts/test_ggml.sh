@@ -3,17 +3,20 @@
 source "$(dirname "$0")/setup.sh"
 llama=$("$ROOT/scripts/build_llama.sh")
 log=$TARGET/test_ggml.log
+# Weight types: rows of tenpak.h with an activation type.
+types=$(sed -nE 's/^    X\([A-Z0-9_]+, ([a-z0-9_]+), [0-9]+, [0-9]+, [0-9]+, .*/\1/p' "$ROOT/ggml-patches/tenpak.h")
+[ -n "$types" ] || die "no types in ggml-patches/tenpak.h"
 
 say "test-quantize-fns"
 "$llama/test-quantize-fns" -v >"$log" 2>&1 || die "test-quantize-fns failed: see $log"
-for type in t2 t3 t4 t2_64 t3_64 t4_64; do
+for type in $types; do
     [ "$(grep -cE "^ *$type .*: +ok" "$log")" = 3 ] || die "test-quantize-fns did not test $type: see $log"
 done
 grep -E '^ *t[234](_64)? ' "$log"
 
 say "test-backend-ops"
 for op in MUL_MAT MUL_MAT_ID GET_ROWS; do
-    for type in t2 t3 t4 t2_64 t3_64 t4_64; do
+    for type in $types; do
         "$llama/test-backend-ops" test -b CPU -o $op -p "type(_a)?=$type," >"$log" 2>&1 ||
             die "test-backend-ops -o $op failed for $type: see $log"
         count=$(sed -nE 's/^ *([0-9]+)\/\1 tests passed.*/\1/p' "$log")
