@@ -2,14 +2,16 @@
 //!
 //! Serves the decision whether a change to a kernel or to a format may stay: T3 must keep up with Q4_K.
 //!
-//!     scripts/bench_kernels.sh            builds llama.cpp, runs this, writes benches/record/
+//!     scripts/bench.sh            builds llama.cpp, runs this, writes benches/record/
 //!     cargo bench --bench kernels -- target/llama.cpp/KEY/build/bin
 //!
 //! Every kernel works on the same 32 rows of 4096 weights; its result is checked against the product in f64
 //! of its own dequantized weights. Rounds of all kernels alternate, and the best round counts, so that
 //! a drift of the machine's speed meets all alike.
 
-use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
+mod ggml;
+
+use ggml::Ggml;
 use std::hint::black_box;
 use std::path::Path;
 use std::time::Instant;
@@ -46,7 +48,7 @@ struct Contender {
 
 fn main() {
     let Some(folder) = std::env::args().skip(1).find(|a| !a.starts_with('-')) else {
-        return println!("no folder of libggml given: run scripts/bench_kernels.sh");
+        return println!("no folder of libggml given: run scripts/bench.sh");
     };
     let data = Data::new();
     let mut contenders = Vec::new();
@@ -60,7 +62,7 @@ fn main() {
     }
     let ggml = Ggml::load(Path::new(&folder));
     for &(name, id) in PEERS {
-        contenders.push(ggml.contender(name, id, &data));
+        contenders.push(peer(&ggml, name, id, &data));
     }
     for _ in 0..ROUNDS {
         for c in &mut contenders {
@@ -153,94 +155,29 @@ fn ours<T: trellis::Decode>(isa: Isa, t: &types::TensorType, data: &Data) -> Con
     Contender { name, bytes, pass: Box::new(pass), best: f64::INFINITY }
 }
 
-type VecDot = unsafe extern "C" fn(i32, *mut f32, usize, *const u8, usize, *const u8, usize, i32);
-
-/// `struct ggml_type_traits_cpu`
-#[repr(C)]
-struct TraitsCpu {
-    from_float: Option<unsafe extern "C" fn(*const f32, *mut u8, i64)>,
-    vec_dot: Option<VecDot>,
-    vec_dot_type: i32,
-    nrows: i64,
-}
-
-/// The first fields of `struct ggml_type_traits`.
-#[repr(C)]
-struct Traits {
-    type_name: *const u8,
-    blck_size: i64,
-    blck_size_interleave: i64,
-    type_size: usize,
-    is_quantized: bool,
-    to_float: Option<unsafe extern "C" fn(*const u8, *mut f32, i64)>,
-}
-
-struct Ggml {
-    base: Library,
-    cpu: Library,
-}
-
-impl Ggml {
-    fn load(folder: &Path) -> Ggml {
-        let open = |name: &str| {
-            let path = folder.join(name);
-            // SAFETY: ggml's libraries have no initializers beyond C++ statics.
-            unsafe { Library::open(Some(&path), RTLD_NOW | RTLD_GLOBAL) }
-                .unwrap_or_else(|e| panic!("{}: {e}", path.display()))
-        };
-        let ggml = Ggml { base: open("libggml-base.so"), cpu: open("libggml-cpu.so") };
-        // SAFETY: the signature is ggml's.
-        unsafe { ggml.cpu.get::<unsafe extern "C" fn()>(b"ggml_cpu_init").expect("ggml")() };
-        ggml
+fn peer(ggml: &Ggml, name: &str, id: i32, data: &Data) -> Contender {
+    let name = format!("ggml {name}");
+    let row = ggml.row_bytes(id, COLUMNS);
+    let (dot, like) = (ggml.traits_cpu(id).vec_dot.expect("a dot product"), ggml.traits_cpu(id).vec_dot_type);
+    let mut weights = vec![0u8; row * ROWS];
+    let mut activations = vec![0u8; ggml.row_bytes(like, COLUMNS)];
+    let mut plain = vec![0f32; COLUMNS];
+    ggml.quantize(id, &data.weights, COLUMNS, &mut weights);
+    // SAFETY: the signatures are ggml's and every buffer has the size that it computes.
+    unsafe {
+        let from_float = ggml.traits_cpu(like).from_float.expect("a quantizer");
+        from_float(data.activations.as_ptr(), activations.as_mut_ptr(), COLUMNS as i64);
+        let to_float = ggml.traits(id).to_float.expect("a dequantizer");
+        to_float(weights.as_ptr(), plain.as_mut_ptr(), COLUMNS as i64);
     }
-
-    fn traits_cpu(&self, id: i32) -> &'static TraitsCpu {
-        type Get = unsafe extern "C" fn(i32) -> *const TraitsCpu;
-        // SAFETY: the signature is ggml's; traits live as long as the library, which is never closed.
-        unsafe { &*self.cpu.get::<Get>(b"ggml_get_type_traits_cpu").expect("ggml")(id) }
-    }
-
-    fn traits(&self, id: i32) -> &'static Traits {
-        type Get = unsafe extern "C" fn(i32) -> *const Traits;
-        // SAFETY: as above.
-        unsafe { &*self.base.get::<Get>(b"ggml_get_type_traits").expect("ggml")(id) }
-    }
-
-    fn row_bytes(&self, id: i32) -> usize {
-        type RowSize = unsafe extern "C" fn(i32, i64) -> usize;
-        // SAFETY: the signature is ggml's.
-        unsafe { self.base.get::<RowSize>(b"ggml_row_size").expect("ggml")(id, COLUMNS as i64) }
-    }
-
-    fn contender(&self, name: &str, id: i32, data: &Data) -> Contender {
-        type Quantize = unsafe extern "C" fn(i32, *const f32, *mut u8, i64, i64, i64, *const f32) -> usize;
-        let name = format!("ggml {name}");
-        let row = self.row_bytes(id);
-        let (dot, like) =
-            (self.traits_cpu(id).vec_dot.expect("a dot product"), self.traits_cpu(id).vec_dot_type);
-        let mut weights = vec![0u8; row * ROWS];
-        let mut activations = vec![0u8; self.row_bytes(like)];
-        let mut plain = vec![0f32; COLUMNS];
-        let importance = vec![1f32; COLUMNS];
-        // SAFETY: the signatures are ggml's and every buffer has the size that it computes.
-        unsafe {
-            let quantize = self.base.get::<Quantize>(b"ggml_quantize_chunk").expect("ggml");
-            let (w, rows, columns) = (data.weights.as_ptr(), ROWS as i64, COLUMNS as i64);
-            quantize(id, w, weights.as_mut_ptr(), 0, rows, columns, importance.as_ptr());
-            let from_float = self.traits_cpu(like).from_float.expect("a quantizer");
-            from_float(data.activations.as_ptr(), activations.as_mut_ptr(), columns);
-            let to_float = self.traits(id).to_float.expect("a dequantizer");
-            to_float(weights.as_ptr(), plain.as_mut_ptr(), columns);
-        }
-        let product = move |row: &[u8], activations: &[u8]| {
-            let mut out = 0.0;
-            // SAFETY: one row of weights and one of activations, as quantized above.
-            unsafe { dot(COLUMNS as i32, &mut out, 0, row.as_ptr(), 0, activations.as_ptr(), 0, 1) };
-            out
-        };
-        data.check(&name, &plain, product(&weights[..row], &activations));
-        let bytes = weights.len();
-        let pass = move || weights.chunks_exact(row).map(|w| product(w, &activations)).sum();
-        Contender { name, bytes, pass: Box::new(pass), best: f64::INFINITY }
-    }
+    let product = move |row: &[u8], activations: &[u8]| {
+        let mut out = 0.0;
+        // SAFETY: one row of weights and one of activations, as quantized above.
+        unsafe { dot(COLUMNS as i32, &mut out, 0, row.as_ptr(), 0, activations.as_ptr(), 0, 1) };
+        out
+    };
+    data.check(&name, &plain, product(&weights[..row], &activations));
+    let bytes = weights.len();
+    let pass = move || weights.chunks_exact(row).map(|w| product(w, &activations)).sum();
+    Contender { name, bytes, pass: Box::new(pass), best: f64::INFINITY }
 }

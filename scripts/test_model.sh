@@ -53,7 +53,6 @@ echo "$seconds s, peak $kilobytes kB"
 awk "BEGIN { exit !($seconds <= $MAX_SECONDS && $kilobytes <= $MAX_KILOBYTES) }" ||
     die "conversion took $seconds s and $kilobytes kB; the limits are $MAX_SECONDS s and $MAX_KILOBYTES kB"
 "$tenpak" inspect out.gguf --summary
-"$tenpak" convert "$folder" -o one.gguf --type t2 --threads 1 --dry-run >/dev/null
 
 say "perplexity of kernels and of exported weights"
 "$tenpak" export out.gguf -o exported.gguf
@@ -69,6 +68,13 @@ percent=$(awk "BEGIN { print ($ours / $plain - 1) * 100 }")
 echo "out.gguf $ours, exported $plain: $percent %"
 awk "BEGIN { d = $percent; exit !(d <= $MAX_PERCENT && d >= -$MAX_PERCENT) }" ||
     die "the perplexities differ by more than $MAX_PERCENT %"
+
+say "the same results at every level of instructions"
+for isa in avx512 avxvnni avx2; do
+    TENPAK_ISA=$isa CHUNKS=2 perplexity out >"$isa.txt"
+    cmp avx512.txt "$isa.txt" || die "TENPAK_ISA=$isa gives $(cat "$isa.txt") instead of $(cat avx512.txt)"
+done
+echo "perplexity of 2 chunks: $(cat avx2.txt) with TENPAK_ISA=avx512, avxvnni and avx2 (lowered to what the processor has)"
 
 say "llama.cpp's programs"
 prompt=(-p "The capital of France is" -n 8 --temp 0 -t "$(nproc)")
