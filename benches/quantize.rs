@@ -12,7 +12,7 @@ use ggml::Ggml;
 use std::path::Path;
 use std::time::Instant;
 use tenpak_gguf::isa::Isa;
-use tenpak_gguf::types::{self, TensorType};
+use tenpak_gguf::types::{REGISTRY, TensorType};
 
 const ROWS: usize = 8;
 const COLUMNS: usize = 4096;
@@ -29,7 +29,7 @@ fn main() {
     let weights = gaussian(ROWS * COLUMNS);
     println!("search at {}", Isa::current().name());
     println!("{:<14} {:>8} {:>12} {:>10}", "type", "bpw", "us/weight", "error");
-    for t in [&types::T2, &types::T3, &types::T4, &types::T2_64, &types::T3_64, &types::T4_64] {
+    for t in REGISTRY.iter().filter(|t| t.kernels().is_some()) {
         ours(t, &weights);
     }
     for &(name, id) in PEERS {

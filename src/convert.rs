@@ -106,15 +106,6 @@ pub enum Error {
     },
 }
 
-/// `general.file_type` of plain files, as in llama.cpp.
-fn file_type(dtype: Dtype) -> u32 {
-    match dtype {
-        Dtype::F32 => 0,
-        Dtype::F16 => 1,
-        Dtype::BF16 => 32,
-    }
-}
-
 /// Version of ggml's quantization formats that files name.
 const QUANTIZATION_VERSION: u32 = 2;
 
@@ -122,7 +113,7 @@ const QUANTIZATION_VERSION: u32 = 2;
 pub fn plan(model: &Model, recipe: Recipe) -> Plan {
     let mut keys = model.keys.clone();
     if let Recipe::Plain(dtype) = recipe {
-        keys.push(("general.file_type".into(), file_type(dtype).into()));
+        keys.push(("general.file_type".into(), dtype.file_type().into()));
     }
     keys.push(("general.quantization_version".into(), QUANTIZATION_VERSION.into()));
     let mut left_plain = Vec::new();
@@ -154,9 +145,8 @@ pub fn plan(model: &Model, recipe: Recipe) -> Plan {
 
 /// `None` for a matrix that should be in blocks but does not fit any.
 fn target(t: &SourceTensor, recipe: Recipe) -> Option<Target> {
-    let is_matrix = t.shape.len() > 1 && !t.name.ends_with("_norm.weight");
     let family = match recipe {
-        _ if !is_matrix => return Some(Target::Plain(Dtype::F32)),
+        _ if !checkpoint::is_matrix(&t.name, &t.shape) => return Some(Target::Plain(Dtype::F32)),
         Recipe::Plain(dtype) => return Some(Target::Plain(dtype)),
         Recipe::All(family) => family,
         Recipe::Default if is_sensitive(&t.name) => Trellis::T4,

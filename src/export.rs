@@ -2,7 +2,7 @@
 
 use crate::arch::{llama, tokenizer};
 use crate::atomic_file::AtomicFile;
-use crate::checkpoint::{Dtype, unpermuted_row};
+use crate::checkpoint::{Dtype, is_matrix, unpermuted_row};
 use crate::gguf::{self, File, Tensor, TensorHeader, Value, Writer};
 use crate::types;
 use rayon::prelude::*;
@@ -108,16 +108,8 @@ pub fn to_gguf(
     check(file)?;
     let mut keys: Vec<(String, Value)> = file.keys().to_vec();
     keys.retain(|(k, _)| k != "general.file_type");
-    let number = match dtype {
-        Dtype::F32 => 0u32,
-        Dtype::F16 => 1,
-        Dtype::BF16 => 32,
-    };
-    keys.push(("general.file_type".into(), number.into()));
-    let target = |t: &Tensor| {
-        let is_matrix = t.shape.len() > 1 && !t.name.ends_with("_norm.weight");
-        if is_matrix { dtype } else { Dtype::F32 }
-    };
+    keys.push(("general.file_type".into(), dtype.file_type().into()));
+    let target = |t: &Tensor| if is_matrix(&t.name, &t.shape) { dtype } else { Dtype::F32 };
     let headers = file.tensors().iter().map(|t| TensorHeader {
         name: t.name.clone(),
         shape: t.shape.clone(),

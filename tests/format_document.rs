@@ -2,7 +2,10 @@
 //!
 //! A fenced block that opens with "```text NAME" is read by its name.
 
+mod support;
+
 use std::collections::HashMap;
+use support::random::Random;
 use tenpak_gguf::types::trellis::code::{self, Code};
 use tenpak_gguf::types::trellis::encode::Search;
 use tenpak_gguf::types::trellis::layout::*;
@@ -171,27 +174,6 @@ fn weights() -> impl Iterator<Item = &'static TensorType> {
     REGISTRY.iter().copied().filter(|t| t.kernels().is_some())
 }
 
-struct SplitMix64(u64);
-
-impl SplitMix64 {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    /// In (0, 1).
-    fn uniform(&mut self) -> f64 {
-        ((self.next() >> 11) as f64 + 0.5) / (1u64 << 53) as f64
-    }
-
-    /// Box-Muller.
-    fn gaussian(&mut self) -> f32 {
-        ((-2.0 * self.uniform().ln()).sqrt() * (std::f64::consts::TAU * self.uniform()).cos()) as f32
-    }
-}
-
 #[test]
 fn types_are_the_registry() {
     let rows: Vec<Vec<String>> = REGISTRY
@@ -287,7 +269,7 @@ fn scales_and_signs_are_the_constants() {
 #[test]
 fn any_block_decodes_as_the_document_says() {
     let doc = Document::read();
-    let mut rng = SplitMix64(1);
+    let mut rng = Random(1);
     for t in weights() {
         // Every scale code would take long; 0, both ends and some between.
         for d in [Some(0), Some(1), Some(255), None, None, None] {
@@ -364,11 +346,11 @@ fn errors_are_as_stated() {
 
     fn error<const ROW: usize>(code: &Code, n: usize) -> f64 {
         let mut search = Search::<ROW>::new(code, &code.values());
-        let mut rng = SplitMix64(2);
+        let mut rng = Random(2);
         let mut symbols = vec![0; n];
         let mut sum = 0.0;
         for _ in 0..SAMPLES / n {
-            let targets: Vec<f32> = (0..n).map(|_| rng.gaussian() * code.sigma).collect();
+            let targets: Vec<f32> = (0..n).map(|_| rng.normal() * code.sigma).collect();
             sum += search.run(&targets, &mut symbols).error as f64;
         }
         sum / SAMPLES as f64 / (code.sigma as f64).powi(2)

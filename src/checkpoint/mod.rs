@@ -75,6 +75,15 @@ impl Dtype {
         }
     }
 
+    /// `general.file_type` of plain files, as in llama.cpp.
+    pub fn file_type(self) -> u32 {
+        match self {
+            Dtype::F32 => 0,
+            Dtype::F16 => 1,
+            Dtype::BF16 => 32,
+        }
+    }
+
     fn from_ggml(kind: GgmlType) -> Option<Dtype> {
         [Dtype::F32, Dtype::F16, Dtype::BF16].into_iter().find(|d| d.ggml() == kind)
     }
@@ -141,6 +150,11 @@ impl SourceTensor {
     pub fn elements(&self) -> u64 {
         self.shape.iter().product()
     }
+}
+
+/// Whether a tensor is stored in a chosen type: llama.cpp wants vectors and norms as F32.
+pub fn is_matrix(name: &str, shape: &[u64]) -> bool {
+    shape.len() > 1 && !name.ends_with("_norm.weight")
 }
 
 /// What is wrong with a checkpoint.

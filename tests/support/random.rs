@@ -24,6 +24,13 @@ impl Random {
         (sum - (6 << 24)) as f32 / (1 << 24) as f32
     }
 
+    /// Gaussian by Box-Muller, tails and all: for errors that are compared with those of a Gaussian
+    /// source. The last bits are those of the machine's logarithm.
+    pub fn normal(&mut self) -> f32 {
+        let mut uniform = || ((self.next() >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
+        ((-2.0 * uniform().ln()).sqrt() * (std::f64::consts::TAU * uniform()).cos()) as f32
+    }
+
     pub fn gaussians(&mut self, n: usize) -> Vec<f32> {
         (0..n).map(|_| self.gaussian()).collect()
     }
