@@ -5,14 +5,14 @@
 #   LLAMA_CPP_DIR=~/llama.cpp scripts/build_llama.sh    a copy of your tree, patched; yours is not touched
 #
 # LLAMA_TARGETS chooses what to build. The tree and the build are kept by the content
-# of the pin and the patches: a second run only relinks what changed.
+# of the pin and the patches: a second run only builds what changed in the kernels and in ggml-patches/tools.
 source "$(dirname "$0")/setup.sh"
 need git 'the patches are applied with git apply'
 need c++ 'install a C++ compiler (package g++ or clang)'
 
 PATCHES=$ROOT/ggml-patches
 DEFAULT_TARGETS="llama-perplexity llama-completion llama-cli llama-server llama-bench llama-quantize
-    llama-gguf-split llama-gguf test-quantize-fns test-backend-ops"
+    llama-gguf-split llama-gguf llama-imatrix llama-tenpak-calibrate test-quantize-fns test-backend-ops"
 
 install_build_tools >&2
 if [ -n "${LLAMA_CPP_DIR:-}" ]; then
@@ -43,6 +43,13 @@ if [ ! -f "$unpacked/.patched" ]; then
     cp "$PATCHES/tenpak.h" "$unpacked/ggml/include/"
     touch "$unpacked/.patched"
 fi
+
+# Our tools are no part of the key: what changed is copied, and only that is built again.
+(cd "$PATCHES/tools" && find . -type f) | while read -r file; do
+    cmp --quiet "$PATCHES/tools/$file" "$unpacked/tools/$file" && continue
+    mkdir -p "$(dirname "$unpacked/tools/$file")"
+    cp "$PATCHES/tools/$file" "$unpacked/tools/$file"
+done
 
 library=$("$ROOT/scripts/build_kernels.sh")
 if [ ! -f "$build/build.ninja" ]; then

@@ -14,6 +14,8 @@ pub mod arch;
 #[cfg(feature = "converter")]
 mod atomic_file;
 #[cfg(feature = "converter")]
+pub mod calibration;
+#[cfg(feature = "converter")]
 pub mod checkpoint;
 #[cfg(feature = "converter")]
 pub mod convert;

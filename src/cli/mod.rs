@@ -1,5 +1,6 @@
 //! Commands: what they take and what they print.
 
+mod calibrate;
 mod convert;
 mod export;
 mod inspect;
@@ -27,6 +28,7 @@ pub struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Convert(convert::Args),
+    Calibrate(calibrate::Args),
     Inspect(inspect::Args),
     Export(export::Args),
     Types(types::Args),
@@ -36,6 +38,7 @@ enum Command {
 pub fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Convert(args) => convert::run(args),
+        Command::Calibrate(args) => calibrate::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Export(args) => export::run(args),
         Command::Types(args) => types::run(args),

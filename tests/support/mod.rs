@@ -3,6 +3,7 @@
 #![allow(dead_code)]
 
 pub mod random;
+pub mod tiny_calibration;
 pub mod tiny_gguf;
 pub mod tiny_llama;
 

@@ -1,0 +1,758 @@
+// Runs a model over text and sums x x^T over the inputs x of its linear layers.
+//
+//   discover   one chunk; every ggml_mul_mat of a weight is noted in the order of the graph, and weights that multiply
+//              the same tensor share one input, which is named after the first of them
+//   plan       windows: consecutive inputs (experts, where one input has many) whose sums fit --memory
+//   collect    for every window all chunks; the graph is cancelled after the last node that the window needs
+//   write      every window into its place in the file
+
+#include "arg.h"
+#include "common.h"
+#include "gguf.h"
+#include "gram-file.h"
+#include "gram.h"
+#include "hash/hash.h"
+#include "llama.h"
+#include "log.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cinttypes>
+#include <clocale>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <set>
+#include <stdexcept>
+
+#if defined(_WIN32)
+#include <io.h>
+#define isatty _isatty
+#define fileno _fileno
+#else
+#include <sys/resource.h>
+#include <unistd.h>
+#endif
+
+static const char * USAGE =
+    "usage: llama-tenpak-calibrate -m BASE.gguf -f TEXT -o OUT.gram.gguf [options]\n"
+    "\n"
+    "Runs a model over text and writes, for every input x of its linear layers, the sum of x x^T over tokens:\n"
+    "what `tenpak-gguf convert --calibration` weighs errors with.\n"
+    "\n"
+    "  -m FILE             the model in F32, F16 or BF16 (or any type that llama.cpp runs)\n"
+    "  -f FILE             text, unlike the one that the result is judged on\n"
+    "  -o FILE             file to write; while it is incomplete it is FILE.part, and a second run goes on with it\n"
+    "  --tokens N          tokens of the text to use, from its start (default: 131072)\n"
+    "  -c, --ctx-size N    tokens of a chunk; chunks are independent of each other (default: 512)\n"
+    "  --memory SIZE       memory for the sums beside the model, such as 8G or 500M; what does not fit is collected\n"
+    "                      in further passes over the text (default: half of what is free)\n"
+    "  --process-output    the input of the output layer too\n"
+    "  -t, --threads N     threads (default: all cores)\n"
+    "  -ngl N              layers on the GPU; the sums are then kept and computed there too\n"
+    "\n"
+    "and the options of other llama.cpp programs for loading a model (see llama-completion --help).\n";
+
+// Tokens that are multiplied at a time. Experts see a part of the tokens only, and there are many of them.
+static const int64_t DEPTH        = 1024;
+static const int64_t DEPTH_EXPERT = 256;
+
+// Bytes of every tensor that identify a model.
+static const size_t IDENTIFYING_BYTES = 4096;
+
+struct own_params {
+    int64_t tokens = 131072;
+    size_t  memory = 0; // half of what is free
+};
+
+static std::string human_bytes(double n) {
+    const char * units[] = { "B", "kB", "MB", "GB", "TB" };
+    int          unit    = 0;
+    for (; n >= 1000 && unit < 4; unit++) {
+        n /= 1000;
+    }
+    return string_format(unit == 0 ? "%.0f %s" : "%.1f %s", n, units[unit]);
+}
+
+static std::string human_seconds(double s) {
+    if (s < 100) {
+        return string_format("%.0f s", s);
+    }
+    return s < 6000 ? string_format("%.0f min", s / 60) : string_format("%.1f h", s / 3600);
+}
+
+// "8G": powers of 1024, as free and top count memory
+static size_t parse_size(const std::string & text) {
+    size_t       used  = 0;
+    double       value = 0;
+    const char * units = "KMGT";
+    try {
+        value = std::stod(text, &used);
+    } catch (const std::exception &) {
+    }
+    std::string unit = text.substr(used);
+    if (!unit.empty() && (unit.back() == 'B' || unit.back() == 'b')) {
+        unit.pop_back();
+    }
+    const char * at = unit.size() == 1 ? strchr(units, toupper(unit[0])) : nullptr;
+    if (used == 0 || value <= 0 || (!unit.empty() && !at)) {
+        throw std::runtime_error("--memory " + text + ": is not a size; write 8G or 500M");
+    }
+    for (int i = 0; at && i <= at - units; i++) {
+        value *= 1024;
+    }
+    return (size_t) value;
+}
+
+// takes our own options out of the arguments
+static std::vector<char *> take_own(int argc, char ** argv, own_params & own) {
+    std::vector<char *> rest;
+    for (int i = 0; i < argc; i++) {
+        const std::string arg = argv[i];
+        if (arg != "--tokens" && arg != "--memory") {
+            rest.push_back(argv[i]);
+            continue;
+        }
+        if (i + 1 == argc) {
+            throw std::runtime_error(arg + ": needs a value");
+        }
+        const std::string value = argv[++i];
+        if (arg == "--memory") {
+            own.memory = parse_size(value);
+        } else {
+            own.tokens = atoll(value.c_str());
+            if (own.tokens <= 0) {
+                throw std::runtime_error("--tokens " + value + ": is not a number of tokens");
+            }
+        }
+    }
+    return rest;
+}
+
+static size_t free_memory(ggml_backend_dev_t device) {
+    size_t free;
+    size_t total;
+    ggml_backend_dev_memory(device, &free, &total);
+    if (ggml_backend_dev_type(device) != GGML_BACKEND_DEVICE_TYPE_CPU) {
+        return free;
+    }
+    // For Linux, ggml answers what the machine has.
+    std::ifstream info("/proc/meminfo");
+    std::string   key;
+    size_t        kilobytes;
+    while (info >> key >> kilobytes) {
+        if (key == "MemAvailable:") {
+            return std::min(free, kilobytes * 1024);
+        }
+        info.ignore(100, '\n');
+    }
+    return free;
+}
+
+// largest resident size of this process so far
+static size_t peak_memory() {
+#if defined(_WIN32)
+    return 0;
+#else
+    rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+#if defined(__APPLE__)
+    return usage.ru_maxrss;
+#else
+    return (size_t) usage.ru_maxrss * 1024;
+#endif
+#endif
+}
+
+static std::string read_all(const std::string & path) {
+    std::ifstream file(path, std::ios::binary);
+    return { std::istreambuf_iterator<char>(file), {} };
+}
+
+// Weights of a model and what tells it from others.
+struct model_file {
+    std::set<std::string> weights; // tensors that can be multiplied with
+    std::string           sha256;  // of name, type, extents and first bytes of every tensor
+
+    explicit model_file(const std::string & path) {
+        std::map<std::string, std::string> tensors;
+
+        const int n_parts = read_part(path, tensors);
+        for (int i = 1; i < n_parts; i++) {
+            char prefix[4096];
+            char name[4096];
+            if (!llama_split_prefix(prefix, sizeof(prefix), path.c_str(), 0, n_parts)) {
+                throw std::runtime_error(path + ": is not named as the first part of a split model");
+            }
+            llama_split_path(name, sizeof(name), prefix, i, n_parts);
+            read_part(name, tensors);
+        }
+        std::string all;
+        for (const auto & [name, about] : tensors) {
+            all += hash_sha256_hex(about.data(), about.size());
+        }
+        sha256 = hash_sha256_hex(all.data(), all.size());
+    }
+
+  private:
+    int read_part(const std::string & path, std::map<std::string, std::string> & tensors) {
+        ggml_context *   raw    = nullptr;
+        gguf_init_params params = { /*no_alloc =*/ true, &raw };
+        gguf_context_ptr gguf(gguf_init_from_file(path.c_str(), params));
+        if (!gguf) {
+            throw std::runtime_error(path + ": cannot be read as a GGUF file");
+        }
+        ggml_context_ptr ctx(raw);
+        std::ifstream    file(path, std::ios::binary);
+        for (auto * t = ggml_get_first_tensor(raw); t; t = ggml_get_next_tensor(raw, t)) {
+            const int64_t id = gguf_find_tensor(gguf.get(), t->name);
+
+            std::string about = std::string(t->name) + " " + ggml_type_name(t->type);
+            for (int64_t extent : t->ne) {
+                about += " " + std::to_string(extent);
+            }
+            std::string bytes(std::min(IDENTIFYING_BYTES, ggml_nbytes(t)), 0);
+            file.seekg(gguf_get_data_offset(gguf.get()) + gguf_get_tensor_offset(gguf.get(), id));
+            file.read(&bytes[0], bytes.size());
+            tensors[t->name] = about + "\n" + bytes;
+            if (t->ne[1] > 1) {
+                weights.insert(t->name);
+            }
+        }
+        if (!file) {
+            throw std::runtime_error(path + ": ends too early; fetch it again");
+        }
+        const int64_t count = gguf_find_key(gguf.get(), "split.count");
+        return count < 0 ? 1 : gguf_get_val_u16(gguf.get(), count);
+    }
+};
+
+// Matrices first..last of an input.
+struct window_part {
+    size_t  input;
+    int64_t first;
+    int64_t last;
+};
+
+class collector {
+  public:
+    collector(const std::set<std::string> & weights, bool with_output) : weights(weights), with_output(with_output) {}
+
+    std::vector<gram_input>                          inputs;
+    std::vector<std::pair<std::string, std::string>> users; // weights and the names of their inputs
+    std::vector<double>                              work;  // multiply-adds of a token before an input is complete
+    double                                           work_all = 0;
+
+    bool        discovering = true;
+    std::string error;
+
+    // how many of the inputs a window has to see in one graph
+    void start_window(gram_engine & engine, const std::vector<window_part> & parts) {
+        window.clear();
+        for (const auto & part : parts) {
+            auto & sums = window[part.input];
+            sums.first  = part.first;
+            for (int64_t m = part.first; m <= part.last; m++) {
+                const auto & input = inputs[part.input];
+                sums.matrices.push_back(std::make_unique<gram_matrix>(engine, input.columns, depth(input)));
+            }
+            last_input = part.input;
+        }
+    }
+
+    void end_window(gram_file & file) {
+        for (auto & [input, sums] : window) {
+            for (size_t i = 0; i < sums.matrices.size(); i++) {
+                sums.matrices[i]->flush();
+                file.write(input, sums.first + i, *sums.matrices[i]);
+                sums.matrices[i].reset();
+            }
+        }
+        window.clear();
+    }
+
+    void start_graph() {
+        cancelled = false;
+        known.clear();
+    }
+
+    static int64_t depth(const gram_input & input) { return input.matrices == 1 ? DEPTH : DEPTH_EXPERT; }
+
+    // see ggml_backend_sched_eval_callback; every graph is cut at the same nodes, whatever the window
+    bool on_node(ggml_tensor * t, bool ask) {
+        if (ask && cancelled) {
+            return true;
+        }
+        if (!ask && cancelled) {
+            return false;
+        }
+        const ggml_tensor * weight = weight_of(t);
+        if (!weight) {
+            return !ask;
+        }
+        const std::string name = weight_name(weight);
+        if (discovering) {
+            if (ask) {
+                discover(name, t);
+            }
+            return !ask;
+        }
+        const auto input = owners.find(name);
+        if (ask || input == owners.end()) {
+            return input != owners.end();
+        }
+        const auto sums = window.find(input->second);
+        if (sums != window.end() && !collect(t, sums->second)) {
+            error     = "the input of `" + name + "` has values that are not finite: the model is damaged, or its type is "
+                        "too narrow for it (use F32 or BF16)";
+            cancelled = true;
+            return false;
+        }
+        seen = std::max(seen, input->second);
+        if (input->second == last_input && is_last_use(name)) {
+            cancelled = true;
+            return false;
+        }
+        return true;
+    }
+
+  private:
+    struct window_sums {
+        int64_t                                   first = 0;
+        std::vector<std::unique_ptr<gram_matrix>> matrices;
+    };
+
+    const std::set<std::string> & weights;
+    const bool                    with_output;
+
+    std::map<std::string, size_t> owners; // first weights of inputs
+    std::map<std::string, int>    uses;   // how often a graph uses them
+    std::map<std::string, int>    used;
+    std::map<size_t, window_sums> window;
+
+    size_t last_input = 0;
+    size_t seen       = 0;
+    bool   cancelled  = false;
+
+    // inputs of this graph, by what tells them apart: where they begin, length, matrices, choice of experts
+    std::map<std::tuple<const void *, size_t, int64_t, int64_t, const void *>, std::string> known;
+
+    std::vector<uint8_t> data;
+    std::vector<uint8_t> choice;
+    std::vector<float>   widened;
+
+    // "CUDA0#blk.0.attn_k.weight#0" to "blk.0.attn_k.weight": the scheduler names its copies so
+    static std::string weight_name(const ggml_tensor * weight) {
+        const std::string name  = weight->name;
+        const size_t      begin = name.find('#');
+        if (begin == std::string::npos) {
+            return name;
+        }
+        return name.substr(begin + 1, name.find('#', begin + 1) - begin - 1);
+    }
+
+    // the weight that a node multiplies, if it is one to be collected for
+    const ggml_tensor * weight_of(const ggml_tensor * t) const {
+        if (t->op != GGML_OP_MUL_MAT && t->op != GGML_OP_MUL_MAT_ID) {
+            return nullptr;
+        }
+        const ggml_tensor * weight = t->src[0];
+        while (weight->view_src) {
+            weight = weight->view_src;
+        }
+        const std::string name = weight_name(weight);
+        if (!weights.count(name) || weight->ne[0] != t->src[0]->ne[0] || ggml_is_transposed(t->src[0])) {
+            return nullptr;
+        }
+        if (!with_output && (name == "output.weight" || name == "token_embd.weight")) {
+            return nullptr;
+        }
+        return weight;
+    }
+
+    void discover(const std::string & name, const ggml_tensor * t) {
+        const ggml_tensor * x    = t->src[1];
+        const ggml_tensor * ids  = t->op == GGML_OP_MUL_MAT_ID ? t->src[2] : nullptr;
+        const ggml_tensor * root = x;
+        while (root->view_src) {
+            root = root->view_src;
+        }
+        const int64_t matrices = t->src[0]->ne[2] * t->src[0]->ne[3];
+        const auto    key      = std::make_tuple((const void *) root, x->view_offs, x->ne[0], matrices, (const void *) ids);
+
+        const double products = ggml_nelements(t->src[0]) / (ids ? (double) matrices / ids->ne[0] : 1.0);
+        work_all += products;
+
+        auto found = known.find(key);
+        auto user  = std::find_if(users.begin(), users.end(), [&](const auto & u) { return u.first == name; });
+        if (user != users.end()) {
+            known.emplace(key, user->second);
+            uses[name]++;
+            return;
+        }
+        if (found == known.end()) {
+            found        = known.emplace(key, name).first;
+            owners[name] = inputs.size();
+            inputs.push_back({ name, x->ne[0], matrices });
+            work.push_back(work_all);
+        }
+        uses[name]++;
+        users.emplace_back(name, found->second);
+    }
+
+    bool is_last_use(const std::string & name) {
+        const int n = ++used[name];
+        return n % uses[name] == 0;
+    }
+
+    bool collect(const ggml_tensor * t, window_sums & sums) {
+        const ggml_tensor * x = t->src[1];
+        const uint8_t *     from;
+        if (ggml_backend_buffer_is_host(x->view_src ? x->view_src->buffer : x->buffer)) {
+            from = (const uint8_t *) x->data;
+        } else {
+            data.resize(ggml_nbytes(x));
+            ggml_backend_tensor_get(x, data.data(), 0, data.size());
+            from = data.data();
+        }
+        const bool is_f32 = x->type == GGML_TYPE_F32;
+        if (!is_f32) {
+            widened.resize(ggml_nelements(x));
+        }
+        float * next = widened.data();
+        auto    row  = [&](int64_t i1, int64_t i2, int64_t i3) {
+            const uint8_t * at = from + i1 * x->nb[1] + i2 * x->nb[2] + i3 * x->nb[3];
+            if (is_f32) {
+                return (const float *) at;
+            }
+            ggml_get_type_traits(x->type)->to_float(at, next, x->ne[0]);
+            next += x->ne[0];
+            return (const float *) next - x->ne[0];
+        };
+
+        // tokens of every matrix of the window
+        std::vector<std::vector<const float *>> rows(sums.matrices.size());
+        auto of = [&](int64_t matrix) {
+            matrix -= sums.first;
+            return matrix >= 0 && matrix < (int64_t) rows.size() ? &rows[matrix] : nullptr;
+        };
+        if (t->op == GGML_OP_MUL_MAT_ID) {
+            const ggml_tensor * ids = t->src[2];
+            choice.resize(ggml_nbytes(ids));
+            ggml_backend_tensor_get(ids, choice.data(), 0, choice.size());
+            for (int64_t token = 0; token < ids->ne[1]; token++) {
+                for (int64_t i = 0; i < ids->ne[0]; i++) {
+                    int32_t expert;
+                    memcpy(&expert, choice.data() + token * ids->nb[1] + i * ids->nb[0], sizeof(expert));
+                    if (auto * to = of(expert)) {
+                        to->push_back(row(i % x->ne[1], token, 0));
+                    }
+                }
+            }
+        } else {
+            const ggml_tensor * w = t->src[0];
+            for (int64_t i3 = 0; i3 < x->ne[3]; i3++) {
+                for (int64_t i2 = 0; i2 < x->ne[2]; i2++) {
+                    auto * to = of(i3 / (x->ne[3] / w->ne[3]) * w->ne[2] + i2 / (x->ne[2] / w->ne[2]));
+                    for (int64_t i1 = 0; to && i1 < x->ne[1]; i1++) {
+                        to->push_back(row(i1, i2, i3));
+                    }
+                }
+            }
+        }
+        for (size_t m = 0; m < rows.size(); m++) {
+            if (!sums.matrices[m]->push(rows[m])) {
+                return false;
+            }
+        }
+        return true;
+    }
+};
+
+static bool on_node(ggml_tensor * t, bool ask, void * user_data) {
+    return ((collector *) user_data)->on_node(t, ask);
+}
+
+// Windows of consecutive matrices that are not in the file yet.
+static std::vector<std::vector<window_part>> plan_windows(const collector & c, const gram_engine & engine,
+                                                          const gram_file & file, size_t memory) {
+    std::vector<std::vector<window_part>> windows;
+
+    size_t room = 0;
+    for (size_t i = 0; i < c.inputs.size(); i++) {
+        const auto & input = c.inputs[i];
+        const size_t bytes = engine.matrix_bytes(input.columns, collector::depth(input));
+        if (bytes > memory) {
+            throw std::runtime_error(string_format("--memory is too small: the %" PRId64 " columns of `%s` need %s",
+                                                   input.columns, input.name.c_str(), human_bytes(bytes).c_str()));
+        }
+        for (int64_t m = 0; m < input.matrices; m++) {
+            if (file.has(i, m)) {
+                continue;
+            }
+            if (windows.empty() || bytes > room) {
+                windows.emplace_back();
+                room = memory;
+            }
+            room -= bytes;
+            auto & parts = windows.back();
+            if (!parts.empty() && parts.back().input == i && parts.back().last == m - 1) {
+                parts.back().last = m;
+            } else {
+                parts.push_back({ i, m, m });
+            }
+        }
+    }
+    return windows;
+}
+
+// Chunks of text through the model.
+class runner {
+  public:
+    runner(llama_context * ctx, std::vector<llama_token> tokens, int64_t n_ctx, int64_t n_seq)
+        : ctx(ctx), tokens(std::move(tokens)), n_ctx(n_ctx), n_seq(n_seq), batch(ctx) {
+        const llama_vocab * vocab = llama_model_get_vocab(llama_get_model(ctx));
+        add_bos                   = llama_vocab_get_add_bos(vocab);
+        bos                       = llama_vocab_bos(vocab);
+    }
+
+    int64_t n_chunks() const { return tokens.size() / n_ctx; }
+
+    // runs up to n_seq chunks, independent of each other; returns how many
+    int64_t run(int64_t chunk, collector & c) {
+        const llama_model * model = llama_get_model(ctx);
+        const int64_t       n     = std::min(n_seq, n_chunks() - chunk);
+        const int64_t       step  = std::min<int64_t>(n_ctx, llama_n_batch(ctx));
+        if (auto * memory = llama_get_memory(ctx)) {
+            llama_memory_clear(memory, true);
+        }
+        for (int64_t start = 0; start < n_ctx; start += step) {
+            batch.clear();
+            for (int64_t seq = 0; seq < n; seq++) {
+                for (int64_t i = start; i < std::min(n_ctx, start + step); i++) {
+                    const llama_token token = tokens[(chunk + seq) * n_ctx + i];
+                    // All are outputs, or the last layer would skip tokens.
+                    batch.add(add_bos && i == 0 ? bos : token, i, seq, true);
+                }
+            }
+            if (llama_model_has_encoder(model)) {
+                process(LLAMA_PROCESS_TYPE_ENCODE, c);
+            }
+            if (llama_model_has_decoder(model)) {
+                process(LLAMA_PROCESS_TYPE_DECODE, c);
+            }
+        }
+        return n;
+    }
+
+  private:
+    llama_context *          ctx;
+    std::vector<llama_token> tokens;
+    int64_t                  n_ctx;
+    int64_t                  n_seq;
+    common_batch             batch;
+    bool                     add_bos;
+    llama_token              bos;
+
+    void process(llama_process_type type, collector & c) {
+        c.start_graph();
+        const int status = llama_process(ctx, type, batch.get());
+        if (!c.error.empty()) {
+            throw std::runtime_error(c.error);
+        }
+        if (status != 0) {
+            throw std::runtime_error(string_format("llama.cpp cannot run the model (status %d)", status));
+        }
+        llama_synchronize(ctx);
+    }
+};
+
+// One line on standard error that is written over on a terminal.
+class progress_line {
+  public:
+    void show(const std::string & text, bool last) {
+        const auto now = std::chrono::steady_clock::now();
+        if (!last && now - shown < std::chrono::milliseconds(terminal ? 500 : 10000)) {
+            return;
+        }
+        shown = now;
+        fprintf(stderr, terminal ? "\r%-78s%s" : "%s%s", text.c_str(), !terminal || last ? "\n" : "");
+        fflush(stderr);
+    }
+
+  private:
+    const bool terminal = isatty(fileno(stderr));
+
+    std::chrono::steady_clock::time_point shown = std::chrono::steady_clock::now();
+};
+
+static void collect_all(runner & run, collector & c, gram_engine & engine, gram_file & file, int64_t n_ctx,
+                        const std::vector<std::vector<window_part>> & windows) {
+    // work of a token in a pass: the model up to the last input, and the sums
+    std::vector<double> work;
+    for (const auto & parts : windows) {
+        work.push_back(c.work[parts.back().input]);
+        for (const auto & part : parts) {
+            const auto & input = c.inputs[part.input];
+            work.back() += 0.5 * input.columns * input.columns * (part.last - part.first + 1) / input.matrices;
+        }
+    }
+    double all = 0;
+    for (double w : work) {
+        all += w * run.n_chunks();
+    }
+    const auto    start = std::chrono::steady_clock::now();
+    progress_line line;
+    double        done = 0;
+    for (size_t w = 0; w < windows.size(); w++) {
+        c.start_window(engine, windows[w]);
+        for (int64_t chunk = 0; chunk < run.n_chunks();) {
+            const int64_t n = run.run(chunk, c);
+            chunk += n;
+            done  += n * work[w];
+            const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+            line.show(string_format("pass %zu of %zu: %" PRId64 " of %" PRId64 " tokens, %3.0f %%, %s left", w + 1,
+                                    windows.size(), chunk * n_ctx, run.n_chunks() * n_ctx, 100 * done / all,
+                                    human_seconds(seconds * (all / done - 1)).c_str()),
+                      chunk == run.n_chunks());
+        }
+        c.end_window(file);
+    }
+}
+
+static std::string meta(const llama_model * model, const char * key) {
+    char      value[1024];
+    const int n = llama_model_meta_val_str(model, key, value, sizeof(value));
+    return n < 0 ? "" : value;
+}
+
+static void run(int argc, char ** argv) {
+    own_params          own;
+    std::vector<char *> args = take_own(argc, argv, own);
+
+    common_params params;
+    params.n_ctx    = 512;
+    params.escape   = false;
+    params.out_file = "";
+    common_init();
+    if (!common_params_parse(args.size(), args.data(), params, LLAMA_EXAMPLE_IMATRIX,
+                             [](int, char **) { fputs(USAGE, stdout); })) {
+        exit(1);
+    }
+    const std::string & out = params.out_file;
+    if (params.model.path.empty() || params.prompt_file.empty() || out.empty()) {
+        throw std::runtime_error("-m BASE.gguf, -f TEXT and -o OUT are needed; see --help");
+    }
+    if (params.n_ctx <= 0) {
+        throw std::runtime_error("-c: a chunk needs at least one token");
+    }
+    const auto start = std::chrono::steady_clock::now();
+
+    // Chunks are run together up to the physical batch.
+    const int64_t n_ctx = params.n_ctx;
+    const int64_t n_seq = std::max<int64_t>(1, params.n_ubatch / n_ctx);
+
+    params.n_parallel = n_seq;
+    params.n_ctx      = n_seq * n_ctx;
+    params.n_batch    = n_seq * n_ctx;
+    params.n_ubatch   = std::min(params.n_ubatch, params.n_batch);
+    params.warmup     = false;
+
+    const model_file base(params.model.path);
+    collector        c(base.weights, params.process_output);
+    params.cb_eval           = on_node;
+    params.cb_eval_user_data = &c;
+
+    llama_backend_init();
+    llama_numa_init(params.numa);
+    auto init = common_init_from_params(params);
+    if (!init->model() || !init->context()) {
+        throw std::runtime_error(params.model.path + ": llama.cpp cannot load it; its messages are above");
+    }
+    llama_context *     ctx   = init->context();
+    const llama_model * model = init->model();
+
+    // Text beyond what any tokenizer needs for the tokens wanted is left out.
+    const std::string text  = params.prompt.substr(0, 64 * own.tokens + 64);
+    auto              tokens = common_tokenize(ctx, text, true, params.parse_special);
+    if ((int64_t) tokens.size() < n_ctx) {
+        throw std::runtime_error(string_format("%s: is too short: %zu tokens, and a chunk has %" PRId64,
+                                               params.prompt_file.c_str(), tokens.size(), n_ctx));
+    }
+    if ((int64_t) tokens.size() < own.tokens) {
+        fprintf(stderr, "note: %s has %zu tokens only\n", params.prompt_file.c_str(), tokens.size());
+    }
+    const int64_t n_chunks = std::min<int64_t>(own.tokens, tokens.size()) / n_ctx;
+    if (n_chunks == 0) {
+        throw std::runtime_error(string_format("--tokens %" PRId64 ": is less than a chunk of %" PRId64, own.tokens, n_ctx));
+    }
+    tokens.resize(n_chunks * n_ctx);
+
+    runner runner(ctx, std::move(tokens), n_ctx, n_seq);
+    runner.run(0, c);
+    c.discovering = false;
+    if (c.inputs.empty()) {
+        throw std::runtime_error(params.model.path + ": no linear layer was found");
+    }
+    const size_t without_sums = peak_memory();
+
+    ggml_backend_dev_t device = ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_GPU);
+    if (!device || params.n_gpu_layers == 0) {
+        device = ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU);
+    }
+    gram_engine engine(device, params.cpuparams_batch.n_threads);
+
+    gram_header header;
+    header.architecture = meta(model, "general.architecture");
+    header.model_name   = meta(model, "general.name");
+    header.model_sha256 = base.sha256;
+    header.text_name    = std::filesystem::path(params.prompt_file).filename().string();
+    const std::string file_text = read_all(params.prompt_file);
+    header.text_sha256  = hash_sha256_hex(file_text.data(), file_text.size());
+    header.rounding     = ggml_type_name(engine.type());
+    header.tokens       = n_chunks * n_ctx;
+    header.context      = n_ctx;
+    header.inputs       = c.inputs;
+    header.weights      = c.users;
+    gram_file file(out, header);
+
+    int64_t columns = 0;
+    for (const auto & input : c.inputs) {
+        columns = std::max(columns, input.columns);
+    }
+    size_t       memory  = own.memory ? own.memory : free_memory(device) / 2;
+    const size_t scratch = engine.scratch_bytes(columns, DEPTH);
+    memory -= std::min(memory, scratch);
+    const auto windows = plan_windows(c, engine, file, memory);
+    fprintf(stderr, "%zu weights with %zu inputs, up to %" PRId64 " columns; %" PRId64 " chunks of %" PRId64
+                    " tokens; passes: %zu of at most %s\n",
+            c.users.size(), c.inputs.size(), columns, n_chunks, n_ctx, windows.size(), human_bytes(memory).c_str());
+    collect_all(runner, c, engine, file, n_ctx, windows);
+    file.finish();
+
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    fprintf(stderr, "%s: %s; sums at %.0f GFLOP/s in %s of them; memory: %s, %s of them for the sums\n", out.c_str(),
+            human_seconds(seconds).c_str(), engine.flops / std::max(engine.seconds, 1e-9) / 1e9,
+            human_seconds(engine.seconds).c_str(), human_bytes(peak_memory()).c_str(),
+            human_bytes(peak_memory() - without_sums).c_str());
+    llama_backend_free();
+}
+
+int main(int argc, char ** argv) {
+    std::setlocale(LC_NUMERIC, "C");
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "-h") == 0 || strcmp(argv[i], "--help") == 0) {
+            fputs(USAGE, stdout);
+            return 0;
+        }
+    }
+    try {
+        run(argc, argv);
+    } catch (const std::exception & e) {
+        fprintf(stderr, "error: %s\n", e.what());
+        return 1;
+    }
+    return 0;
+}

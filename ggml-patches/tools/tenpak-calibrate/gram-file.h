@@ -1,0 +1,63 @@
+// The file of the sums, docs/calibration.md. It has its final layout from the start, under the name OUT.part; what is
+// finished is written into its place and then marked by its count. Complete, it gets its final name.
+
+#pragma once
+
+#include "gguf.h"
+#include "ggml-cpp.h"
+
+#include <cstdint>
+#include <fstream>
+#include <string>
+#include <utility>
+#include <vector>
+
+class gram_matrix;
+
+// what the file says of one distinct input of linear layers
+struct gram_input {
+    std::string name;     // of the first weight that uses it
+    int64_t     columns;
+    int64_t     matrices; // experts, or 1
+};
+
+// what the file says of the whole
+struct gram_header {
+    std::string architecture;
+    std::string model_name;
+    std::string model_sha256;
+    std::string text_name;
+    std::string text_sha256;
+    std::string rounding;
+    uint64_t    tokens;
+    uint32_t    context;
+
+    std::vector<gram_input>                          inputs;
+    std::vector<std::pair<std::string, std::string>> weights; // and the name of its input
+};
+
+class gram_file {
+  public:
+    // starts path.part, or goes on with one that has the same header; an error names what differs
+    gram_file(const std::string & path, const gram_header & header);
+
+    // whether a matrix is there already
+    bool has(size_t input, int64_t matrix) const { return counts[input][matrix] >= 0; }
+
+    void write(size_t input, int64_t matrix, const gram_matrix & sums);
+
+    // gives the file its final name
+    void finish();
+
+  private:
+    void seek(int64_t tensor, size_t offset);
+    void check(const char * action);
+
+    std::string      path;
+    std::string      part;
+    std::fstream     file;
+    gguf_context_ptr gguf;
+
+    std::vector<gram_input>         inputs;
+    std::vector<std::vector<float>> counts; // negative: not finished
+};

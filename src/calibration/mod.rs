@@ -1,0 +1,290 @@
+//! What calibration says of the inputs of linear layers: second moments, whole (Gram matrices) or diagonal.
+//!
+//! Gram matrices are made by `tenpak-gguf calibrate` ([`collect`]); docs/calibration.md is their format. llama.cpp's
+//! importance matrices, both its formats, are read as diagonals.
+
+pub mod collect;
+mod gram;
+mod imatrix;
+
+use crate::gguf;
+use gram::GramFile;
+use imatrix::Imatrix;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Statistics of the inputs of linear layers, of one file.
+pub struct Calibration {
+    path: PathBuf,
+    source: Source,
+}
+
+enum Source {
+    Gram(GramFile),
+    Imatrix(Imatrix),
+}
+
+/// Second moments of one input.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Statistics {
+    /// The mean of x x^T over tokens.
+    Gram {
+        /// Columns of the weight.
+        n: usize,
+        /// n * n values by rows, both triangles.
+        values: Vec<f32>,
+        /// Tokens seen; if none, the values are zeros.
+        tokens: u64,
+    },
+    /// The mean of x^2 over tokens.
+    Diagonal {
+        /// A value for every column.
+        values: Vec<f32>,
+        /// Tokens seen; if none, the values are zeros.
+        tokens: u64,
+    },
+}
+
+/// Why a calibration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Reading.
+    #[error(transparent)]
+    Gguf(#[from] gguf::Error),
+    /// The content.
+    #[error("{}: {problem}", path.display())]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: Problem,
+    },
+}
+
+/// See [`Error`].
+#[derive(Debug, thiserror::Error)]
+pub enum Problem {
+    /// Reading failed.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    /// Another kind of file.
+    #[error("{0}; make a calibration with `tenpak-gguf calibrate`")]
+    NotCalibration(String),
+    /// A version that is not read.
+    #[error("version {0} of the Gram format is not supported (1 is); use a newer tenpak-gguf")]
+    Version(u64),
+    /// Damaged, with the words for it.
+    #[error("{0}; the file is damaged: make it again")]
+    Damaged(String),
+    /// A matrix that the collector did not reach.
+    #[error("`{0}` is not finished; run the same `tenpak-gguf calibrate` again to complete the file")]
+    Unfinished(String),
+    /// A calibration of another architecture.
+    #[error("is the calibration of a model of architecture {found}, not {expected}; calibrate this model")]
+    Architecture {
+        /// In the calibration.
+        found: String,
+        /// Of the model.
+        expected: String,
+    },
+    /// A weight of another shape.
+    #[error(
+        "is the calibration of another model: `{weight}` has {found} {what} there, {expected} here; calibrate this model"
+    )]
+    Shape {
+        /// The weight.
+        weight: String,
+        /// Columns or experts.
+        what: &'static str,
+        /// In the calibration.
+        found: usize,
+        /// In the model.
+        expected: usize,
+    },
+    /// More blocks than the model has.
+    #[error(
+        "is the calibration of another model: it has `{weight}`, and the model has {blocks} blocks; calibrate this model"
+    )]
+    OtherBlocks {
+        /// A weight of a block that the model lacks.
+        weight: String,
+        /// Blocks of the model.
+        blocks: u64,
+    },
+    /// Weights of the model that the calibration lacks.
+    #[error("has no statistics for `{first}` ({count} such); calibrate the whole model")]
+    Missing {
+        /// The first of them.
+        first: String,
+        /// How many there are.
+        count: usize,
+    },
+    /// An expert that does not exist.
+    #[error("`{weight}` has {experts} experts, so there is no expert {expert}")]
+    Expert {
+        /// The weight.
+        weight: String,
+        /// How many there are.
+        experts: usize,
+        /// The one asked for.
+        expert: usize,
+    },
+    /// NaN, infinity, or a negative square.
+    #[error("`{tensor}`, {place}: {value} cannot be {what}; the file is damaged: make it again")]
+    Value {
+        /// The tensor.
+        tensor: String,
+        /// Where in it.
+        place: String,
+        /// The value.
+        value: f32,
+        /// What it should have been.
+        what: &'static str,
+    },
+}
+
+impl Problem {
+    fn at(self, path: &Path) -> Error {
+        Error::Content { path: path.to_owned(), problem: self }
+    }
+}
+
+impl Calibration {
+    /// Opens a file of Gram matrices or an importance matrix, GGUF or `.dat`.
+    pub fn open(path: &Path) -> Result<Calibration, Error> {
+        let source = match gguf::File::open(path) {
+            Ok(file) => {
+                let kind = file.key("general.type").and_then(|v| v.as_str()).unwrap_or("model").to_owned();
+                let result = match &kind[..] {
+                    "gram" => GramFile::new(file).map(Source::Gram),
+                    "imatrix" => Imatrix::from_gguf(&file).map(Source::Imatrix),
+                    other => Err(Problem::NotCalibration(format!("is a GGUF file of kind {other:?}"))),
+                };
+                result.map_err(|p| p.at(path))?
+            }
+            Err(gguf::Error { problem: gguf::Problem::Magic(_), .. }) => {
+                Source::Imatrix(Imatrix::from_dat(path).map_err(|p| p.at(path))?)
+            }
+            Err(e) => return Err(e.into()),
+        };
+        Ok(Calibration { path: path.to_owned(), source })
+    }
+
+    /// The input that a weight uses: weights with the same answer share statistics. `None` if there are none for it.
+    pub fn input_of(&self, weight: &str) -> Option<&str> {
+        match &self.source {
+            Source::Gram(g) => g.input_of(weight),
+            Source::Imatrix(i) => i.entry(weight).map(|(name, _)| name),
+        }
+    }
+
+    /// Tokens that were run. For `.dat` files, which count chunks, an estimate.
+    pub fn tokens(&self) -> u64 {
+        match &self.source {
+            Source::Gram(g) => g.tokens(),
+            Source::Imatrix(i) => i.tokens(),
+        }
+    }
+
+    /// What it is, in a line.
+    pub fn describe(&self) -> String {
+        match &self.source {
+            Source::Gram(g) => g.describe(),
+            Source::Imatrix(i) => i.describe(),
+        }
+    }
+
+    /// Checks that this is a calibration of the model with these weights (name, columns, experts or 1).
+    ///
+    /// A role (`ffn_down.weight`) that the calibration has for no block at all may be missing: not every tensor is
+    /// multiplied. One that it has for some blocks may not be missing in others.
+    pub fn check(&self, architecture: &str, weights: &[(String, usize, usize)]) -> Result<(), Error> {
+        self.compare(architecture, weights).map_err(|p| p.at(&self.path))
+    }
+
+    fn compare(&self, architecture: &str, weights: &[(String, usize, usize)]) -> Result<(), Problem> {
+        let found = match &self.source {
+            Source::Gram(g) => Some(g.architecture()),
+            Source::Imatrix(_) => None,
+        };
+        if let Some(found) = found.filter(|&f| f != architecture) {
+            return Err(Problem::Architecture { found: found.into(), expected: architecture.into() });
+        }
+        let shape = |weight: &str, what, found, expected| {
+            if found == expected {
+                return Ok(());
+            }
+            Err(Problem::Shape { weight: weight.into(), what, found, expected })
+        };
+        for (name, columns, experts) in weights {
+            match &self.source {
+                Source::Gram(g) => {
+                    let Some(input) = g.input(name) else { continue };
+                    shape(name, "columns", input.columns, *columns)?;
+                    shape(name, "experts", input.experts, *experts)?;
+                }
+                Source::Imatrix(i) => {
+                    let Some((_, entry)) = i.entry(name) else { continue };
+                    shape(name, "values", entry.sums.len(), columns * experts)?;
+                }
+            }
+        }
+        let blocks =
+            weights.iter().filter_map(|(name, ..)| block(name)).map(|(n, _)| n + 1).max().unwrap_or(0);
+        if let Some(weight) = self.weights().find(|w| block(w).is_some_and(|(n, _)| n >= blocks)) {
+            return Err(Problem::OtherBlocks { weight: weight.into(), blocks });
+        }
+        let mut roles = BTreeMap::new();
+        for weight in self.weights() {
+            if let Some((_, role)) = block(weight) {
+                roles.insert(role, ());
+            }
+        }
+        let is_missing = |name: &str| {
+            self.input_of(name).is_none() && block(name).is_some_and(|(_, role)| roles.contains_key(role))
+        };
+        let mut missing = weights.iter().map(|(name, ..)| name).filter(|name| is_missing(name));
+        match missing.next() {
+            None if self.weights().next().is_some() => Ok(()),
+            None => Err(Problem::NotCalibration("has no statistics at all".into())),
+            Some(first) => Err(Problem::Missing { first: first.clone(), count: 1 + missing.count() }),
+        }
+    }
+
+    /// Names of the weights that there are statistics for.
+    fn weights(&self) -> Box<dyn Iterator<Item = &str> + '_> {
+        match &self.source {
+            Source::Gram(g) => Box::new(g.weights()),
+            Source::Imatrix(i) => Box::new(i.weights()),
+        }
+    }
+
+    /// Loads the statistics of a weight's input; expert 0 for dense weights. `None` if there are none.
+    pub fn load(&self, weight: &str, expert: usize, columns: usize) -> Result<Option<Statistics>, Error> {
+        let result = match &self.source {
+            Source::Gram(g) => g.load(weight, expert, columns),
+            Source::Imatrix(i) => i.load(weight, expert, columns),
+        };
+        result.map_err(|p| p.at(&self.path))
+    }
+}
+
+/// `blk.3.ffn_down.weight` is `ffn_down.weight` of block 3.
+fn block(name: &str) -> Option<(u64, &str)> {
+    let (number, role) = name.strip_prefix("blk.")?.split_once('.')?;
+    Some((number.parse().ok()?, role))
+}
+
+/// Little-endian floats.
+fn floats(bytes: &[u8]) -> impl Iterator<Item = f32> + '_ {
+    bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+}
+
+/// A count of tokens, which must be a natural number.
+fn count(tensor: &str, expert: usize, value: f32) -> Result<u64, Problem> {
+    if value >= 0.0 && value.fract() == 0.0 && value.is_finite() {
+        return Ok(value as u64);
+    }
+    let (tensor, place) = (tensor.to_owned(), format!("expert {expert}"));
+    Err(Problem::Value { tensor, place, value, what: "a number of tokens" })
+}

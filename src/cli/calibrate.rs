@@ -1,0 +1,77 @@
+//! `tenpak-gguf calibrate`
+
+use super::{check_output, human_bytes};
+use anyhow::Context;
+use std::io::Write;
+use std::path::PathBuf;
+use tenpak_gguf::calibration::{Calibration, collect};
+use tenpak_gguf::gguf::File;
+
+/// Measure what the linear layers of a model get as input, for `convert --calibration`
+///
+/// Runs the model over text and sums x x^T over the inputs x of its linear layers. The work is done by
+/// llama-tenpak-calibrate, a program of the patched llama.cpp.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  tenpak-gguf convert ./SmolLM2-135M-Instruct -o base.gguf --outtype bf16        the model, unquantized
+  tenpak-gguf calibrate base.gguf -f calibration.txt -o smol.gram.gguf
+  tenpak-gguf convert ./SmolLM2-135M-Instruct --calibration smol.gram.gguf -o smol.gguf
+
+The text should be of the kinds that the model will meet (prose, code, several languages), and not the one that the
+result is judged on. A run that was interrupted goes on where it was when the same command is given again. The
+collector is looked for as --collector says, then $TENPAK_COLLECTOR, beside this program, and in $PATH;
+scripts/build_llama.sh builds it.")]
+pub struct Args {
+    /// The model as a GGUF file in F32, F16 or BF16
+    base: PathBuf,
+    /// Text, UTF-8
+    #[arg(short = 'f', long = "file", value_name = "TEXT")]
+    text: PathBuf,
+    /// File to write
+    #[arg(short, long)]
+    output: PathBuf,
+    /// Tokens of the text to use, from its start [default: 131072]
+    #[arg(long, value_name = "N")]
+    tokens: Option<u64>,
+    /// Tokens of a chunk; chunks are independent of each other [default: 512]
+    #[arg(short, long, value_name = "N")]
+    context: Option<u64>,
+    /// Memory for the sums beside the model, such as 8G; what does not fit is collected in further passes over
+    /// the text [default: half of what is free]
+    #[arg(long, value_name = "SIZE")]
+    memory: Option<String>,
+    /// Threads to use [default: all cores]
+    #[arg(short, long)]
+    threads: Option<usize>,
+    /// Layers to put on the GPU; the sums are computed there too [default: all that fit]
+    #[arg(long, value_name = "N")]
+    gpu_layers: Option<u32>,
+    /// The collector, or its folder
+    #[arg(long, value_name = "PATH")]
+    collector: Option<PathBuf>,
+    /// Write over an existing file
+    #[arg(long)]
+    force: bool,
+}
+
+pub fn run(args: Args) -> anyhow::Result<()> {
+    check_output(&args.output, &args.base, args.force)?;
+    File::open(&args.base)?;
+    std::fs::File::open(&args.text).with_context(|| args.text.display().to_string())?;
+    let options = collect::Options {
+        text: args.text,
+        output: args.output,
+        tokens: args.tokens,
+        context: args.context,
+        memory: args.memory,
+        threads: args.threads,
+        gpu_layers: args.gpu_layers,
+        collector: args.collector,
+    };
+    collect::run(&args.base, &options)?;
+    let bytes = human_bytes(std::fs::metadata(&options.output)?.len());
+    let calibration = Calibration::open(&options.output)?;
+    writeln!(std::io::stdout(), "{}: {}, {bytes}", options.output.display(), calibration.describe())?;
+    Ok(())
+}
