@@ -46,18 +46,19 @@ static size_t stage_bytes(ggml_type type, int64_t columns, int64_t depth) {
     return GGML_PAD(columns * depth * ggml_type_size(type), 4096);
 }
 
-// nodes of a flush: product, target and sum of every run
-static size_t n_runs(int64_t columns) {
-    size_t n = 0;
+// tensors of the graph of a flush: for every band itself and its rows of x, for every run the other rows, the target,
+// the product and the sum
+static size_t n_tensors(int64_t columns) {
+    size_t n = 1;
     for (int64_t b = 0; b < n_bands(columns); b++) {
-        n += (band_width(columns, b) + RUN - 1) / RUN;
+        n += 2 + 4 * ((band_width(columns, b) + RUN - 1) / RUN);
     }
     return n;
 }
 
 static size_t context_bytes(int64_t columns) {
-    const size_t n = n_runs(columns);
-    return (8 * n + 8) * ggml_tensor_overhead() + ggml_graph_overhead_custom(4 * n + 8, false);
+    const size_t n = n_tensors(columns);
+    return n * ggml_tensor_overhead() + ggml_graph_overhead_custom(n, false);
 }
 
 static bool has_bf16(ggml_backend_dev_t device) {
@@ -135,35 +136,37 @@ static void in_parallel(int n_threads, int64_t n, const std::function<void(int64
     }
 }
 
-static void put(ggml_bf16_t & to, float x) {
-    to = ggml_fp32_to_bf16(x);
+// nearest, ties to even, of finite values (inlined, which ggml_fp32_to_bf16 is not)
+static uint16_t round_to(uint32_t bits, uint16_t) {
+    return (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
 }
 
-static void put(float & to, float x) {
-    to = x;
+static uint32_t round_to(uint32_t bits, uint32_t) {
+    return bits;
 }
 
-// stage[c][at + t] = rows[t][c]; false if a value is not finite
+// stage[c][at + t] = rows[t][c] as bits of T, BF16 or F32; false if a value is not finite
 template <typename T>
 static bool transpose(const float * const * rows, int64_t n_rows, int64_t c0, int64_t c1, T * stage, int64_t depth,
                       int64_t at) {
-    uint32_t largest = 0; // exponent and fraction, the larger the number
+    uint32_t largest = 0; // magnitudes are ordered as their bits are
     for (int64_t c = c0; c < c1; c += TILE) {
-        const int64_t ce = std::min(c1, c + TILE);
+        const int64_t n_c = std::min(TILE, c1 - c);
         for (int64_t t = 0; t < n_rows; t += TILE) {
-            const int64_t te = std::min(n_rows, t + TILE);
-            float         tile[TILE][TILE];
-            for (int64_t i = t; i < te; i++) {
-                for (int64_t j = c; j < ce; j++) {
-                    uint32_t bits;
-                    memcpy(&bits, &rows[i][j], sizeof(bits));
-                    largest            = std::max(largest, bits & 0x7fffffff);
-                    tile[j - c][i - t] = rows[i][j];
+            const int64_t n_t = std::min(TILE, n_rows - t);
+            T             tile[TILE][TILE];
+            for (int64_t i = 0; i < n_t; i++) {
+                uint32_t bits[TILE];
+                memcpy(bits, rows[t + i] + c, n_c * sizeof(float));
+                for (int64_t j = 0; j < n_c; j++) {
+                    largest    = std::max(largest, bits[j] & 0x7fffffff);
+                    tile[i][j] = round_to(bits[j], T());
                 }
             }
-            for (int64_t j = c; j < ce; j++) {
-                for (int64_t i = t; i < te; i++) {
-                    put(stage[j * depth + at + i], tile[j - c][i - t]);
+            for (int64_t j = 0; j < n_c; j++) {
+                T * to = stage + (c + j) * depth + at + t;
+                for (int64_t i = 0; i < n_t; i++) {
+                    to[i] = tile[i][j];
                 }
             }
         }
@@ -180,8 +183,8 @@ bool gram_matrix::push(const std::vector<const float *> & rows) {
             const float * const * from = rows.data() + done;
 
             const bool ok = engine.type() == GGML_TYPE_BF16 ?
-                transpose(from, n, c0, c1, (ggml_bf16_t *) stage, depth, n_staged) :
-                transpose(from, n, c0, c1, (float *) stage, depth, n_staged);
+                transpose(from, n, c0, c1, (uint16_t *) stage, depth, n_staged) :
+                transpose(from, n, c0, c1, (uint32_t *) stage, depth, n_staged);
             if (!ok) {
                 finite = false;
             }
@@ -210,7 +213,7 @@ void gram_matrix::flush() {
     engine.context.resize(context_bytes(columns));
     ggml_init_params params = { engine.context.size(), engine.context.data(), /*no_alloc =*/ true };
     ggml_context_ptr ctx(ggml_init(params));
-    ggml_cgraph *    graph = ggml_new_graph_custom(ctx.get(), 4 * n_runs(columns) + 8, false);
+    ggml_cgraph *    graph = ggml_new_graph_custom(ctx.get(), n_tensors(columns), false);
 
     uint8_t *     base = (uint8_t *) ggml_backend_buffer_get_base(buffer.get());
     uint8_t *     sums = base + stage_bytes(type, columns, depth);
