@@ -10,6 +10,8 @@ MAX_SECONDS=180
 MAX_KILOBYTES=1500000
 # Kernels against plain weights, percent of the perplexity: activations are rounded to 8 bits.
 MAX_PERCENT=0.3
+# Memory for the Gram matrices of the calibration in several passes; all of SmolLM2's take 450 MB.
+CALIBRATION_MEGABYTES=120
 
 (cd "$ROOT" && cargo build --quiet --release)
 tenpak=$TARGET/release/tenpak-gguf
@@ -45,6 +47,55 @@ diff <("$tenpak" inspect f16.gguf --digest | grep -vE "$inference") \
     <(grep -vE "$inference" "$ROOT/tests/golden/smollm2-f16.digest") ||
     die "f16.gguf differs from what llama.cpp's converter makes (see docs/reference-f16.md)"
 echo "same keys, same bytes of $(grep -c ^tensor "$ROOT/tests/golden/smollm2-f16.digest") tensors"
+
+say "calibration"
+calibration_text=$TARGET/models/text/c4.utf8
+# calibrate NAME MODEL OPTION...: NAME.gguf
+calibrate() {
+    quietly "calibrate-$1" "$tenpak" calibrate "$2" -f "$calibration_text" -o "$1.gguf" --collector "$llama" "${@:3}"
+}
+# agrees NAME MODEL: the diagonals of NAME.gguf against llama-imatrix
+agrees() {
+    quietly "imatrix-$1" "$llama/llama-imatrix" -m "$2" -f "$calibration_text" -o "$1.imatrix" --output-format gguf \
+        -c 512 -b 512 --chunks "$3" --no-ppl
+    (cd "$ROOT" && cargo run --quiet --release --example compare_diagonals "$work/$2" "$work/$1.gguf" "$work/$1.imatrix")
+}
+calibrate gram f16.gguf --tokens 2048
+agrees gram f16.gguf 4
+
+# The same bytes in several passes, after an interruption, and no more memory than allowed. 3 chunks of 512 are not a
+# multiple of the tokens that are multiplied at a time.
+calibrate one-pass f16.gguf --tokens 1536
+passes=("$llama/llama-tenpak-calibrate" -m f16.gguf -f "$calibration_text" -o passes.gguf --tokens 1536)
+"${passes[@]}" --memory "${CALIBRATION_MEGABYTES}M" >interrupted.log 2>&1 </dev/null &
+interrupted=$!
+until grep -q '^pass 2 of' interrupted.log; do
+    kill -0 $interrupted 2>/dev/null || die "the collector ended before it was interrupted: see $work/interrupted.log"
+    sleep 0.1
+done
+kill -9 $interrupted
+wait $interrupted || true
+[ -f passes.gguf.part ] && [ ! -e passes.gguf ] || die "an interrupted calibration left passes.gguf instead of a part"
+if "${passes[@]}" -c 256 >other.log 2>&1 </dev/null; then die "a part file of another run was taken for one of this"; fi
+grep -q 'gram.context is 512, not 256' other.log || die "no clear error in $work/other.log"
+quietly passes "${passes[@]}" --memory "${CALIBRATION_MEGABYTES}M"
+cmp one-pass.gguf passes.gguf || die "one pass and several passes give different files"
+passes_left() { sed -nE 's/.*passes left: ([0-9]+) .*/\1/p' "$1"; }
+[ "$(passes_left passes.log)" -lt "$(passes_left interrupted.log)" ] || die "finished passes were repeated"
+megabytes=$(sed -nE 's/.* of them ([0-9.]+) MB for the sums$/\1/p' passes.log)
+awk "BEGIN { exit !($megabytes > 0 && $megabytes <= $CALIBRATION_MEGABYTES * 1.048576) }" ||
+    die "the sums took ${megabytes:-?} MB of $CALIBRATION_MEGABYTES MiB: see $work/passes.log"
+echo "the same file in 1 and $(passes_left interrupted.log) passes, interrupted after the first; $megabytes MB for the sums"
+
+# Experts, one of whose inputs does not fit into one pass; chunks that llama.cpp cuts.
+(cd "$ROOT" && cargo run --quiet --release --example make_moe "$work/f16.gguf" "$work/moe.gguf")
+calibrate experts moe.gguf --tokens 2048
+agrees experts moe.gguf 4
+calibrate experts-passes moe.gguf --tokens 2048 --memory 14M
+cmp experts.gguf experts-passes.gguf || die "experts: one pass and several passes give different files"
+calibrate long moe.gguf --tokens 2048 --context 1024
+calibrate long-passes moe.gguf --tokens 2048 --context 1024 --memory 30M
+cmp long.gguf long-passes.gguf || die "chunks of 1024: one pass and several passes give different files"
 
 say "conversion"
 measures=$(measured "$tenpak" convert "$folder" -o out.gguf)

@@ -27,6 +27,9 @@
 #include <set>
 #include <stdexcept>
 
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
 #if defined(_WIN32)
 #include <io.h>
 #define isatty _isatty
@@ -166,9 +169,10 @@ static size_t peak_memory() {
 #endif
 }
 
-static std::string read_all(const std::string & path) {
-    std::ifstream file(path, std::ios::binary);
-    return { std::istreambuf_iterator<char>(file), {} };
+static std::string file_sha256(const std::string & path) {
+    std::ifstream     file(path, std::ios::binary);
+    const std::string bytes{ std::istreambuf_iterator<char>(file), {} };
+    return hash_sha256_hex(bytes.data(), bytes.size());
 }
 
 // Weights of a model and what tells it from others.
@@ -273,20 +277,22 @@ class collector {
         window.clear();
     }
 
+    // before every graph: by the caller, and by on_node where llama.cpp cuts a batch into several
     void start_graph() {
         cancelled = false;
         known.clear();
+        used.clear();
     }
 
     static int64_t depth(const gram_input & input) { return input.matrices == 1 ? DEPTH : DEPTH_EXPERT; }
 
     // see ggml_backend_sched_eval_callback; every graph is cut at the same nodes, whatever the window
     bool on_node(ggml_tensor * t, bool ask) {
-        if (ask && cancelled) {
-            return true;
+        if (cancelled && !error.empty()) {
+            return ask; // cancel what follows too
         }
-        if (!ask && cancelled) {
-            return false;
+        if (cancelled) {
+            start_graph();
         }
         const ggml_tensor * weight = weight_of(t);
         if (!weight) {
@@ -310,8 +316,7 @@ class collector {
             cancelled = true;
             return false;
         }
-        seen = std::max(seen, input->second);
-        if (input->second == last_input && is_last_use(name)) {
+        if (++used[name] == uses[name] && input->second == last_input) {
             cancelled = true;
             return false;
         }
@@ -328,16 +333,15 @@ class collector {
     const bool                    with_output;
 
     std::map<std::string, size_t> owners; // first weights of inputs
-    std::map<std::string, int>    uses;   // how often a graph uses them
-    std::map<std::string, int>    used;
+    std::map<std::string, int>    uses;   // how often a graph uses a weight
+    std::map<std::string, int>    used;   // and how often this one has
     std::map<size_t, window_sums> window;
 
     size_t last_input = 0;
-    size_t seen       = 0;
     bool   cancelled  = false;
 
-    // inputs of this graph, by what tells them apart: where they begin, length, matrices, choice of experts
-    std::map<std::tuple<const void *, size_t, int64_t, int64_t, const void *>, std::string> known;
+    // inputs of this graph, by what tells them apart: where they begin, length, stride, matrices, choice of experts
+    std::map<std::tuple<const void *, size_t, int64_t, size_t, int64_t, const void *>, std::string> known;
 
     std::vector<uint8_t> data;
     std::vector<uint8_t> choice;
@@ -380,16 +384,17 @@ class collector {
             root = root->view_src;
         }
         const int64_t matrices = t->src[0]->ne[2] * t->src[0]->ne[3];
-        const auto    key      = std::make_tuple((const void *) root, x->view_offs, x->ne[0], matrices, (const void *) ids);
+        const auto    key =
+            std::make_tuple((const void *) root, x->view_offs, x->ne[0], x->nb[1], matrices, (const void *) ids);
 
         const double products = ggml_nelements(t->src[0]) / (ids ? (double) matrices / ids->ne[0] : 1.0);
         work_all += products;
 
         auto found = known.find(key);
         auto user  = std::find_if(users.begin(), users.end(), [&](const auto & u) { return u.first == name; });
+        uses[name] = std::max(uses[name], ++used[name]);
         if (user != users.end()) {
             known.emplace(key, user->second);
-            uses[name]++;
             return;
         }
         if (found == known.end()) {
@@ -398,13 +403,7 @@ class collector {
             inputs.push_back({ name, x->ne[0], matrices });
             work.push_back(work_all);
         }
-        uses[name]++;
         users.emplace_back(name, found->second);
-    }
-
-    bool is_last_use(const std::string & name) {
-        const int n = ++used[name];
-        return n % uses[name] == 0;
     }
 
     bool collect(const ggml_tensor * t, window_sums & sums) {
@@ -480,13 +479,21 @@ static std::vector<std::vector<window_part>> plan_windows(const collector & c, c
                                                           const gram_file & file, size_t memory) {
     std::vector<std::vector<window_part>> windows;
 
+    int64_t columns = 0;
+    for (const auto & input : c.inputs) {
+        columns = std::max(columns, input.columns);
+    }
+    const size_t scratch = engine.scratch_bytes(columns);
+
     size_t room = 0;
     for (size_t i = 0; i < c.inputs.size(); i++) {
         const auto & input = c.inputs[i];
         const size_t bytes = engine.matrix_bytes(input.columns, collector::depth(input));
-        if (bytes > memory) {
-            throw std::runtime_error(string_format("--memory is too small: the %" PRId64 " columns of `%s` need %s",
-                                                   input.columns, input.name.c_str(), human_bytes(bytes).c_str()));
+        if (bytes + scratch > memory) {
+            throw std::runtime_error(string_format("%s of memory are too little: the %" PRId64
+                                                   " columns of `%s` need --memory %zuM",
+                                                   human_bytes(memory).c_str(), input.columns, input.name.c_str(),
+                                                   ((bytes + scratch) >> 20) + 1));
         }
         for (int64_t m = 0; m < input.matrices; m++) {
             if (file.has(i, m)) {
@@ -494,7 +501,7 @@ static std::vector<std::vector<window_part>> plan_windows(const collector & c, c
             }
             if (windows.empty() || bytes > room) {
                 windows.emplace_back();
-                room = memory;
+                room = memory - scratch;
             }
             room -= bytes;
             auto & parts = windows.back();
@@ -572,9 +579,10 @@ class runner {
 // One line on standard error that is written over on a terminal.
 class progress_line {
   public:
-    void show(const std::string & text, bool last) {
+    // always: not only when the last one was some time ago; last: of its kind, to be kept on a terminal
+    void show(const std::string & text, bool always, bool last) {
         const auto now = std::chrono::steady_clock::now();
-        if (!last && now - shown < std::chrono::milliseconds(terminal ? 500 : 10000)) {
+        if (!always && !last && now - shown < std::chrono::milliseconds(terminal ? 500 : 10000)) {
             return;
         }
         shown = now;
@@ -609,14 +617,15 @@ static void collect_all(runner & run, collector & c, gram_engine & engine, gram_
     for (size_t w = 0; w < windows.size(); w++) {
         c.start_window(engine, windows[w]);
         for (int64_t chunk = 0; chunk < run.n_chunks();) {
-            const int64_t n = run.run(chunk, c);
+            const bool    first = chunk == 0;
+            const int64_t n     = run.run(chunk, c);
             chunk += n;
             done  += n * work[w];
             const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
             line.show(string_format("pass %zu of %zu: %" PRId64 " of %" PRId64 " tokens, %3.0f %%, %s left", w + 1,
                                     windows.size(), chunk * n_ctx, run.n_chunks() * n_ctx, 100 * done / all,
                                     human_seconds(seconds * (all / done - 1)).c_str()),
-                      chunk == run.n_chunks());
+                      first, chunk == run.n_chunks());
         }
         c.end_window(file);
     }
@@ -648,7 +657,8 @@ static void run(int argc, char ** argv) {
     if (params.n_ctx <= 0) {
         throw std::runtime_error("-c: a chunk needs at least one token");
     }
-    const auto start = std::chrono::steady_clock::now();
+    const auto        start       = std::chrono::steady_clock::now();
+    const std::string text_sha256 = file_sha256(params.prompt_file);
 
     // Chunks are run together up to the physical batch.
     const int64_t n_ctx = params.n_ctx;
@@ -673,6 +683,9 @@ static void run(int argc, char ** argv) {
     }
     llama_context *     ctx   = init->context();
     const llama_model * model = init->model();
+    if (n_ctx > llama_model_n_ctx_train(model)) {
+        fprintf(stderr, "note: the model was trained with %d tokens of context\n", llama_model_n_ctx_train(model));
+    }
 
     // Text beyond what any tokenizer needs for the tokens wanted is left out.
     const std::string text  = params.prompt.substr(0, 64 * own.tokens + 64);
@@ -709,8 +722,7 @@ static void run(int argc, char ** argv) {
     header.model_name   = meta(model, "general.name");
     header.model_sha256 = base.sha256;
     header.text_name    = std::filesystem::path(params.prompt_file).filename().string();
-    const std::string file_text = read_all(params.prompt_file);
-    header.text_sha256  = hash_sha256_hex(file_text.data(), file_text.size());
+    header.text_sha256  = text_sha256;
     header.rounding     = ggml_type_name(engine.type());
     header.tokens       = n_chunks * n_ctx;
     header.context      = n_ctx;
@@ -718,30 +730,26 @@ static void run(int argc, char ** argv) {
     header.weights      = c.users;
     gram_file file(out, header);
 
-    int64_t columns = 0;
-    for (const auto & input : c.inputs) {
-        columns = std::max(columns, input.columns);
-    }
-    size_t       memory  = own.memory ? own.memory : free_memory(device) / 2;
-    const size_t scratch = engine.scratch_bytes(columns, DEPTH);
-    memory -= std::min(memory, scratch);
-    const auto windows = plan_windows(c, engine, file, memory);
-    fprintf(stderr, "%zu weights with %zu inputs, up to %" PRId64 " columns; %" PRId64 " chunks of %" PRId64
-                    " tokens; passes: %zu of at most %s\n",
-            c.users.size(), c.inputs.size(), columns, n_chunks, n_ctx, windows.size(), human_bytes(memory).c_str());
+    const size_t memory  = own.memory ? own.memory : free_memory(device) / 2;
+    const auto   windows = plan_windows(c, engine, file, memory);
+    fprintf(stderr, "%zu weights with %zu inputs; %" PRId64 " chunks of %" PRId64 " tokens; passes left: %zu of up to %s\n",
+            c.users.size(), c.inputs.size(), n_chunks, n_ctx, windows.size(), human_bytes(memory).c_str());
     collect_all(runner, c, engine, file, n_ctx, windows);
     file.finish();
 
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    fprintf(stderr, "%s: %s; sums at %.0f GFLOP/s in %s of them; memory: %s, %s of them for the sums\n", out.c_str(),
-            human_seconds(seconds).c_str(), engine.flops / std::max(engine.seconds, 1e-9) / 1e9,
-            human_seconds(engine.seconds).c_str(), human_bytes(peak_memory()).c_str(),
+    fprintf(stderr, "%s: %s, of them %s for the sums at %.0f GFLOP/s; peak memory %s, of them %s for the sums\n",
+            out.c_str(), human_seconds(seconds).c_str(), human_seconds(engine.seconds).c_str(),
+            engine.flops / std::max(engine.seconds, 1e-9) / 1e9, human_bytes(peak_memory()).c_str(),
             human_bytes(peak_memory() - without_sums).c_str());
     llama_backend_free();
 }
 
 int main(int argc, char ** argv) {
     std::setlocale(LC_NUMERIC, "C");
+#if defined(__GLIBC__)
+    mallopt(M_MMAP_THRESHOLD, 1 << 20); // the sums of a window go back to the system before the next
+#endif
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "-h") == 0 || strcmp(argv[i], "--help") == 0) {
             fputs(USAGE, stdout);

@@ -99,8 +99,7 @@ size_t gram_engine::matrix_bytes(int64_t columns, int64_t depth) const {
     return stage_bytes(stage_type, columns, depth) + sums_bytes(columns);
 }
 
-size_t gram_engine::scratch_bytes(int64_t columns, int64_t depth) const {
-    GGML_UNUSED(depth);
+size_t gram_engine::scratch_bytes(int64_t columns) const {
     return BAND * RUN * sizeof(float) + context_bytes(columns) + BAND * columns * sizeof(float);
 }
 

@@ -28,7 +28,7 @@ class gram_engine {
     size_t matrix_bytes(int64_t columns, int64_t depth) const;
 
     // bytes that the engine takes for matrices of up to so many columns
-    size_t scratch_bytes(int64_t columns, int64_t depth) const;
+    size_t scratch_bytes(int64_t columns) const;
 
     // multiply-adds and seconds spent in flush
     double flops   = 0;
@@ -40,7 +40,6 @@ class gram_engine {
     ggml_backend_ptr        backend;
     ggml_backend_buffer_ptr product; // of one band and run
     std::vector<uint8_t>    context; // of the graph of a flush
-    std::vector<uint8_t>    staged;  // what goes to a device without host memory
     ggml_type               stage_type;
     int                     n_threads;
     bool                    is_host;

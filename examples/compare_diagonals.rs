@@ -1,0 +1,72 @@
+//! Checks a Gram file against llama-imatrix's file for the same chunks of text: the diagonals must agree.
+//!
+//! ```text
+//! cargo run --release --example compare_diagonals MODEL.gguf GRAM.gguf IMATRIX.gguf
+//! ```
+
+use std::path::Path;
+use tenpak_gguf::calibration::{Calibration, Statistics};
+use tenpak_gguf::gguf::File;
+
+/// Largest relative difference of a mean of squares. Rounding x to BF16, with 7 bits of fraction, changes x by up to 2^-8
+/// and x^2 by twice that; llama-imatrix adds squares one after the other in F32, which at 4096 tokens may cost
+/// as much as 4096 * 2^-24.
+const TOLERANCE: f32 = 1.0 / 128.0 + 4096.0 / (1 << 24) as f32;
+
+/// Largest difference of the sums over all columns: roundings to nearest cancel.
+const TOLERANCE_OF_SUM: f64 = 1e-3;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let [model, gram, imatrix] = &args[..] else {
+        return Err("give MODEL.gguf GRAM.gguf IMATRIX.gguf".into());
+    };
+    let model = File::open(Path::new(model))?;
+    let gram = Calibration::open(Path::new(gram))?;
+    let imatrix = Calibration::open(Path::new(imatrix))?;
+    println!("{}\n{}", gram.describe(), imatrix.describe());
+    let (mut weights, mut worst) = (0, 0.0f32);
+    for t in model.tensors() {
+        let columns = t.columns() as usize;
+        let experts = t.shape.get(2).map_or(1, |&n| n as usize);
+        if gram.input_of(&t.name).is_some() != imatrix.input_of(&t.name).is_some() {
+            return Err(format!("`{}` is in one of the files only", t.name).into());
+        }
+        for expert in 0..experts {
+            let Some(Statistics::Gram { n, values, tokens }) = gram.load(&t.name, expert, columns)? else {
+                continue;
+            };
+            let Some(Statistics::Diagonal { values: squares, tokens: counted }) =
+                imatrix.load(&t.name, expert, columns)?
+            else {
+                return Err(format!("`{}`: the second file is no importance matrix", t.name).into());
+            };
+            if tokens != counted {
+                return Err(format!("`{}`, expert {expert}: {tokens} tokens and {counted}", t.name).into());
+            }
+            let diagonal = || (0..n).map(|i| values[i * n + i]);
+            for (i, (a, b)) in diagonal().zip(&squares).enumerate() {
+                let difference = (a - b).abs() / b.max(f32::MIN_POSITIVE);
+                worst = worst.max(difference);
+                if difference > TOLERANCE {
+                    return Err(format!("`{}`, expert {expert}, column {i}: {a} and {b}", t.name).into());
+                }
+            }
+            let sum = |x: &mut dyn Iterator<Item = f32>| x.map(f64::from).sum::<f64>();
+            let (a, b) = (sum(&mut diagonal()), sum(&mut squares.iter().copied()));
+            if (a - b).abs() > TOLERANCE_OF_SUM * b {
+                return Err(format!(
+                    "`{}`, expert {expert}: the sums of the diagonals are {a} and {b}",
+                    t.name
+                )
+                .into());
+            }
+        }
+        weights += usize::from(gram.input_of(&t.name).is_some());
+    }
+    if weights == 0 {
+        return Err("no weight of the model is in the files".into());
+    }
+    println!("{weights} weights agree; largest relative difference {worst:.5}");
+    Ok(())
+}
