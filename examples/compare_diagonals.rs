@@ -8,13 +8,9 @@ use std::path::Path;
 use tenpak_gguf::calibration::{Calibration, Statistics};
 use tenpak_gguf::gguf::File;
 
-/// Largest relative difference of a mean of squares. Rounding x to BF16, with 7 bits of fraction, changes x by up to 2^-8
-/// and x^2 by twice that; llama-imatrix adds squares one after the other in F32, which at 4096 tokens may cost
-/// as much as 4096 * 2^-24.
-const TOLERANCE: f32 = 1.0 / 128.0 + 4096.0 / (1 << 24) as f32;
-
-/// Largest difference of the sums over all columns: roundings to nearest cancel.
-const TOLERANCE_OF_SUM: f64 = 1e-3;
+/// Largest relative difference of a mean of squares. Both programs add squares of the same F32 values in F32, in other
+/// orders: one after the other, n of them may be off by n * 2^-24 relative to the sum; 4096 is more than is compared.
+const TOLERANCE: f32 = 4096.0 / (1 << 24) as f32;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -44,22 +40,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             if tokens != counted {
                 return Err(format!("`{}`, expert {expert}: {tokens} tokens and {counted}", t.name).into());
             }
-            let diagonal = || (0..n).map(|i| values[i * n + i]);
-            for (i, (a, b)) in diagonal().zip(&squares).enumerate() {
+            let diagonal = (0..n).map(|i| values[i * n + i]);
+            for (i, (a, b)) in diagonal.zip(&squares).enumerate() {
                 let difference = (a - b).abs() / b.max(f32::MIN_POSITIVE);
                 worst = worst.max(difference);
                 if difference > TOLERANCE {
                     return Err(format!("`{}`, expert {expert}, column {i}: {a} and {b}", t.name).into());
                 }
-            }
-            let sum = |x: &mut dyn Iterator<Item = f32>| x.map(f64::from).sum::<f64>();
-            let (a, b) = (sum(&mut diagonal()), sum(&mut squares.iter().copied()));
-            if (a - b).abs() > TOLERANCE_OF_SUM * b {
-                return Err(format!(
-                    "`{}`, expert {expert}: the sums of the diagonals are {a} and {b}",
-                    t.name
-                )
-                .into());
             }
         }
         weights += usize::from(gram.input_of(&t.name).is_some());
@@ -67,6 +54,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     if weights == 0 {
         return Err("no weight of the model is in the files".into());
     }
-    println!("{weights} weights agree; largest relative difference {worst:.5}");
+    println!("{weights} weights agree; largest relative difference {worst:.1e}");
     Ok(())
 }

@@ -58,9 +58,8 @@ static const char * USAGE =
     "\n"
     "and the options of other llama.cpp programs for loading a model (see llama-completion --help).\n";
 
-// Tokens that are multiplied at a time. Experts see a part of the tokens only, and there are many of them.
-static const int64_t DEPTH        = 1024;
-static const int64_t DEPTH_EXPERT = 256;
+// Tokens that an expert gathers before they are added: a batch has few for each.
+static const int64_t EXPERT_DEPTH = 256;
 
 // Bytes of every tensor that identify a model.
 static const size_t IDENTIFYING_BYTES = 4096;
@@ -269,7 +268,9 @@ class collector {
     void end_window(gram_file & file) {
         for (auto & [input, sums] : window) {
             for (size_t i = 0; i < sums.matrices.size(); i++) {
-                sums.matrices[i]->flush();
+                if (!sums.matrices[i]->flush()) {
+                    throw std::runtime_error(not_finite(inputs[input].name));
+                }
                 file.write(input, sums.first + i, *sums.matrices[i]);
                 sums.matrices[i].reset();
             }
@@ -284,7 +285,7 @@ class collector {
         used.clear();
     }
 
-    static int64_t depth(const gram_input & input) { return input.matrices == 1 ? DEPTH : DEPTH_EXPERT; }
+    static int64_t depth(const gram_input & input) { return input.matrices == 1 ? 0 : EXPERT_DEPTH; }
 
     // see ggml_backend_sched_eval_callback; every graph is cut at the same nodes, whatever the window
     bool on_node(ggml_tensor * t, bool ask) {
@@ -311,8 +312,7 @@ class collector {
         }
         const auto sums = window.find(input->second);
         if (sums != window.end() && !collect(t, sums->second)) {
-            error     = "the input of `" + name + "` has values that are not finite: the model is damaged, or its type is "
-                        "too narrow for it (use F32 or BF16)";
+            error     = not_finite(name);
             cancelled = true;
             return false;
         }
@@ -355,6 +355,11 @@ class collector {
             return name;
         }
         return name.substr(begin + 1, name.find('#', begin + 1) - begin - 1);
+    }
+
+    static std::string not_finite(const std::string & name) {
+        return "the input of `" + name + "` has values that are not finite: the model is damaged, or its type is too "
+               "narrow for it (use F32 or BF16)";
     }
 
     // the weight that a node multiplies, if it is one to be collected for
@@ -479,16 +484,12 @@ static std::vector<std::vector<window_part>> plan_windows(const collector & c, c
                                                           const gram_file & file, size_t memory) {
     std::vector<std::vector<window_part>> windows;
 
-    int64_t columns = 0;
-    for (const auto & input : c.inputs) {
-        columns = std::max(columns, input.columns);
-    }
-    const size_t scratch = engine.scratch_bytes(columns);
+    const size_t scratch = engine.scratch_bytes();
 
     size_t room = 0;
     for (size_t i = 0; i < c.inputs.size(); i++) {
         const auto & input = c.inputs[i];
-        const size_t bytes = engine.matrix_bytes(input.columns, collector::depth(input));
+        const size_t bytes = gram_matrix::bytes(input.columns, collector::depth(input));
         if (bytes + scratch > memory) {
             throw std::runtime_error(string_format("%s of memory are too little: the %" PRId64
                                                    " columns of `%s` need --memory %zuM",
@@ -715,7 +716,11 @@ static void run(int argc, char ** argv) {
     if (!device || params.n_gpu_layers == 0) {
         device = ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU);
     }
-    gram_engine engine(device, params.cpuparams_batch.n_threads);
+    int64_t columns = 0;
+    for (const auto & input : c.inputs) {
+        columns = std::max(columns, input.columns);
+    }
+    gram_engine engine(device, params.cpuparams_batch.n_threads, columns, std::max<int64_t>(params.n_ubatch, EXPERT_DEPTH));
 
     gram_header header;
     header.architecture = meta(model, "general.architecture");
@@ -723,7 +728,6 @@ static void run(int argc, char ** argv) {
     header.model_sha256 = base.sha256;
     header.text_name    = std::filesystem::path(params.prompt_file).filename().string();
     header.text_sha256  = text_sha256;
-    header.rounding     = ggml_type_name(engine.type());
     header.tokens       = n_chunks * n_ctx;
     header.context      = n_ctx;
     header.inputs       = c.inputs;

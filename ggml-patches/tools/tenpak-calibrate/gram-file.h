@@ -28,7 +28,6 @@ struct gram_header {
     std::string model_sha256;
     std::string text_name;
     std::string text_sha256;
-    std::string rounding;
     uint64_t    tokens;
     uint32_t    context;
 

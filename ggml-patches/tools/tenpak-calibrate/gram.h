@@ -1,10 +1,11 @@
 // Sums of x x^T over tokens, of which only the lower triangle is computed and kept.
 //
-//   push:   rows x of any number of tokens -> staging, transposed: [columns][depth], rounded to the staging type
-//   flush:  for every band of rows, for every run of columns up to the diagonal:
-//               sums[band][run] += staging[band] * staging[run]^T        (ggml_mul_mat, then ggml_add)
+//   add(tokens):  stage = tokens transposed: [columns][tokens]
+//                 for every band of rows, for every run of columns up to the diagonal:
+//                     sums[band][run] += stage[band] * stage[run]^T        (ggml_mul_mat, then ggml_add)
 //
-// The order of the additions depends on the depth only, not on what else is collected: equal bytes in any window.
+// What is added at a time, and so every rounding, depends on the batches of tokens only and not on what else is
+// collected: equal bytes in any window.
 
 #pragma once
 
@@ -15,46 +16,50 @@
 #include <functional>
 #include <vector>
 
-// Computes on one backend; matrices of one engine share its scratch memory.
+// Computes on one backend.
 class gram_engine {
   public:
-    // device: where the sums are kept and the products computed
-    gram_engine(ggml_backend_dev_t device, int n_threads);
+    // device: where the sums are kept and the products computed; columns: of the largest matrix;
+    // tokens: that are added at a time at most
+    gram_engine(ggml_backend_dev_t device, int n_threads, int64_t columns, int64_t tokens);
 
-    // type of the staged values: BF16 where the processor multiplies it natively (1.6x F32, measured), else F32
-    ggml_type type() const { return stage_type; }
+    // bytes that the engine takes, those of matrices apart
+    size_t scratch_bytes() const;
 
-    // bytes that a matrix takes
-    size_t matrix_bytes(int64_t columns, int64_t depth) const;
-
-    // bytes that the engine takes for matrices of up to so many columns
-    size_t scratch_bytes(int64_t columns) const;
-
-    // multiply-adds and seconds spent in flush
+    // operations and seconds so far
     double flops   = 0;
     double seconds = 0;
 
   private:
     friend class gram_matrix;
 
+    // sums += rows^T rows; false if a value is not finite
+    bool add(ggml_backend_buffer * sums, int64_t columns, const float * const * rows, int64_t n_rows);
+
     ggml_backend_ptr        backend;
+    ggml_backend_buffer_ptr stage;   // transposed tokens
     ggml_backend_buffer_ptr product; // of one band and run
-    std::vector<uint8_t>    context; // of the graph of a flush
-    ggml_type               stage_type;
+    std::vector<uint8_t>    context; // of the graph
+    std::vector<float>      staged;  // what goes to a device without host memory
+    int64_t                 max_columns;
+    int64_t                 max_tokens;
     int                     n_threads;
     bool                    is_host;
 };
 
 class gram_matrix {
   public:
-    // depth: tokens that are multiplied at a time
+    // depth: tokens to be gathered before they are added, for matrices that get few at a time; 0 for none
     gram_matrix(gram_engine & engine, int64_t columns, int64_t depth);
 
-    // adds tokens; false if a value is not finite
+    // bytes that a matrix takes
+    static size_t bytes(int64_t columns, int64_t depth);
+
+    // takes tokens; false if a value is not finite
     bool push(const std::vector<const float *> & rows);
 
-    // brings the sums up to date with all tokens pushed
-    void flush();
+    // adds what was gathered; false if a value is not finite
+    bool flush();
 
     int64_t tokens() const { return n_tokens; }
 
@@ -66,11 +71,8 @@ class gram_matrix {
 
     int64_t columns;
     int64_t depth;
-    int64_t n_staged = 0;
     int64_t n_tokens = 0;
 
-    ggml_backend_buffer_ptr buffer; // staging, then the bands
-    uint8_t *               stage;  // host memory in which tokens are transposed
-
-    std::vector<uint8_t> host_stage; // of a device without host memory
+    ggml_backend_buffer_ptr sums; // bands, one after the other
+    std::vector<float>      gathered;
 };
