@@ -10,8 +10,8 @@ MAX_SECONDS=180
 MAX_KILOBYTES=1500000
 # Kernels against plain weights, percent of the perplexity: activations are rounded to 8 bits.
 MAX_PERCENT=0.3
-# Memory for the Gram matrices of the calibration in several passes; all of SmolLM2's take 450 MB.
-CALIBRATION_MEGABYTES=120
+# Memory for the Gram matrices of the calibration in several passes; all of SmolLM2's take 225 MB.
+CALIBRATION_MEGABYTES=80
 
 (cd "$ROOT" && cargo build --quiet --release)
 tenpak=$TARGET/release/tenpak-gguf
@@ -87,14 +87,14 @@ awk "BEGIN { exit !($megabytes > 0 && $megabytes <= $CALIBRATION_MEGABYTES * 1.0
     die "the sums took ${megabytes:-?} MB of $CALIBRATION_MEGABYTES MiB: see $work/passes.log"
 echo "the same file in 1 and $(passes_left interrupted.log) passes, interrupted after the first; $megabytes MB for the sums"
 
-# Experts, one of whose inputs does not fit into one pass; chunks that llama.cpp cuts.
+# Experts, those of one input in several passes; chunks that llama.cpp cuts.
 (cd "$ROOT" && cargo run --quiet --release --example make_moe "$work/f16.gguf" "$work/moe.gguf")
 calibrate experts moe.gguf --tokens 2048
 agrees experts moe.gguf 4
-calibrate experts-passes moe.gguf --tokens 2048 --memory 14M
+calibrate experts-passes moe.gguf --tokens 2048 --memory 18M
 cmp experts.gguf experts-passes.gguf || die "experts: one pass and several passes give different files"
 calibrate long moe.gguf --tokens 2048 --context 1024
-calibrate long-passes moe.gguf --tokens 2048 --context 1024 --memory 30M
+calibrate long-passes moe.gguf --tokens 2048 --context 1024 --memory 32M
 cmp long.gguf long-passes.gguf || die "chunks of 1024: one pass and several passes give different files"
 
 say "conversion"

@@ -21,6 +21,9 @@ static const int64_t TILE = 32;
 // Values per thread below which a thread costs more than it brings.
 static const int64_t VALUES_PER_THREAD = 1 << 17;
 
+// Bytes for pages of the program, stacks of threads, lists of tokens, buffers of the file; 2 MB were measured.
+static const size_t SMALL_THINGS = 4 << 20;
+
 static int64_t n_bands(int64_t columns) {
     return (columns + BAND - 1) / BAND;
 }
@@ -103,7 +106,7 @@ gram_engine::gram_engine(ggml_backend_dev_t device, int n_threads, int64_t colum
 
 size_t gram_engine::scratch_bytes() const {
     // and a band on its way to the file
-    return (BAND * RUN + max_columns * max_tokens + BAND * max_columns) * sizeof(float) + context.size();
+    return SMALL_THINGS + (BAND * RUN + max_columns * max_tokens + BAND * max_columns) * sizeof(float) + context.size();
 }
 
 // runs f(first, last) over pieces of 0..n, which begin at multiples of TILE
