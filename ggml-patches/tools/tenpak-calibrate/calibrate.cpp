@@ -1,12 +1,12 @@
 // Runs a model over text and sums x x^T over the inputs x of its linear layers.
 //
-//   discover   one chunk; every ggml_mul_mat of a weight is noted in the order of the graph, and weights that multiply
-//              the same tensor share one input, which is named after the first of them
+//   discover   one graph, in which the collector finds the inputs
 //   plan       windows: consecutive inputs (experts, where one input has many) whose sums fit --memory
-//   collect    for every window all chunks; the graph is cancelled after the last node that the window needs
+//   collect    for every window all chunks of the text; graphs are cancelled after the last node that the window needs
 //   write      every window into its place in the file
 
 #include "arg.h"
+#include "collector.h"
 #include "common.h"
 #include "gguf.h"
 #include "gram-file.h"
@@ -57,9 +57,6 @@ static const char * USAGE =
     "  -ngl N              layers on the GPU; the sums are then kept and computed there too\n"
     "\n"
     "and the options of other llama.cpp programs for loading a model (see llama-completion --help).\n";
-
-// Tokens that an expert gathers before they are added: a batch has few for each.
-static const int64_t EXPERT_DEPTH = 256;
 
 // Bytes of every tensor that identify a model.
 static const size_t IDENTIFYING_BYTES = 4096;
@@ -232,249 +229,6 @@ struct model_file {
     }
 };
 
-// Matrices first..last of an input.
-struct window_part {
-    size_t  input;
-    int64_t first;
-    int64_t last;
-};
-
-class collector {
-  public:
-    collector(const std::set<std::string> & weights, bool with_output) : weights(weights), with_output(with_output) {}
-
-    std::vector<gram_input>                          inputs;
-    std::vector<std::pair<std::string, std::string>> users; // weights and the names of their inputs
-    std::vector<double>                              work;  // multiply-adds of a token before an input is complete
-    double                                           work_all = 0;
-
-    bool        discovering = true;
-    std::string error;
-
-    // how many of the inputs a window has to see in one graph
-    void start_window(gram_engine & engine, const std::vector<window_part> & parts) {
-        window.clear();
-        for (const auto & part : parts) {
-            auto & sums = window[part.input];
-            sums.first  = part.first;
-            for (int64_t m = part.first; m <= part.last; m++) {
-                const auto & input = inputs[part.input];
-                sums.matrices.push_back(std::make_unique<gram_matrix>(engine, input.columns, depth(input)));
-            }
-            last_input = part.input;
-        }
-    }
-
-    void end_window(gram_file & file) {
-        for (auto & [input, sums] : window) {
-            for (size_t i = 0; i < sums.matrices.size(); i++) {
-                if (!sums.matrices[i]->flush()) {
-                    throw std::runtime_error(not_finite(inputs[input].name));
-                }
-                file.write(input, sums.first + i, *sums.matrices[i]);
-                sums.matrices[i].reset();
-            }
-        }
-        window.clear();
-    }
-
-    // before every graph: by the caller, and by on_node where llama.cpp cuts a batch into several
-    void start_graph() {
-        cancelled = false;
-        known.clear();
-        used.clear();
-    }
-
-    static int64_t depth(const gram_input & input) { return input.matrices == 1 ? 0 : EXPERT_DEPTH; }
-
-    // see ggml_backend_sched_eval_callback; every graph is cut at the same nodes, whatever the window
-    bool on_node(ggml_tensor * t, bool ask) {
-        if (cancelled && !error.empty()) {
-            return ask; // cancel what follows too
-        }
-        if (cancelled) {
-            start_graph();
-        }
-        const ggml_tensor * weight = weight_of(t);
-        if (!weight) {
-            return !ask;
-        }
-        const std::string name = weight_name(weight);
-        if (discovering) {
-            if (ask) {
-                discover(name, t);
-            }
-            return !ask;
-        }
-        const auto input = owners.find(name);
-        if (ask || input == owners.end()) {
-            return input != owners.end();
-        }
-        const auto sums = window.find(input->second);
-        if (sums != window.end() && !collect(t, sums->second)) {
-            error     = not_finite(name);
-            cancelled = true;
-            return false;
-        }
-        if (++used[name] == uses[name] && input->second == last_input) {
-            cancelled = true;
-            return false;
-        }
-        return true;
-    }
-
-  private:
-    struct window_sums {
-        int64_t                                   first = 0;
-        std::vector<std::unique_ptr<gram_matrix>> matrices;
-    };
-
-    const std::set<std::string> & weights;
-    const bool                    with_output;
-
-    std::map<std::string, size_t> owners; // first weights of inputs
-    std::map<std::string, int>    uses;   // how often a graph uses a weight
-    std::map<std::string, int>    used;   // and how often this one has
-    std::map<size_t, window_sums> window;
-
-    size_t last_input = 0;
-    bool   cancelled  = false;
-
-    // inputs of this graph, by what tells them apart: where they begin, length, stride, matrices, choice of experts
-    std::map<std::tuple<const void *, size_t, int64_t, size_t, int64_t, const void *>, std::string> known;
-
-    std::vector<uint8_t> data;
-    std::vector<uint8_t> choice;
-    std::vector<float>   widened;
-
-    // "CUDA0#blk.0.attn_k.weight#0" to "blk.0.attn_k.weight": the scheduler names its copies so
-    static std::string weight_name(const ggml_tensor * weight) {
-        const std::string name  = weight->name;
-        const size_t      begin = name.find('#');
-        if (begin == std::string::npos) {
-            return name;
-        }
-        return name.substr(begin + 1, name.find('#', begin + 1) - begin - 1);
-    }
-
-    static std::string not_finite(const std::string & name) {
-        return "the input of `" + name + "` has values that are not finite: the model is damaged, or its type is too "
-               "narrow for it (use F32 or BF16)";
-    }
-
-    // the weight that a node multiplies, if it is one to be collected for
-    const ggml_tensor * weight_of(const ggml_tensor * t) const {
-        if (t->op != GGML_OP_MUL_MAT && t->op != GGML_OP_MUL_MAT_ID) {
-            return nullptr;
-        }
-        const ggml_tensor * weight = t->src[0];
-        while (weight->view_src) {
-            weight = weight->view_src;
-        }
-        const std::string name = weight_name(weight);
-        if (!weights.count(name) || weight->ne[0] != t->src[0]->ne[0] || ggml_is_transposed(t->src[0])) {
-            return nullptr;
-        }
-        if (!with_output && (name == "output.weight" || name == "token_embd.weight")) {
-            return nullptr;
-        }
-        return weight;
-    }
-
-    void discover(const std::string & name, const ggml_tensor * t) {
-        const ggml_tensor * x    = t->src[1];
-        const ggml_tensor * ids  = t->op == GGML_OP_MUL_MAT_ID ? t->src[2] : nullptr;
-        const ggml_tensor * root = x;
-        while (root->view_src) {
-            root = root->view_src;
-        }
-        const int64_t matrices = t->src[0]->ne[2] * t->src[0]->ne[3];
-        const auto    key =
-            std::make_tuple((const void *) root, x->view_offs, x->ne[0], x->nb[1], matrices, (const void *) ids);
-
-        const double products = ggml_nelements(t->src[0]) / (ids ? (double) matrices / ids->ne[0] : 1.0);
-        work_all += products;
-
-        auto found = known.find(key);
-        auto user  = std::find_if(users.begin(), users.end(), [&](const auto & u) { return u.first == name; });
-        uses[name] = std::max(uses[name], ++used[name]);
-        if (user != users.end()) {
-            known.emplace(key, user->second);
-            return;
-        }
-        if (found == known.end()) {
-            found        = known.emplace(key, name).first;
-            owners[name] = inputs.size();
-            inputs.push_back({ name, x->ne[0], matrices });
-            work.push_back(work_all);
-        }
-        users.emplace_back(name, found->second);
-    }
-
-    bool collect(const ggml_tensor * t, window_sums & sums) {
-        const ggml_tensor * x = t->src[1];
-        const uint8_t *     from;
-        if (ggml_backend_buffer_is_host(x->view_src ? x->view_src->buffer : x->buffer)) {
-            from = (const uint8_t *) x->data;
-        } else {
-            data.resize(ggml_nbytes(x));
-            ggml_backend_tensor_get(x, data.data(), 0, data.size());
-            from = data.data();
-        }
-        const bool is_f32 = x->type == GGML_TYPE_F32;
-        if (!is_f32) {
-            widened.resize(ggml_nelements(x));
-        }
-        float * next = widened.data();
-        auto    row  = [&](int64_t i1, int64_t i2, int64_t i3) {
-            const uint8_t * at = from + i1 * x->nb[1] + i2 * x->nb[2] + i3 * x->nb[3];
-            if (is_f32) {
-                return (const float *) at;
-            }
-            ggml_get_type_traits(x->type)->to_float(at, next, x->ne[0]);
-            next += x->ne[0];
-            return (const float *) next - x->ne[0];
-        };
-
-        // tokens of every matrix of the window
-        std::vector<std::vector<const float *>> rows(sums.matrices.size());
-        auto of = [&](int64_t matrix) {
-            matrix -= sums.first;
-            return matrix >= 0 && matrix < (int64_t) rows.size() ? &rows[matrix] : nullptr;
-        };
-        if (t->op == GGML_OP_MUL_MAT_ID) {
-            const ggml_tensor * ids = t->src[2];
-            choice.resize(ggml_nbytes(ids));
-            ggml_backend_tensor_get(ids, choice.data(), 0, choice.size());
-            for (int64_t token = 0; token < ids->ne[1]; token++) {
-                for (int64_t i = 0; i < ids->ne[0]; i++) {
-                    int32_t expert;
-                    memcpy(&expert, choice.data() + token * ids->nb[1] + i * ids->nb[0], sizeof(expert));
-                    if (auto * to = of(expert)) {
-                        to->push_back(row(i % x->ne[1], token, 0));
-                    }
-                }
-            }
-        } else {
-            const ggml_tensor * w = t->src[0];
-            for (int64_t i3 = 0; i3 < x->ne[3]; i3++) {
-                for (int64_t i2 = 0; i2 < x->ne[2]; i2++) {
-                    auto * to = of(i3 / (x->ne[3] / w->ne[3]) * w->ne[2] + i2 / (x->ne[2] / w->ne[2]));
-                    for (int64_t i1 = 0; to && i1 < x->ne[1]; i1++) {
-                        to->push_back(row(i1, i2, i3));
-                    }
-                }
-            }
-        }
-        for (size_t m = 0; m < rows.size(); m++) {
-            if (!sums.matrices[m]->push(rows[m])) {
-                return false;
-            }
-        }
-        return true;
-    }
-};
-
 static bool on_node(ggml_tensor * t, bool ask, void * user_data) {
     return ((collector *) user_data)->on_node(t, ask);
 }
@@ -485,11 +239,10 @@ static std::vector<std::vector<window_part>> plan_windows(const collector & c, c
     std::vector<std::vector<window_part>> windows;
 
     const size_t scratch = engine.scratch_bytes();
-
-    size_t room = 0;
+    size_t       room    = 0;
     for (size_t i = 0; i < c.inputs.size(); i++) {
         const auto & input = c.inputs[i];
-        const size_t bytes = gram_matrix::bytes(input.columns, collector::depth(input));
+        const size_t bytes = collector::bytes(input);
         if (bytes + scratch > memory) {
             throw std::runtime_error(string_format("%s of memory are too little: the %" PRId64
                                                    " columns of `%s` need --memory %zuM",
@@ -528,30 +281,21 @@ class runner {
 
     int64_t n_chunks() const { return tokens.size() / n_ctx; }
 
-    // runs up to n_seq chunks, independent of each other; returns how many
-    int64_t run(int64_t chunk, collector & c) {
-        const llama_model * model = llama_get_model(ctx);
-        const int64_t       n     = std::min(n_seq, n_chunks() - chunk);
-        const int64_t       step  = std::min<int64_t>(n_ctx, llama_n_batch(ctx));
-        if (auto * memory = llama_get_memory(ctx)) {
-            llama_memory_clear(memory, true);
+    // runs so many tokens of the first chunk that they make one graph; then, if there are larger ones, a whole batch, so
+    // that the memory that llama.cpp takes is known
+    void discover(collector & c) {
+        const int64_t n_tokens = std::min<int64_t>(n_ctx, llama_n_ubatch(ctx));
+        run(0, 1, n_tokens, c);
+        c.end_discovery();
+        if (n_tokens < n_seq * n_ctx) {
+            run(0, c);
         }
-        for (int64_t start = 0; start < n_ctx; start += step) {
-            batch.clear();
-            for (int64_t seq = 0; seq < n; seq++) {
-                for (int64_t i = start; i < std::min(n_ctx, start + step); i++) {
-                    const llama_token token = tokens[(chunk + seq) * n_ctx + i];
-                    // All are outputs, or the last layer would skip tokens.
-                    batch.add(add_bos && i == 0 ? bos : token, i, seq, true);
-                }
-            }
-            if (llama_model_has_encoder(model)) {
-                process(LLAMA_PROCESS_TYPE_ENCODE, c);
-            }
-            if (llama_model_has_decoder(model)) {
-                process(LLAMA_PROCESS_TYPE_DECODE, c);
-            }
-        }
+    }
+
+    // runs chunks, independent of each other, up to n_seq of them; returns how many
+    int64_t run(int64_t first, collector & c) {
+        const int64_t n = std::min(n_seq, n_chunks() - first);
+        run(first, n, n_ctx, c);
         return n;
     }
 
@@ -564,11 +308,33 @@ class runner {
     bool                     add_bos;
     llama_token              bos;
 
+    // the first n_tokens of n chunks
+    void run(int64_t first, int64_t n, int64_t n_tokens, collector & c) {
+        const llama_model * model = llama_get_model(ctx);
+        if (auto * memory = llama_get_memory(ctx)) {
+            llama_memory_clear(memory, true);
+        }
+        batch.clear();
+        for (int64_t seq = 0; seq < n; seq++) {
+            for (int64_t i = 0; i < n_tokens; i++) {
+                const llama_token token = tokens[(first + seq) * n_ctx + i];
+                // All are outputs, or the last layer would skip tokens.
+                batch.add(add_bos && i == 0 ? bos : token, i, seq, true);
+            }
+        }
+        if (llama_model_has_encoder(model)) {
+            process(LLAMA_PROCESS_TYPE_ENCODE, c);
+        }
+        if (llama_model_has_decoder(model)) {
+            process(LLAMA_PROCESS_TYPE_DECODE, c);
+        }
+    }
+
     void process(llama_process_type type, collector & c) {
         c.start_graph();
         const int status = llama_process(ctx, type, batch.get());
-        if (!c.error.empty()) {
-            throw std::runtime_error(c.error);
+        if (!c.error().empty()) {
+            throw std::runtime_error(c.error());
         }
         if (status != 0) {
             throw std::runtime_error(string_format("llama.cpp cannot run the model (status %d)", status));
@@ -602,10 +368,9 @@ static void collect_all(runner & run, collector & c, gram_engine & engine, gram_
     // work of a token in a pass: the model up to the last input, and the sums
     std::vector<double> work;
     for (const auto & parts : windows) {
-        work.push_back(c.work[parts.back().input]);
+        work.push_back(c.model_work[parts.back().input]);
         for (const auto & part : parts) {
-            const auto & input = c.inputs[part.input];
-            work.back() += 0.5 * input.columns * input.columns * (part.last - part.first + 1) / input.matrices;
+            work.back() += c.sums_work[part.input] * (part.last - part.first + 1) / c.inputs[part.input].matrices;
         }
     }
     double all = 0;
@@ -705,8 +470,7 @@ static void run(int argc, char ** argv) {
     tokens.resize(n_chunks * n_ctx);
 
     runner runner(ctx, std::move(tokens), n_ctx, n_seq);
-    runner.run(0, c);
-    c.discovering = false;
+    runner.discover(c);
     if (c.inputs.empty()) {
         throw std::runtime_error(params.model.path + ": no linear layer was found");
     }
@@ -720,7 +484,7 @@ static void run(int argc, char ** argv) {
     for (const auto & input : c.inputs) {
         columns = std::max(columns, input.columns);
     }
-    gram_engine engine(device, params.cpuparams_batch.n_threads, columns, std::max<int64_t>(params.n_ubatch, EXPERT_DEPTH));
+    gram_engine engine(device, params.cpuparams_batch.n_threads, columns, params.n_ubatch);
 
     gram_header header;
     header.architecture = meta(model, "general.architecture");

@@ -197,7 +197,7 @@ bool gram_engine::add(ggml_backend_buffer * sums, int64_t columns, const float *
 
 gram_matrix::gram_matrix(gram_engine & engine, int64_t columns, int64_t depth)
     : engine(engine), columns(columns), depth(depth), sums(allocate(engine.backend.get(), sums_bytes(columns))) {
-    GGML_ASSERT(columns <= engine.max_columns && depth <= engine.max_tokens);
+    GGML_ASSERT(columns <= engine.max_columns);
     gathered.reserve(columns * depth);
 }
 
@@ -209,17 +209,22 @@ bool gram_matrix::push(const std::vector<const float *> & rows) {
     bool finite = true;
     n_tokens += rows.size();
     if (depth == 0) {
-        for (size_t i = 0; i < rows.size(); i += engine.max_tokens) {
-            const int64_t n = std::min<int64_t>(engine.max_tokens, rows.size() - i);
-            finite &= engine.add(sums.get(), columns, rows.data() + i, n);
-        }
-        return finite;
+        return add(rows);
     }
     for (const float * row : rows) {
         gathered.insert(gathered.end(), row, row + columns);
         if ((int64_t) gathered.size() == columns * depth) {
             finite &= flush();
         }
+    }
+    return finite;
+}
+
+bool gram_matrix::add(const std::vector<const float *> & rows) {
+    bool finite = true;
+    for (size_t i = 0; i < rows.size(); i += engine.max_tokens) {
+        const int64_t n = std::min<int64_t>(engine.max_tokens, rows.size() - i);
+        finite &= engine.add(sums.get(), columns, rows.data() + i, n);
     }
     return finite;
 }
@@ -232,7 +237,7 @@ bool gram_matrix::flush() {
     for (size_t i = 0; i < gathered.size(); i += columns) {
         rows.push_back(gathered.data() + i);
     }
-    const bool finite = engine.add(sums.get(), columns, rows.data(), rows.size());
+    const bool finite = add(rows);
     gathered.clear();
     return finite;
 }

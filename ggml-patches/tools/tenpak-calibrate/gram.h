@@ -67,6 +67,8 @@ class gram_matrix {
     void read(const std::function<void(const float *, size_t)> & write) const;
 
   private:
+    bool add(const std::vector<const float *> & rows);
+
     gram_engine & engine;
 
     int64_t columns;
