@@ -27,6 +27,8 @@ pub struct Options {
     pub threads: Option<usize>,
     /// Layers on the GPU.
     pub gpu_layers: Option<u32>,
+    /// The input of the output layer too.
+    pub with_output: bool,
     /// The collector, instead of looking for it.
     pub collector: Option<PathBuf>,
 }
@@ -84,6 +86,9 @@ pub fn run(base: &Path, options: &Options) -> Result<(), Error> {
     option("--memory", options.memory.clone());
     option("-t", options.threads.map(|n| n.to_string()));
     option("-ngl", options.gpu_layers.map(|n| n.to_string()));
+    if options.with_output {
+        command.arg("--process-output");
+    }
     let status = command.stdin(Stdio::null()).status();
     let status = status.map_err(|source| Error::Start { path: collector, source })?;
     match status.code() {

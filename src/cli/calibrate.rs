@@ -41,7 +41,10 @@ pub struct Args {
     /// the text [default: half of what is free]
     #[arg(long, value_name = "SIZE")]
     memory: Option<String>,
-    /// Threads to use [default: all cores]
+    /// The input of the output layer too, for `convert` to quantize it with
+    #[arg(long)]
+    with_output: bool,
+    /// Threads to use [default: one for each core]
     #[arg(short, long)]
     threads: Option<usize>,
     /// Layers to put on the GPU; the sums are computed there too [default: all that fit]
@@ -67,6 +70,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         memory: args.memory,
         threads: args.threads,
         gpu_layers: args.gpu_layers,
+        with_output: args.with_output,
         collector: args.collector,
     };
     collect::run(&args.base, &options)?;
