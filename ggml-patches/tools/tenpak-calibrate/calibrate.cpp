@@ -8,12 +8,11 @@
 #include "arg.h"
 #include "collector.h"
 #include "common.h"
-#include "gguf.h"
 #include "gram-file.h"
 #include "gram.h"
 #include "hash/hash.h"
 #include "llama.h"
-#include "log.h"
+#include "model-file.h"
 
 #include <algorithm>
 #include <chrono>
@@ -23,8 +22,6 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
-#include <map>
-#include <set>
 #include <stdexcept>
 
 #if defined(__GLIBC__)
@@ -53,13 +50,10 @@ static const char * USAGE =
     "  --memory SIZE       memory for the sums beside the model, such as 8G or 500M; what does not fit is collected\n"
     "                      in further passes over the text (default: half of what is free)\n"
     "  --process-output    the input of the output layer too\n"
-    "  -t, --threads N     threads (default: all cores)\n"
+    "  -t, --threads N     threads (default: one for each core)\n"
     "  -ngl N              layers on the GPU; the sums are then kept and computed there too\n"
     "\n"
     "and the options of other llama.cpp programs for loading a model (see llama-completion --help).\n";
-
-// Bytes of every tensor that identify a model.
-static const size_t IDENTIFYING_BYTES = 4096;
 
 struct own_params {
     int64_t tokens = 131072;
@@ -170,64 +164,6 @@ static std::string file_sha256(const std::string & path) {
     const std::string bytes{ std::istreambuf_iterator<char>(file), {} };
     return hash_sha256_hex(bytes.data(), bytes.size());
 }
-
-// Weights of a model and what tells it from others.
-struct model_file {
-    std::set<std::string> weights; // tensors that can be multiplied with
-    std::string           sha256;  // of name, type, extents and first bytes of every tensor
-
-    explicit model_file(const std::string & path) {
-        std::map<std::string, std::string> tensors;
-
-        const int n_parts = read_part(path, tensors);
-        for (int i = 1; i < n_parts; i++) {
-            char prefix[4096];
-            char name[4096];
-            if (!llama_split_prefix(prefix, sizeof(prefix), path.c_str(), 0, n_parts)) {
-                throw std::runtime_error(path + ": is not named as the first part of a split model");
-            }
-            llama_split_path(name, sizeof(name), prefix, i, n_parts);
-            read_part(name, tensors);
-        }
-        std::string all;
-        for (const auto & [name, about] : tensors) {
-            all += hash_sha256_hex(about.data(), about.size());
-        }
-        sha256 = hash_sha256_hex(all.data(), all.size());
-    }
-
-  private:
-    int read_part(const std::string & path, std::map<std::string, std::string> & tensors) {
-        ggml_context *   raw    = nullptr;
-        gguf_init_params params = { /*no_alloc =*/ true, &raw };
-        gguf_context_ptr gguf(gguf_init_from_file(path.c_str(), params));
-        if (!gguf) {
-            throw std::runtime_error(path + ": cannot be read as a GGUF file");
-        }
-        ggml_context_ptr ctx(raw);
-        std::ifstream    file(path, std::ios::binary);
-        for (auto * t = ggml_get_first_tensor(raw); t; t = ggml_get_next_tensor(raw, t)) {
-            const int64_t id = gguf_find_tensor(gguf.get(), t->name);
-
-            std::string about = std::string(t->name) + " " + ggml_type_name(t->type);
-            for (int64_t extent : t->ne) {
-                about += " " + std::to_string(extent);
-            }
-            std::string bytes(std::min(IDENTIFYING_BYTES, ggml_nbytes(t)), 0);
-            file.seekg(gguf_get_data_offset(gguf.get()) + gguf_get_tensor_offset(gguf.get(), id));
-            file.read(&bytes[0], bytes.size());
-            tensors[t->name] = about + "\n" + bytes;
-            if (t->ne[1] > 1) {
-                weights.insert(t->name);
-            }
-        }
-        if (!file) {
-            throw std::runtime_error(path + ": ends too early; fetch it again");
-        }
-        const int64_t count = gguf_find_key(gguf.get(), "split.count");
-        return count < 0 ? 1 : gguf_get_val_u16(gguf.get(), count);
-    }
-};
 
 static bool on_node(ggml_tensor * t, bool ask, void * user_data) {
     return ((collector *) user_data)->on_node(t, ask);
@@ -436,7 +372,7 @@ static void run(int argc, char ** argv) {
     params.n_ubatch   = std::min(params.n_ubatch, params.n_batch);
     params.warmup     = false;
 
-    const model_file base(params.model.path);
+    const model_file base = read_model_file(params.model.path);
     collector        c(base.weights, params.process_output);
     params.cb_eval           = on_node;
     params.cb_eval_user_data = &c;
