@@ -452,7 +452,7 @@ static void run(int argc, char ** argv) {
 int main(int argc, char ** argv) {
     std::setlocale(LC_NUMERIC, "C");
 #if defined(__GLIBC__)
-    mallopt(M_MMAP_THRESHOLD, 1 << 20); // the sums of a window go back to the system before the next
+    mallopt(M_MMAP_THRESHOLD, 1 << 17); // the sums of a window go back to the system before the next
 #endif
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "-h") == 0 || strcmp(argv[i], "--help") == 0) {
