@@ -1,4 +1,5 @@
 # What the other scripts share; to be sourced. Sets ROOT, TARGET and PATH to the build tools.
+# shellcheck shell=bash
 
 set -euo pipefail
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -47,11 +48,12 @@ install_build_tools() {
     export PATH=$TOOLS/build/bin:$PATH
 }
 
-# unpack_llama FOLDER: the pinned llama.cpp, unpatched.
+# unpack_llama FOLDER [PIN]: the llama.cpp of ggml-patches/BASE or of the pin file, unpatched.
 unpack_llama() {
-    local folder=$1
+    local folder=$1 pin=${2:-$ROOT/ggml-patches/BASE}
     (
-        source "$ROOT/ggml-patches/BASE"
+        # shellcheck source=../ggml-patches/BASE
+        source "$pin"
         download "$package" "$file" "$sha256" --no-binary :all: --no-build-isolation
         say "unpacking $file"
         mkdir -p "$folder"

@@ -1,0 +1,115 @@
+#!/usr/bin/env bash
+# Our types beside llama.cpp's and ik_llama.cpp's: every linear layer in one type, embeddings and output head as in
+# the base, everybody calibrated on the same text, all judged against the base on text that no calibration has seen.
+#
+#   MODELS="smollm2 qwen"    CHUNKS=40 (to judge on) CALIBRATION=200 (for the peers), of 512 tokens
+#   TYPES="IQ2_XXS IQ2_KT t2 IQ3_XXS IQ3_KT t3 IQ4_XS t4"
+#
+# TYPE+ffn_up=q4_0+... gives the tensors of a name another type (llama.cpp only). Takes 12 GB of disk and some hours. What
+# a step has made stays in target/compare_peers/: an interrupted run goes on, a longer list adds to the table.
+source "$(dirname "$0")/setup.sh"
+need cargo 'install Rust'
+(cd "$ROOT" && cargo build --quiet --release)
+tenpak=$TARGET/release/tenpak-gguf
+ours=$(sha256sum <"$tenpak" | cut -c1-8) # another tenpak-gguf makes other files
+llama=$(LLAMA_TARGETS="llama-perplexity llama-quantize llama-imatrix" "$ROOT/scripts/build_llama.sh")
+ik=$("$ROOT/scripts/build_ik_llama.sh")
+text=$("$ROOT/scripts/calibration_text.sh")
+chunks=${CHUNKS:-40}
+peer_chunks=${CALIBRATION:-200}
+work=$TARGET/compare_peers
+mkdir -p "$work"
+cd "$work"
+
+# step FILE COMMAND...: FILE made by a command that is to write FILE.part, once
+step() {
+    local file=$1
+    shift
+    [ -e "$file" ] && return
+    say "making $file" >&2
+    "$@" >"$file.log" 2>&1 || die "it failed: see $work/$file.log"
+    mv "$file.part" "$file"
+}
+
+# bpw FILE: of the linear layers
+bpw() {
+    "$tenpak" inspect "$1" --summary | sed -nE 's/^linear layers: ([0-9.]+) bpw.*/\1/p'
+}
+
+# judge PROGRAMS BASE FILE RESULT
+judge() {
+    local log=$4.log
+    say "judging $3" >&2
+    "$1/llama-perplexity" -m "$3" --kl-divergence --kl-divergence-base "$2" -c 512 -t "$(nproc)" >"$log" 2>&1 ||
+        die "llama-perplexity failed: see $work/$log"
+    # type, bpw, bytes, perplexity, of the base, divergence
+    awk -v bpw="$(bpw "$3")" -v bytes="$(wc -c <"$3")" '
+        /^Mean PPL\(Q\) / { ppl = $4 }
+        /^Mean PPL\(base\) / { base = $4 }
+        /^Mean +KLD/ { kld = $3 }
+        END { if (kld == "") exit 1; print bpw, bytes, ppl, base, kld }' "$log" >"$4.part" ||
+        die "no divergence in $work/$log"
+    mv "$4.part" "$4"
+}
+
+# peer PROGRAMS BASE IMATRIX OUT TYPE FLOAT: by a llama-quantize
+peer() {
+    local overrides
+    overrides=$(tr '+' '\n' <<<"$5" | sed -n '2,$s/^/--tensor-type /p')
+    # shellcheck disable=SC2086 # several words
+    "$1/llama-quantize" --imatrix "$3" --pure --token-embedding-type "$6" --output-tensor-type "$6" $overrides \
+        "$2" "$4" "${5%%+*}" "$(nproc)"
+}
+
+rows=
+for model in ${MODELS:-smollm2 qwen}; do
+    case $model in
+    smollm2)
+        float=f16 base=smollm2.gguf
+        step "$base" "$tenpak" convert "$TARGET/models/SmolLM2-135M-Instruct" -o "$base.part" --outtype f16 --force
+        ;;
+    qwen) float=bf16 base=$("$ROOT/scripts/fetch_qwen.sh") ;;
+    *) die "no model is called $model: smollm2 or qwen" ;;
+    esac
+    logits=$model-$chunks.logits
+    step "$logits" "$llama/llama-perplexity" -m "$base" -f "$TARGET/models/text/wiki.utf8" -c 512 --chunks "$chunks" \
+        -t "$(nproc)" --kl-divergence-base "$logits.part"
+    # ik_llama.cpp reads the old format only
+    imatrix=$model-$peer_chunks.imatrix
+    step "$imatrix" "$llama/llama-imatrix" -m "$base" -f "$text" -c 512 --chunks "$peer_chunks" -t "$(nproc)" --no-ppl \
+        --output-format dat -o "$imatrix.part"
+
+    for type in ${TYPES:-IQ2_XXS IQ2_KT t2 IQ3_XXS IQ3_KT t3 IQ4_XS t4}; do
+        name=$model-$type
+        programs=$llama
+        case $type in
+        t[0-9]*) name=$name-$ours ;;
+        IQ*_K | IQ*_K[TSL] | IQ*_KSS) programs=$ik ;;
+        esac
+        result=$name-$chunks.result
+        if [ ! -e "$result" ]; then
+            case $type in
+            t[0-9]*)
+                gram=$model-$ours.gram.gguf
+                step "$gram" "$tenpak" calibrate "$base" -f "$text" -o "$gram.part"
+                step "$name.gguf" "$tenpak" convert "$base" --calibration "$gram" --type "$type" --keep-embeddings \
+                    -o "$name.gguf.part" --force
+                ;;
+            *) step "$name.gguf" peer "$programs" "$base" "$imatrix" "$name.gguf.part" "$type" "$float" ;;
+            esac
+            judge "$programs" "$logits" "$name.gguf" "$result"
+        fi
+        rows+="$model $type $(cat "$result")"$'\n'
+    done
+done
+
+say "$chunks chunks of 512 tokens of wiki.utf8; the last column: our type of as many whole bits"
+printf '%-8s %-10s %7s %11s %10s %10s %9s %7s\n' model type bpw bytes perplexity change 'mean KLD' '/ ours'
+printf %s "$rows" | awk '
+    function bits(type) { match(type, /[0-9]/); return substr(type, RSTART, 1) }
+    { row[NR] = $0; if ($2 ~ /^t[0-9]/) ours[$1, bits($2)] = $7 }
+    END { for (i = 1; i <= NR; i++) {
+              split(row[i], r)
+              best = ours[r[1], bits(r[2])]
+              printf "%-8s %-10s %7s %11d %10.4f %+8.2f %% %9.4f %7s\n", r[1], r[2], r[3], r[4], r[5],
+                  (r[5] / r[6] - 1) * 100, r[7], best ? sprintf("%.2f", r[7] / best) : "" } }'
