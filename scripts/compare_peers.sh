@@ -2,21 +2,21 @@
 # Our types beside llama.cpp's and ik_llama.cpp's: every linear layer in one type, embeddings and output head as in
 # the base, everybody calibrated on the same text, all judged against the base on text that no calibration has seen.
 #
-#   MODELS="smollm2 qwen"    CHUNKS=40 (to judge on) CALIBRATION=200 (for the peers), of 512 tokens
+#   MODELS="smollm2 qwen"    CALIBRATION=131072 (tokens)    CHUNKS=40 (of 512 tokens, to judge on)
 #   TYPES="IQ2_XXS IQ2_KT t2 IQ3_XXS IQ3_KT t3 IQ4_XS t4"
 #
-# TYPE+ffn_up=q4_0+... gives the tensors of a name another type (llama.cpp only). Takes 12 GB of disk and some hours. What
-# a step has made stays in target/compare_peers/: an interrupted run goes on, a longer list adds to the table.
+# TYPE+ffn_up=q4_0+... gives the tensors of a name another type (llama.cpp only). Takes 25 GB of disk and hours; what a
+# step has made stays in target/compare_peers/, so that an interrupted run goes on and a longer list adds to the table.
 source "$(dirname "$0")/setup.sh"
 need cargo 'install Rust'
 (cd "$ROOT" && cargo build --quiet --release)
 tenpak=$TARGET/release/tenpak-gguf
 ours=$(sha256sum <"$tenpak" | cut -c1-8) # another tenpak-gguf makes other files
-llama=$(LLAMA_TARGETS="llama-perplexity llama-quantize llama-imatrix" "$ROOT/scripts/build_llama.sh")
+llama=$(LLAMA_TARGETS="llama-perplexity llama-quantize llama-imatrix llama-tenpak-calibrate" "$ROOT/scripts/build_llama.sh")
 ik=$("$ROOT/scripts/build_ik_llama.sh")
 text=$("$ROOT/scripts/calibration_text.sh")
 chunks=${CHUNKS:-40}
-peer_chunks=${CALIBRATION:-200}
+tokens=${CALIBRATION:-131072}
 work=$TARGET/compare_peers
 mkdir -p "$work"
 cd "$work"
@@ -75,12 +75,12 @@ for model in ${MODELS:-smollm2 qwen}; do
     step "$logits" "$llama/llama-perplexity" -m "$base" -f "$TARGET/models/text/wiki.utf8" -c 512 --chunks "$chunks" \
         -t "$(nproc)" --kl-divergence-base "$logits.part"
     # ik_llama.cpp reads the old format only
-    imatrix=$model-$peer_chunks.imatrix
-    step "$imatrix" "$llama/llama-imatrix" -m "$base" -f "$text" -c 512 --chunks "$peer_chunks" -t "$(nproc)" --no-ppl \
-        --output-format dat -o "$imatrix.part"
+    imatrix=$model-$tokens.imatrix
+    step "$imatrix" "$llama/llama-imatrix" -m "$base" -f "$text" -c 512 --chunks $((tokens / 512)) -t "$(nproc)" \
+        --no-ppl --output-format dat -o "$imatrix.part"
 
     for type in ${TYPES:-IQ2_XXS IQ2_KT t2 IQ3_XXS IQ3_KT t3 IQ4_XS t4}; do
-        name=$model-$type
+        name=$model-$tokens-$type
         programs=$llama
         case $type in
         t[0-9]*) name=$name-$ours ;;
@@ -90,8 +90,9 @@ for model in ${MODELS:-smollm2 qwen}; do
         if [ ! -e "$result" ]; then
             case $type in
             t[0-9]*)
-                gram=$model-$ours.gram.gguf
-                step "$gram" "$tenpak" calibrate "$base" -f "$text" -o "$gram.part"
+                gram=$model-$tokens.gram.gguf
+                step "$gram" "$tenpak" calibrate "$base" -f "$text" --tokens "$tokens" --collector "$llama" \
+                    -o "$gram.part"
                 step "$name.gguf" "$tenpak" convert "$base" --calibration "$gram" --type "$type" --keep-embeddings \
                     -o "$name.gguf.part" --force
                 ;;
