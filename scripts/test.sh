@@ -14,10 +14,10 @@ wanted() { [ "$what" = all ] || [ "$what" = "$1" ]; }
 if wanted code; then
     say "formatting and lints"
     cargo fmt --check
-    cargo clippy --quiet --release --all-targets -- -D warnings
-    cargo clippy --quiet --release --lib --no-default-features -- -D warnings
+    cargo clippy --quiet --profile quick --all-targets -- -D warnings
+    cargo clippy --quiet --profile quick --lib --no-default-features -- -D warnings
     say "Rust tests"
-    cargo test --release
+    cargo test --profile quick
 fi
 wanted ggml && "$ROOT/scripts/test_ggml.sh"
 wanted model && "$ROOT/scripts/test_model.sh"

@@ -1,8 +1,14 @@
 //! Model to GGUF: plan, header, then every tensor in order, its rows in parallel.
 
+mod guided;
+
+pub use guided::Guide;
+
+use crate::calibration;
 use crate::checkpoint::{self, Dtype, Model, SourceTensor};
 use crate::gguf::{self, GgmlType, TensorHeader, Value, Writer};
 use crate::types::{self, RowQuantizer, TensorType};
+use guided::Guided;
 use rayon::prelude::*;
 use std::path::Path;
 
@@ -38,6 +44,8 @@ pub enum Recipe {
     Default,
     /// One family for all matrices.
     All(Trellis),
+    /// One family for all matrices but embeddings and output head, which stay as they are.
+    Linear(Trellis),
     /// A plain file.
     Plain(Dtype),
 }
@@ -81,6 +89,17 @@ pub enum Error {
     /// Reading the model.
     #[error(transparent)]
     Checkpoint(#[from] checkpoint::Error),
+    /// Reading the calibration.
+    #[error(transparent)]
+    Calibration(#[from] calibration::Error),
+    /// Statistics of which no factor can be made.
+    #[error(
+        "tensor `{tensor}`: the Gram matrix of its inputs is not positive definite; calibrate with more text"
+    )]
+    NotPositive {
+        /// The tensor.
+        tensor: String,
+    },
     /// Writing the file.
     #[error(transparent)]
     Gguf(#[from] gguf::Error),
@@ -148,7 +167,8 @@ fn target(t: &SourceTensor, recipe: Recipe) -> Option<Target> {
     let family = match recipe {
         _ if !checkpoint::is_matrix(&t.name, &t.shape) => return Some(Target::Plain(Dtype::F32)),
         Recipe::Plain(dtype) => return Some(Target::Plain(dtype)),
-        Recipe::All(family) => family,
+        Recipe::Linear(_) if is_outer(&t.name) => return Some(Target::Plain(t.dtype)),
+        Recipe::All(family) | Recipe::Linear(family) => family,
         Recipe::Default if is_sensitive(&t.name) => Trellis::T4,
         Recipe::Default => Trellis::T3,
     };
@@ -157,15 +177,28 @@ fn target(t: &SourceTensor, recipe: Recipe) -> Option<Target> {
 
 /// Attention, embeddings and output head: small or heard everywhere.
 fn is_sensitive(name: &str) -> bool {
-    name.contains("attn") || name.starts_with("token_embd.") || name.starts_with("output.")
+    name.contains("attn") || is_outer(name)
+}
+
+/// Embeddings and output head.
+fn is_outer(name: &str) -> bool {
+    name.starts_with("token_embd.") || name.starts_with("output.")
 }
 
 /// Values converted at a time: bounds memory whatever the model.
 const CHUNK: usize = 1 << 22;
 
-/// Writes the planned file; `progress` hears of every number of weights done.
-pub fn run(model: &Model, plan: &Plan, path: &Path, progress: &(dyn Fn(u64) + Sync)) -> Result<u64, Error> {
+/// Writes the planned file; `progress` hears of every number of weights done. With a guide, the weights that it
+/// has statistics for are quantized with error feedback.
+pub fn run(
+    model: &Model,
+    plan: &Plan,
+    guide: Option<Guide>,
+    path: &Path,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<u64, Error> {
     let mut writer = Writer::create(path, &plan.keys, plan.headers.clone())?;
+    let mut guided = guide.map(|guide| Guided::new(guide, model, plan)).transpose()?;
     for (t, target) in model.tensors.iter().zip(&plan.targets) {
         match target {
             Target::Plain(dtype) if *dtype == t.dtype => match model.stored_bytes(t)? {
@@ -175,6 +208,10 @@ pub fn run(model: &Model, plan: &Plan, path: &Path, progress: &(dyn Fn(u64) + Sy
                 }
                 None => write_tensor(model, t, *target, &mut writer, progress)?,
             },
+            Target::Blocks(kind) if guided.as_ref().is_some_and(|g| g.knows(t)) => {
+                let guided = guided.as_mut().expect("it knows the tensor");
+                guided.write(model, t, kind, &mut writer, progress)?;
+            }
             _ => write_tensor(model, t, *target, &mut writer, progress)?,
         }
     }

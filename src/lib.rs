@@ -23,3 +23,5 @@ pub mod convert;
 pub mod export;
 #[cfg(feature = "converter")]
 pub mod gguf;
+#[cfg(feature = "converter")]
+pub mod quantize;

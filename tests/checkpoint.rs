@@ -18,7 +18,7 @@ fn open(folder: &Folder) -> Model {
 
 fn convert(model: &Model, recipe: Recipe, path: &Path) -> File {
     let plan = convert::plan(model, recipe);
-    let bytes = convert::run(model, &plan, path, &|_| {}).unwrap_or_else(|e| panic!("{e}"));
+    let bytes = convert::run(model, &plan, None, path, &|_| {}).unwrap_or_else(|e| panic!("{e}"));
     assert_eq!((bytes, bytes), (plan.file_bytes, std::fs::metadata(path).unwrap().len()));
     File::open(path).unwrap()
 }

@@ -228,7 +228,7 @@ fn values_that_are_not_finite() {
         let folder = tiny.write();
         let model = Model::open(&folder.path, &Options::default()).unwrap_or_else(|e| panic!("{e}"));
         let plan = convert::plan(&model, Recipe::All(Trellis::T3));
-        let e = error(convert::run(&model, &plan, &folder.beside("out.gguf"), &|_| {}));
+        let e = error(convert::run(&model, &plan, None, &folder.beside("out.gguf"), &|_| {}));
         assert_says(e, &["`blk.1.ffn_down.weight`", "row 7", &bad.to_string(), "damaged"]);
         assert_eq!(files_in(folder.parent.path()), ["tiny-llama"]);
     }
@@ -249,7 +249,7 @@ fn matrix_without_columns() {
     let model = Model::open(&path, &Options::default()).unwrap_or_else(|e| panic!("{e}"));
     for recipe in [Recipe::Default, Recipe::Plain(Dtype::F16)] {
         let plan = convert::plan(&model, recipe);
-        let (Ok(_) | Err(_)) = convert::run(&model, &plan, &folder.path().join("out.gguf"), &|_| {});
+        let (Ok(_) | Err(_)) = convert::run(&model, &plan, None, &folder.path().join("out.gguf"), &|_| {});
     }
 }
 
@@ -260,7 +260,7 @@ fn export_error(change: impl Fn(&str, &mut Value)) -> export::Error {
     let mut plan = convert::plan(&model, Recipe::Plain(Dtype::F32));
     plan.keys.iter_mut().for_each(|(k, v)| change(k, v));
     let path = folder.beside("f32.gguf");
-    convert::run(&model, &plan, &path, &|_| {}).unwrap_or_else(|e| panic!("{e}"));
+    convert::run(&model, &plan, None, &path, &|_| {}).unwrap_or_else(|e| panic!("{e}"));
     let file = File::open(&path).unwrap();
     error(export::to_folder(&file, Dtype::F16, &folder.beside("back"), &|_| {}))
 }

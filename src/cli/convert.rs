@@ -1,14 +1,17 @@
 //! `tenpak-gguf convert`
 
 use super::{FloatType, check_output, human_bytes, progress_bar, rate, set_threads, table};
-use anyhow::bail;
+use anyhow::{Context, bail};
 use clap::ValueEnum;
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
-use tenpak_gguf::checkpoint::{Model, Options};
-use tenpak_gguf::convert::{self, Plan, Recipe, Trellis};
+use tenpak_gguf::calibration::{Calibration, collect};
+use tenpak_gguf::checkpoint::{Dtype, Model, Options, is_matrix};
+use tenpak_gguf::convert::{self, Guide, Plan, Recipe, Trellis};
+use tenpak_gguf::quantize::Effort;
 
 /// Make a GGUF file of a Hugging Face folder or of an unquantized GGUF file
 #[derive(clap::Args)]
@@ -16,6 +19,8 @@ use tenpak_gguf::convert::{self, Plan, Recipe, Trellis};
 Examples:
   tenpak-gguf convert ./SmolLM2-135M-Instruct -o smol.gguf            T4 for attention and embeddings, T3 for the rest
   tenpak-gguf convert ./SmolLM2-135M-Instruct -o smol.gguf --type t2  T2 for every matrix
+  tenpak-gguf convert ./SmolLM2-135M-Instruct -o smol.gguf --calibration-text calib.txt      much better, and slower
+  tenpak-gguf convert ./SmolLM2-135M-Instruct -o smol.gguf --calibration smol.gram.gguf      with a calibration made before
   tenpak-gguf convert model-f16.gguf -o smol.gguf --dry-run           the plan and its size, nothing written
   tenpak-gguf convert ./SmolLM2-135M-Instruct -o smol-f16.gguf --outtype f16   a plain file, for any llama.cpp
 
@@ -29,6 +34,21 @@ pub struct Args {
     /// One trellis type for every matrix
     #[arg(long = "type", value_name = "TYPE", conflicts_with = "outtype")]
     family: Option<Family>,
+    /// Leave embeddings and output head in the type of the checkpoint
+    #[arg(long, requires = "family")]
+    keep_embeddings: bool,
+    /// Statistics of the model's inputs: a file of `tenpak-gguf calibrate`, or an imatrix of llama.cpp
+    #[arg(long, value_name = "FILE", conflicts_with = "outtype")]
+    calibration: Option<PathBuf>,
+    /// Measure those statistics first, on this text (see `tenpak-gguf calibrate`)
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["calibration", "outtype"])]
+    calibration_text: Option<PathBuf>,
+    /// llama-tenpak-calibrate or its folder, for --calibration-text
+    #[arg(long, value_name = "PATH", requires = "calibration_text")]
+    collector: Option<PathBuf>,
+    /// How long the calibrated search takes
+    #[arg(long, value_name = "EFFORT", default_value = "normal")]
+    effort: EffortName,
     /// A plain file in a float type instead
     #[arg(long, value_name = "FLOAT")]
     outtype: Option<FloatType>,
@@ -53,12 +73,33 @@ enum Family {
     T4,
 }
 
+#[derive(Clone, Copy, ValueEnum)]
+enum EffortName {
+    Fast,
+    Normal,
+    Best,
+}
+
+impl From<EffortName> for Effort {
+    fn from(name: EffortName) -> Effort {
+        match name {
+            EffortName::Fast => Effort::Fast,
+            EffortName::Normal => Effort::Normal,
+            EffortName::Best => Effort::Best,
+        }
+    }
+}
+
 impl Args {
     fn recipe(&self) -> Recipe {
-        match (self.family, self.outtype) {
-            (Some(Family::T2), _) => Recipe::All(Trellis::T2),
-            (Some(Family::T3), _) => Recipe::All(Trellis::T3),
-            (Some(Family::T4), _) => Recipe::All(Trellis::T4),
+        let family = self.family.map(|family| match family {
+            Family::T2 => Trellis::T2,
+            Family::T3 => Trellis::T3,
+            Family::T4 => Trellis::T4,
+        });
+        match (family, self.outtype) {
+            (Some(family), _) if self.keep_embeddings => Recipe::Linear(family),
+            (Some(family), _) => Recipe::All(family),
             (None, Some(float)) => Recipe::Plain(float.into()),
             (None, None) => Recipe::Default,
         }
@@ -79,14 +120,51 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let Some(output) = &args.output else { bail!("-o FILE is missing") };
     check_output(output, &args.model, args.force)?;
     let start = Instant::now();
+    let calibration = match (&args.calibration, &args.calibration_text) {
+        (Some(file), _) => Some(Calibration::open(file)?),
+        (None, Some(text)) => Some(calibrate(&model, text, &args, output)?),
+        (None, None) => None,
+    };
+    if let Some(calibration) = &calibration {
+        eprintln!("calibration: {}", calibration.describe());
+    }
+    let guide = calibration.as_ref().map(|calibration| Guide { calibration, effort: args.effort.into() });
     let bar = progress_bar(weights, "converting");
-    let result = convert::run(&model, &plan, output, &|n| bar.inc(n));
+    let result = convert::run(&model, &plan, guide, output, &|n| bar.inc(n));
     bar.finish_and_clear();
     let bytes = result?;
     let out = &mut std::io::stdout();
     writeln!(out, "{}: {} tensors, {}", output.display(), plan.headers.len(), rate(bytes, weights))?;
     writeln!(out, "{:.1} s", start.elapsed().as_secs_f64())?;
     Ok(())
+}
+
+/// Statistics of the model on a text. What is needed on the way lies beside the output and goes again.
+fn calibrate(model: &Model, text: &Path, args: &Args, output: &Path) -> anyhow::Result<Calibration> {
+    collect::find(args.collector.as_deref())?;
+    File::open(text).with_context(|| text.display().to_string())?;
+    let folder = match output.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let work = tempfile::Builder::new().prefix(".tenpak-calibration-").tempdir_in(folder)?;
+    let base = if args.model.is_dir() {
+        let base = work.path().join("base.gguf");
+        let matrices = model.tensors.iter().filter(|t| is_matrix(&t.name, &t.shape));
+        let dtype = matrices.map(|t| t.dtype).next().unwrap_or(Dtype::F16);
+        convert::run(model, &convert::plan(model, Recipe::Plain(dtype)), None, &base, &|_| ())?;
+        base
+    } else {
+        args.model.clone()
+    };
+    let (text, output) = (text.to_owned(), work.path().join("model.gram.gguf"));
+    let (threads, collector) = (args.threads, args.collector.clone());
+    let options = collect::Options { text, output, threads, collector, ..Default::default() };
+    collect::run(&base, &options)?;
+    // Open files outlive their names where systems allow it; elsewhere the folder stays until the end.
+    let calibration = Calibration::open(&options.output)?;
+    drop(work);
+    Ok(calibration)
 }
 
 /// Sizes by type, then the whole.

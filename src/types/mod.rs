@@ -4,8 +4,10 @@
 //! `tenpak-gguf types`, tests) reads it from here. docs/adding-a-type.md tells how to add one.
 
 pub mod a8;
+pub mod feedback;
 pub mod trellis;
 
+use feedback::{Breadth, FeedbackQuantizer};
 use trellis::layout::*;
 
 /// A ggml tensor type of ours.
@@ -53,6 +55,8 @@ pub struct Kernels {
     pub dequantize: fn(&[u8], &mut [f32]),
     /// A quantizer of rows without calibration; it keeps scratch memory between rows.
     pub quantizer: fn() -> Box<dyn RowQuantizer>,
+    /// A quantizer of blocks with error feedback.
+    pub feedback_quantizer: fn(Breadth) -> Box<dyn FeedbackQuantizer>,
 }
 
 /// Quantizes rows of whole blocks.

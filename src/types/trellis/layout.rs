@@ -9,6 +9,8 @@
 //! history byte has the form of the first plane: it is that plane's lane -1. A kernel gets
 //! the plane moved up by one lane, history included, from a load one byte lower.
 
+use super::beam::Beam;
+use super::calibrated::FeedbackSearch;
 use super::code::{Code, T2, T3, T4};
 use super::encode::Search;
 use super::quantize::BlockSearch;
@@ -100,6 +102,8 @@ pub trait Trellis: Pod + Send + Sync {
     type Activation: Activation;
     /// The search over its code.
     type Search: BlockSearch;
+    /// The search with error feedback.
+    type Beam: FeedbackSearch;
 
     /// Scale byte.
     fn d(&self) -> u8;
@@ -191,6 +195,7 @@ macro_rules! trellis {
             const PLANES: &'static [Plane] = &$planes;
             type Activation = BlockA8<$len>;
             type Search = Search<{ 1 << $code.bits }>;
+            type Beam = Beam<{ 1 << $code.bits }>;
 
             #[inline(always)]
             fn d(&self) -> u8 {

@@ -24,6 +24,8 @@ mod avx2;
 mod avx512;
 #[cfg(target_arch = "x86_64")]
 mod avxvnni;
+pub mod beam;
+mod calibrated;
 pub mod code;
 pub mod encode;
 #[cfg(target_arch = "x86_64")]
@@ -72,6 +74,7 @@ pub const fn kernels<T: Decode>() -> Kernels {
         },
         dequantize: |w, out| dequantize::<T>(Isa::current(), cast(w), out),
         quantizer: || Box::new(Quantizer::<T> { search: T::Search::for_type::<T>() }),
+        feedback_quantizer: |breadth| Box::new(calibrated::Quantizer::<T>::new(breadth)),
     }
 }
 

@@ -47,9 +47,13 @@ pub fn quantize_row<T: Trellis>(search: &mut T::Search, x: &[f32], out: &mut [T]
     }
 }
 
+/// What counts instead of a value that is not finite or beyond all scales.
+pub fn finite(x: f32) -> f32 {
+    if x.is_finite() { x.clamp(-LIMIT, LIMIT) } else { 0.0 }
+}
+
 fn quantize_block<T: Trellis, const N: usize>(search: &mut T::Search, x: &[f32]) -> T {
-    let finite: [f32; N] =
-        std::array::from_fn(|i| if x[i].is_finite() { x[i].clamp(-LIMIT, LIMIT) } else { 0.0 });
+    let finite: [f32; N] = std::array::from_fn(|i| finite(x[i]));
     let targets: [f32; N] = rotation::rotate(&finite);
     let power = targets.iter().map(|&v| v as f64 * v as f64).sum::<f64>();
     let mut best = T::zeroed();

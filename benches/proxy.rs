@@ -1,0 +1,177 @@
+//! The proxy loss tr(E H E^T) / tr(W H W^T) of a real model's layers: the calibrated search against GPTQ.
+//!
+//! Serves the choice of search widths, and shows what the trellis gains over INT3 with the same feedback.
+//!
+//!     cargo bench --bench proxy -- model.gguf model.gram.gguf [other-text.gram.gguf]
+//!
+//! The model is one in F32, F16 or BF16, the calibration one of `tenpak-gguf calibrate`. With a second calibration, of
+//! other text, the search sees the first and is judged on the second. ROWS rows of each layer are taken (64); the
+//! mean over layers is geometric and arithmetic. Microseconds are of one core.
+
+use faer::MatRef;
+use rayon::prelude::*;
+use std::path::Path;
+use std::time::Instant;
+use tenpak_gguf::calibration::{Calibration, Statistics};
+use tenpak_gguf::checkpoint::{Model, Options, SourceTensor};
+use tenpak_gguf::quantize::{BAND, BandQuantizer, DAMPING, Effort, Factor, cholesky};
+use tenpak_gguf::types::{self, RowQuantizer, TensorType};
+
+/// Weights that share a scale in GPTQ's INT3.
+const GROUP: usize = 64;
+
+struct Layer {
+    n: usize,
+    weights: Vec<f32>,
+    /// For the search and for the judgement.
+    h: [Vec<f32>; 2],
+}
+
+/// A way to quantize: quantized weights of a layer.
+type Method = (String, Box<dyn Fn(&Layer) -> Vec<f32> + Sync>);
+
+fn main() {
+    let paths: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
+    let [model, train, judge @ ..] = &paths[..] else {
+        return println!(
+            "give a model and its calibration: cargo bench --bench proxy -- model.gguf model.gram.gguf"
+        );
+    };
+    let model = Model::open(Path::new(model), &Options::default()).expect("a model");
+    let train = Calibration::open(Path::new(train)).expect("a calibration");
+    let judge = judge.first().map(|path| Calibration::open(Path::new(path)).expect("a calibration"));
+    let judge = judge.as_ref().unwrap_or(&train);
+    let rows = std::env::var("ROWS").map_or(64, |v| v.parse().expect("a number of rows"));
+    let layers: Vec<&SourceTensor> =
+        model.tensors.iter().filter(|t| t.shape.len() == 2 && train.input_of(&t.name).is_some()).collect();
+
+    let mut methods: Vec<Method> = vec![
+        ("int3 g64, GPTQ".into(), Box::new(gptq)),
+        ("t3 without calibration".into(), Box::new(|l| plain(kind("t3", l.n), l))),
+    ];
+    for (name, effort) in [("fast", Effort::Fast), ("normal", Effort::Normal), ("best", Effort::Best)] {
+        for family in ["t2", "t3", "t4"] {
+            let run = move |l: &Layer| calibrated(kind(family, l.n), effort, l);
+            methods.push((format!("{family} {name}"), Box::new(run)));
+        }
+    }
+    println!("{} layers, {} rows of each", layers.len(), rows);
+    println!("{:<24} {:>10} {:>10} {:>10} {:>10}", "method", "geometric", "mean", "us/weight", "of GPTQ");
+    let mut reference = None;
+    for (name, method) in &methods {
+        let start = Instant::now();
+        let results: Vec<(f64, usize)> =
+            layers.par_iter().map(|t| loss(&load(&model, t, &train, judge, rows), method)).collect();
+        let seconds = start.elapsed().as_secs_f64() * rayon::current_num_threads() as f64;
+        let n = results.len() as f64;
+        let geometric = (results.iter().map(|r| r.0.ln()).sum::<f64>() / n).exp();
+        let mean = results.iter().map(|r| r.0).sum::<f64>() / n;
+        let weights: usize = results.iter().map(|r| r.1).sum();
+        let of = mean / *reference.get_or_insert(mean);
+        println!(
+            "{name:<24} {geometric:>10.5} {mean:>10.5} {:>10.3} {of:>10.3}",
+            seconds * 1e6 / weights as f64
+        );
+    }
+}
+
+fn kind(family: &str, n: usize) -> &'static TensorType {
+    let long = types::by_name(family).expect("a type");
+    if n.is_multiple_of(long.block_len) {
+        long
+    } else {
+        types::by_name(&format!("{family}_64")).expect("a type")
+    }
+}
+
+fn load(model: &Model, t: &SourceTensor, train: &Calibration, judge: &Calibration, rows: usize) -> Layer {
+    let n = t.columns();
+    let h = [train, judge].map(|c| match c.load(&t.name, 0, n).expect("statistics") {
+        Some(Statistics::Gram { values, .. }) => values,
+        _ => panic!("no Gram matrix for {}", t.name),
+    });
+    let rows = rows.min(t.rows());
+    let step = t.rows() / rows;
+    let mut weights = vec![0.0; rows * n];
+    for (r, row) in weights.chunks_exact_mut(n).enumerate() {
+        model.read_rows(t, r * step, row).expect("a row");
+    }
+    Layer { n, weights, h }
+}
+
+fn loss(layer: &Layer, method: &(dyn Fn(&Layer) -> Vec<f32> + Sync)) -> (f64, usize) {
+    let quantized = method(layer);
+    let errors: Vec<f32> = layer.weights.iter().zip(&quantized).map(|(w, q)| w - q).collect();
+    (trace(&layer.h[1], layer.n, &errors) / trace(&layer.h[1], layer.n, &layer.weights), layer.weights.len())
+}
+
+/// tr(X H X^T)
+fn trace(h: &[f32], n: usize, x: &[f32]) -> f64 {
+    let x = MatRef::from_row_major_slice(x, x.len() / n, n);
+    let y = x * MatRef::from_row_major_slice(h, n, n);
+    (0..x.nrows()).flat_map(|i| (0..n).map(move |j| (i, j))).map(|at| (x[at] * y[at]) as f64).sum()
+}
+
+fn dequantize(t: &TensorType, bytes: &[u8], len: usize) -> Vec<f32> {
+    let mut out = vec![0.0; len];
+    (t.kernels().expect("a weight type").dequantize)(bytes, &mut out);
+    out
+}
+
+fn plain(t: &'static TensorType, layer: &Layer) -> Vec<f32> {
+    let mut quantizer: Box<dyn RowQuantizer> = (t.kernels().expect("a weight type").quantizer)();
+    let mut out = vec![0; t.row_bytes(layer.weights.len()).expect("whole blocks")];
+    quantizer.quantize(&layer.weights, &mut out);
+    dequantize(t, &out, layer.weights.len())
+}
+
+fn calibrated(t: &'static TensorType, effort: Effort, layer: &Layer) -> Vec<f32> {
+    let n = layer.n;
+    let statistics = Statistics::Gram { n, values: layer.h[0].clone(), tokens: 1 };
+    let factor = Factor::new(t, statistics, DAMPING).expect("a positive matrix");
+    let mut quantizer = BandQuantizer::new(t, effort.breadth());
+    let row_bytes = t.row_bytes(n).expect("whole blocks");
+    let mut out = vec![0; layer.weights.len() / n * row_bytes];
+    for (weights, out) in layer.weights.chunks(BAND * n).zip(out.chunks_mut(BAND * row_bytes)) {
+        quantizer.quantize(&factor, &mut weights.to_vec(), out);
+    }
+    dequantize(t, &out, layer.weights.len())
+}
+
+/// GPTQ (Frantar et al., 2022) to symmetric INT3: f16 scales of 64 weights, each the best of 32 for the weights with
+/// the errors so far fed back.
+fn gptq(layer: &Layer) -> Vec<f32> {
+    let n = layer.n;
+    let mut u = layer.h[0].clone();
+    let mean = (0..n).map(|i| u[i * (n + 1)]).sum::<f32>() / n as f32;
+    (0..n).for_each(|i| u[i * (n + 1)] += DAMPING * mean);
+    cholesky::factor(&mut u, n).expect("a positive matrix");
+    let mut quantized = layer.weights.clone();
+    for row in quantized.chunks_exact_mut(n) {
+        let mut targets = row.to_vec();
+        let mut d = 0.0;
+        for i in 0..n {
+            if i.is_multiple_of(GROUP) {
+                d = int3_scale(&targets[i..n.min(i + GROUP)]);
+            }
+            let q = int3(targets[i], d);
+            let error = row[i] - q;
+            row[i] = q;
+            for (target, &u) in targets[i + 1..].iter_mut().zip(&u[i * n + i + 1..(i + 1) * n]) {
+                *target += error * u;
+            }
+        }
+    }
+    quantized
+}
+
+fn int3(x: f32, d: f32) -> f32 {
+    if d > 0.0 { (x / d).round().clamp(-4.0, 3.0) * d } else { 0.0 }
+}
+
+fn int3_scale(x: &[f32]) -> f32 {
+    let largest = x.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+    let candidates = (0..32).map(|k| half::f16::from_f32(largest / (2.0 + 0.075 * k as f32)).to_f32());
+    let error = |d: f32| x.iter().map(|&v| (v - int3(v, d)).powi(2)).sum::<f32>();
+    candidates.min_by(|a, b| error(*a).total_cmp(&error(*b))).expect("candidates")
+}

@@ -1,0 +1,121 @@
+//! Tensors that a calibration has statistics for.
+
+use super::{Error, Plan, Target, check_finite};
+use crate::calibration::Calibration;
+use crate::checkpoint::{Model, SourceTensor};
+use crate::gguf::Writer;
+use crate::quantize::{BAND, BandQuantizer, DAMPING, Effort, Factor};
+use crate::types::TensorType;
+use rayon::prelude::*;
+use std::sync::Arc;
+
+/// Statistics of a model's inputs and how to use them.
+#[derive(Clone, Copy)]
+pub struct Guide<'a> {
+    /// The statistics.
+    pub calibration: &'a Calibration,
+    /// How long to search.
+    pub effort: Effort,
+}
+
+/// Quantizes tensors under a guide; keeps factors that several weights share.
+pub struct Guided<'a> {
+    guide: Guide<'a>,
+    factors: Vec<Kept>,
+    /// Bytes of factors that are kept: as many as the largest takes anyway.
+    room: usize,
+}
+
+struct Kept {
+    input: (String, usize),
+    kind: &'static TensorType,
+    factor: Arc<Factor>,
+}
+
+impl<'a> Guided<'a> {
+    /// Checks that the calibration is of the model.
+    pub fn new(guide: Guide<'a>, model: &Model, plan: &Plan) -> Result<Self, Error> {
+        let blocks = model.tensors.iter().zip(&plan.targets).filter(|(_, t)| matches!(t, Target::Blocks(_)));
+        let weights: Vec<_> = blocks.map(|(t, _)| (t.name.clone(), t.columns(), experts(t))).collect();
+        let architecture = model.key("general.architecture").and_then(|v| v.as_str()).unwrap_or_default();
+        guide.calibration.check(architecture, &weights)?;
+        let known = weights.iter().filter(|(name, ..)| guide.calibration.input_of(name).is_some());
+        let room = known.map(|&(_, columns, _)| factor_bytes(columns)).max().unwrap_or(0);
+        Ok(Guided { guide, factors: Vec::new(), room })
+    }
+
+    /// Whether there are statistics for a tensor.
+    pub fn knows(&self, t: &SourceTensor) -> bool {
+        self.guide.calibration.input_of(&t.name).is_some()
+    }
+
+    /// Writes a tensor that it knows.
+    pub fn write(
+        &mut self,
+        model: &Model,
+        t: &SourceTensor,
+        kind: &'static TensorType,
+        writer: &mut Writer,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<(), Error> {
+        let columns = t.columns();
+        let row_bytes = kind.row_bytes(columns).expect("chosen to fit");
+        let rows = t.rows() / experts(t);
+        let breadth = self.guide.effort.breadth();
+        let mut out = vec![0; rows * row_bytes];
+        for expert in 0..experts(t) {
+            let factor = self.factor(t, expert, kind)?;
+            out.par_chunks_mut(BAND * row_bytes).enumerate().try_for_each_init(
+                || (Vec::new(), BandQuantizer::new(kind, breadth)),
+                |(weights, quantizer), (band, out)| {
+                    let first = expert * rows + band * BAND;
+                    weights.resize(out.len() / row_bytes * columns, 0.0);
+                    model.read_rows(t, first, weights)?;
+                    for (i, row) in weights.chunks_exact(columns).enumerate() {
+                        check_finite(t, first + i, row)?;
+                    }
+                    quantizer.quantize(&factor, weights, out);
+                    progress(weights.len() as u64);
+                    Ok::<(), Error>(())
+                },
+            )?;
+            writer.write(&out)?;
+        }
+        Ok(())
+    }
+
+    fn factor(
+        &mut self,
+        t: &SourceTensor,
+        expert: usize,
+        kind: &'static TensorType,
+    ) -> Result<Arc<Factor>, Error> {
+        let calibration = self.guide.calibration;
+        let input = (calibration.input_of(&t.name).expect("a known tensor").to_owned(), expert);
+        if let Some(kept) = self.factors.iter().find(|k| k.input == input && k.kind.id == kind.id) {
+            return Ok(kept.factor.clone());
+        }
+        // Those that were made first go first.
+        let bytes = factor_bytes(t.columns());
+        while !self.factors.is_empty()
+            && bytes + self.factors.iter().map(|k| k.factor.bytes()).sum::<usize>() > self.room
+        {
+            self.factors.remove(0);
+        }
+        let statistics = calibration.load(&t.name, expert, t.columns())?.expect("a known tensor");
+        let factor = Factor::new(kind, statistics, DAMPING);
+        let factor = Arc::new(factor.map_err(|_| Error::NotPositive { tensor: t.name.clone() })?);
+        self.factors.push(Kept { input, kind, factor: factor.clone() });
+        Ok(factor)
+    }
+}
+
+/// Bytes of the factor of a Gram matrix.
+fn factor_bytes(columns: usize) -> usize {
+    (columns + 1) * columns * size_of::<f32>()
+}
+
+/// Matrices of a tensor, each with its own inputs.
+fn experts(t: &SourceTensor) -> usize {
+    t.shape.get(2).map_or(1, |&n| n as usize)
+}

@@ -1,0 +1,118 @@
+//! What a calibration says of a layer's inputs, as the search wants it.
+
+use super::cholesky::{self, NotPositive};
+use crate::calibration::Statistics;
+use crate::types::TensorType;
+use crate::types::feedback::{Breadth, Feedback};
+use rayon::prelude::*;
+
+/// What is added to the diagonal of a Gram matrix, as a share of its mean: without it, directions in which the
+/// calibration text has hardly any input would cost nothing.
+pub const DAMPING: f32 = 0.01;
+
+/// `H = U D U^T` in the rotated space of a tensor type; H in units of its mean diagonal.
+pub struct Factor {
+    /// Columns.
+    pub n: usize,
+    /// D.
+    d: Vec<f32>,
+    /// U above its diagonal; n x n, or one block after the other where blocks have nothing to do with each other.
+    u: Vec<f32>,
+    /// Whether blocks have to do with each other.
+    coupled: bool,
+    block_len: usize,
+}
+
+impl Factor {
+    /// Rotates, damps and factors the statistics of the inputs of weights of type `t`.
+    pub fn new(t: &TensorType, statistics: Statistics, damping: f32) -> Result<Factor, NotPositive> {
+        match statistics {
+            Statistics::Gram { n, values, .. } => Factor::of_gram(t, n, values, damping),
+            Statistics::Diagonal { values, .. } => Factor::of_diagonal(t, &values, damping),
+        }
+    }
+
+    fn of_gram(t: &TensorType, n: usize, mut h: Vec<f32>, damping: f32) -> Result<Factor, NotPositive> {
+        assert_eq!(h.len(), n * n);
+        normalize(&mut h, (0..n).map(|i| i * (n + 1)), damping);
+        rotate(t, n, &mut h);
+        let d = cholesky::factor(&mut h, n)?;
+        Ok(Factor { n, d, u: h, coupled: true, block_len: t.block_len })
+    }
+
+    /// Every block by itself: the inputs' correlations are not known, but rotation makes some.
+    fn of_diagonal(t: &TensorType, diagonal: &[f32], damping: f32) -> Result<Factor, NotPositive> {
+        let (n, len) = (diagonal.len(), t.block_len);
+        let mut diagonal = diagonal.to_vec();
+        normalize(&mut diagonal, 0..n, damping);
+        let (mut u, mut d) = (vec![0.0; n * len], vec![0.0; n]);
+        let blocks = u.par_chunks_exact_mut(len * len).zip(d.par_chunks_exact_mut(len)).enumerate();
+        blocks.try_for_each(|(block, (u, d))| {
+            for (i, &v) in diagonal[block * len..][..len].iter().enumerate() {
+                u[i * (len + 1)] = v;
+            }
+            rotate(t, len, u);
+            let factored = cholesky::factor(u, len);
+            d.copy_from_slice(&factored.map_err(|e| NotPositive { column: block * len + e.column })?);
+            Ok(())
+        })?;
+        Ok(Factor { n, d, u, coupled: false, block_len: len })
+    }
+
+    /// Bytes in memory.
+    pub fn bytes(&self) -> usize {
+        size_of_val(&self.u[..]) + size_of_val(&self.d[..])
+    }
+
+    /// The part within the block whose first column is `first`.
+    pub fn feedback(&self, first: usize) -> Feedback<'_> {
+        let weights = &self.d[first..][..self.block_len];
+        if self.coupled {
+            Feedback { weights, rows: &self.u[first * self.n + first..], stride: self.n }
+        } else {
+            Feedback { weights, rows: &self.u[first * self.block_len..], stride: self.block_len }
+        }
+    }
+
+    /// U, row-major, if blocks have to do with each other.
+    pub fn coupling(&self) -> Option<&[f32]> {
+        self.coupled.then_some(&self.u[..])
+    }
+}
+
+/// `R H R^T` with the type's rotation R, for symmetric H.
+fn rotate(t: &TensorType, n: usize, h: &mut [f32]) {
+    let quantizer =
+        || (t.kernels().expect("a weight type").feedback_quantizer)(Breadth { paths: 1, scales: 1 });
+    h.par_chunks_exact_mut(n).for_each_init(quantizer, |q, row| q.rotate(row));
+    transpose(h, n);
+    h.par_chunks_exact_mut(n).for_each_init(quantizer, |q, row| q.rotate(row));
+}
+
+/// Tile by tile: rows are far apart in memory.
+fn transpose(h: &mut [f32], n: usize) {
+    const TILE: usize = 32;
+    for a in (0..n).step_by(TILE) {
+        for b in (0..=a).step_by(TILE) {
+            for i in a..n.min(a + TILE) {
+                for j in b..i.min(b + TILE) {
+                    h.swap(i * n + j, j * n + i);
+                }
+            }
+        }
+    }
+}
+
+/// Scales statistics so that their diagonal, at the given places, has the mean 1, and adds `damping` to it.
+///
+/// Where every input is zero all errors count alike.
+fn normalize(h: &mut [f32], diagonal: impl Iterator<Item = usize> + Clone, damping: f32) {
+    let sum: f64 = diagonal.clone().map(|i| h[i] as f64).sum();
+    let n = diagonal.clone().count() as f64;
+    if sum > 0.0 {
+        let unit = (n / sum) as f32;
+        h.par_iter_mut().for_each(|v| *v *= unit);
+    }
+    let add = if sum > 0.0 { damping } else { 1.0 };
+    diagonal.for_each(|i| h[i] += add);
+}

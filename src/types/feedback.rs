@@ -1,0 +1,60 @@
+//! Quantization with error feedback: the side of the tensor types.
+//!
+//! With the Gram matrix of a layer's inputs factored as `H = U D U^T` (U unit upper triangular), the loss of the
+//! errors e of a row is
+//!
+//! ```text
+//! e^T H e = sum over i of D[i] * (t[i] - q[i])^2        t[i] = w[i] + sum over j < i of U[j][i] * e[j]
+//! ```
+//!
+//! (LDLQ: Chee et al., QuIP, 2023, section 3; the same as GPTQ's updates.) A type quantizes one block
+//! after the other; what earlier blocks add to its targets is the caller's work.
+
+/// Columns whose feedback is handed over together; block lengths are multiples.
+pub const CHUNK: usize = 16;
+
+/// What an error costs and what it does to later targets of its block: D and U of the block.
+#[derive(Clone, Copy, Debug)]
+pub struct Feedback<'a> {
+    /// `D[i]`, positive.
+    pub weights: &'a [f32],
+    /// `U[j][i]` is `rows[j * stride + i]`; only j < i counts.
+    pub rows: &'a [f32],
+    /// Distance of rows.
+    pub stride: usize,
+}
+
+impl Feedback<'_> {
+    /// `U[j][16 chunk ..]`.
+    #[inline(always)]
+    pub fn row(&self, j: usize, chunk: usize) -> &[f32; CHUNK] {
+        self.rows[j * self.stride + chunk * CHUNK..].first_chunk().expect("a block is whole chunks")
+    }
+}
+
+/// How much a search looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Breadth {
+    /// Paths that it keeps, of types that have paths.
+    pub paths: usize,
+    /// Scales tried for a block.
+    pub scales: u8,
+}
+
+/// Quantizes blocks with error feedback.
+pub trait FeedbackQuantizer: Send {
+    /// Brings a row of whole blocks into the space in which the type's errors are counted: weights before they
+    /// are quantized, and both sides of a Gram matrix.
+    fn rotate(&self, row: &mut [f32]);
+
+    /// Quantizes one rotated block. `targets` are the weights plus the feedback of earlier blocks. Writes the
+    /// bytes of the block and the errors `w - q` in rotated space; returns the loss.
+    fn quantize(
+        &mut self,
+        weights: &[f32],
+        targets: &[f32],
+        feedback: Feedback,
+        out: &mut [u8],
+        errors: &mut [f32],
+    ) -> f32;
+}

@@ -1,0 +1,300 @@
+//! Sixteen floats at a time, on each level. All levels round alike: the beam is the same on each.
+
+use super::{CHUNK, Row};
+
+/// Values of the symbols after a state, one after the other for the survivors that share a vector.
+pub type Group = [u8; MAX_GROUP];
+
+/// Most survivors whose candidates share a vector.
+pub const MAX_GROUP: usize = 4;
+
+/// Operations on vectors of 16 floats. Holding a value proves that the level is available.
+pub trait Lanes: Copy {
+    /// A vector.
+    type Vector: Copy;
+
+    fn load(self, from: &[f32; CHUNK]) -> Self::Vector;
+    fn store(self, v: Self::Vector, to: &mut [f32; CHUNK]);
+    fn splat(self, x: f32) -> Self::Vector;
+    fn sub(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    fn mul(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    /// `a * b + c`, rounded once.
+    fn mul_add(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
+    /// Bitwise.
+    fn and(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    /// `a` where it is less than `b`, else `b`; so `b` where `a` is NaN.
+    fn min(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    /// Bit l is set if `a[l] <= b[l]`.
+    fn at_most(self, a: Self::Vector, b: Self::Vector) -> u16;
+    /// `N` times each of the first 16 / N numbers.
+    fn spread<const N: usize>(self, x: [f32; MAX_GROUP]) -> Self::Vector;
+    /// The arrays at the first 16 / N indices.
+    fn gather<const N: usize>(self, from: &[[f32; N]], at: Group) -> Self::Vector;
+
+    /// Loads a row.
+    #[inline(always)]
+    fn row(self, row: &Row) -> Self::Vector {
+        self.load(&row.0)
+    }
+}
+
+/// Plain Rust.
+#[derive(Clone, Copy)]
+pub struct Portable;
+
+impl Lanes for Portable {
+    type Vector = [f32; CHUNK];
+
+    fn load(self, from: &[f32; CHUNK]) -> [f32; CHUNK] {
+        *from
+    }
+
+    fn store(self, v: [f32; CHUNK], to: &mut [f32; CHUNK]) {
+        *to = v;
+    }
+
+    fn splat(self, x: f32) -> [f32; CHUNK] {
+        [x; CHUNK]
+    }
+
+    fn sub(self, a: [f32; CHUNK], b: [f32; CHUNK]) -> [f32; CHUNK] {
+        std::array::from_fn(|l| a[l] - b[l])
+    }
+
+    fn mul(self, a: [f32; CHUNK], b: [f32; CHUNK]) -> [f32; CHUNK] {
+        std::array::from_fn(|l| a[l] * b[l])
+    }
+
+    fn mul_add(self, a: [f32; CHUNK], b: [f32; CHUNK], c: [f32; CHUNK]) -> [f32; CHUNK] {
+        std::array::from_fn(|l| a[l].mul_add(b[l], c[l]))
+    }
+
+    fn and(self, a: [f32; CHUNK], b: [f32; CHUNK]) -> [f32; CHUNK] {
+        std::array::from_fn(|l| f32::from_bits(a[l].to_bits() & b[l].to_bits()))
+    }
+
+    fn min(self, a: [f32; CHUNK], b: [f32; CHUNK]) -> [f32; CHUNK] {
+        std::array::from_fn(|l| if a[l] < b[l] { a[l] } else { b[l] })
+    }
+
+    fn at_most(self, a: [f32; CHUNK], b: [f32; CHUNK]) -> u16 {
+        (0..CHUNK).fold(0, |mask, l| mask | ((a[l] <= b[l]) as u16) << l)
+    }
+
+    fn spread<const N: usize>(self, x: [f32; MAX_GROUP]) -> [f32; CHUNK] {
+        std::array::from_fn(|l| x[l / N])
+    }
+
+    fn gather<const N: usize>(self, from: &[[f32; N]], at: Group) -> [f32; CHUNK] {
+        std::array::from_fn(|l| from[at[l / N] as usize][l % N])
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+pub use x86::{Avx2, Avx512};
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use super::{CHUNK, Group, Lanes, MAX_GROUP};
+    use std::arch::x86_64::*;
+
+    /// AVX2 and FMA.
+    #[derive(Clone, Copy)]
+    pub struct Avx2(());
+
+    impl Avx2 {
+        /// # Safety
+        /// AVX2 and FMA are available.
+        pub unsafe fn new() -> Self {
+            Avx2(())
+        }
+    }
+
+    /// AVX-512 F.
+    #[derive(Clone, Copy)]
+    pub struct Avx512(());
+
+    impl Avx512 {
+        /// # Safety
+        /// AVX-512 F is available.
+        pub unsafe fn new() -> Self {
+            Avx512(())
+        }
+    }
+
+    /// A function of the halves.
+    macro_rules! halves {
+        ($f:ident, $($v:ident),*) => {
+            // SAFETY: `self` proves that the level is available.
+            unsafe { [$f($($v[0]),*), $f($($v[1]),*)] }
+        };
+    }
+
+    /// Eight floats: `N` times each number, or the arrays one after the other.
+    #[inline(always)]
+    unsafe fn eight<const N: usize>(part: impl Fn(usize) -> *const f32) -> __m256 {
+        // SAFETY: the caller's pointers hold N floats each; AVX is available.
+        unsafe { if N == 4 { _mm256_loadu2_m128(part(1), part(0)) } else { _mm256_loadu_ps(part(0)) } }
+    }
+
+    impl Lanes for Avx2 {
+        type Vector = [__m256; 2];
+
+        #[inline(always)]
+        fn load(self, from: &[f32; CHUNK]) -> [__m256; 2] {
+            // SAFETY: `self` proves the level; 8 of 16 floats from 0 and from 8.
+            unsafe { [_mm256_loadu_ps(from.as_ptr()), _mm256_loadu_ps(from.as_ptr().add(8))] }
+        }
+
+        #[inline(always)]
+        fn store(self, v: [__m256; 2], to: &mut [f32; CHUNK]) {
+            // SAFETY: as in `load`.
+            unsafe {
+                _mm256_storeu_ps(to.as_mut_ptr(), v[0]);
+                _mm256_storeu_ps(to.as_mut_ptr().add(8), v[1]);
+            }
+        }
+
+        #[inline(always)]
+        fn splat(self, x: f32) -> [__m256; 2] {
+            // SAFETY: `self` proves the level.
+            [unsafe { _mm256_set1_ps(x) }; 2]
+        }
+
+        #[inline(always)]
+        fn sub(self, a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] {
+            halves!(_mm256_sub_ps, a, b)
+        }
+
+        #[inline(always)]
+        fn mul(self, a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] {
+            halves!(_mm256_mul_ps, a, b)
+        }
+
+        #[inline(always)]
+        fn mul_add(self, a: [__m256; 2], b: [__m256; 2], c: [__m256; 2]) -> [__m256; 2] {
+            halves!(_mm256_fmadd_ps, a, b, c)
+        }
+
+        #[inline(always)]
+        fn and(self, a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] {
+            halves!(_mm256_and_ps, a, b)
+        }
+
+        #[inline(always)]
+        fn min(self, a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] {
+            halves!(_mm256_min_ps, a, b)
+        }
+
+        #[inline(always)]
+        fn at_most(self, a: [__m256; 2], b: [__m256; 2]) -> u16 {
+            // SAFETY: `self` proves the level.
+            let half =
+                |i: usize| unsafe { _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_LE_OQ>(a[i], b[i])) as u16 };
+            half(0) | half(1) << 8
+        }
+
+        #[inline(always)]
+        fn spread<const N: usize>(self, x: [f32; MAX_GROUP]) -> [__m256; 2] {
+            // SAFETY: `self` proves the level.
+            let pair = |a: usize, b: usize| unsafe { _mm256_set_m128(_mm_set1_ps(x[b]), _mm_set1_ps(x[a])) };
+            match N {
+                4 => [pair(0, 1), pair(2, 3)],
+                8 => [pair(0, 0), pair(1, 1)],
+                _ => [pair(0, 0); 2],
+            }
+        }
+
+        #[inline(always)]
+        fn gather<const N: usize>(self, from: &[[f32; N]], at: Group) -> [__m256; 2] {
+            let array = |i: usize| from[at[i] as usize].as_ptr();
+            // SAFETY: `self` proves the level; the pointers are those of arrays of N floats.
+            unsafe {
+                match N {
+                    4 => [eight::<N>(array), eight::<N>(|i| array(i + 2))],
+                    8 => [eight::<N>(array), eight::<N>(|_| array(1))],
+                    _ => [eight::<N>(array), eight::<N>(|_| array(0).add(8))],
+                }
+            }
+        }
+    }
+
+    impl Lanes for Avx512 {
+        type Vector = __m512;
+
+        #[inline(always)]
+        fn load(self, from: &[f32; CHUNK]) -> __m512 {
+            // SAFETY: `self` proves the level; 16 floats.
+            unsafe { _mm512_loadu_ps(from.as_ptr()) }
+        }
+
+        #[inline(always)]
+        fn store(self, v: __m512, to: &mut [f32; CHUNK]) {
+            // SAFETY: as in `load`.
+            unsafe { _mm512_storeu_ps(to.as_mut_ptr(), v) }
+        }
+
+        #[inline(always)]
+        fn splat(self, x: f32) -> __m512 {
+            // SAFETY: `self` proves the level.
+            unsafe { _mm512_set1_ps(x) }
+        }
+
+        #[inline(always)]
+        fn sub(self, a: __m512, b: __m512) -> __m512 {
+            // SAFETY: `self` proves the level.
+            unsafe { _mm512_sub_ps(a, b) }
+        }
+
+        #[inline(always)]
+        fn mul(self, a: __m512, b: __m512) -> __m512 {
+            // SAFETY: `self` proves the level.
+            unsafe { _mm512_mul_ps(a, b) }
+        }
+
+        #[inline(always)]
+        fn mul_add(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+            // SAFETY: `self` proves the level.
+            unsafe { _mm512_fmadd_ps(a, b, c) }
+        }
+
+        #[inline(always)]
+        fn and(self, a: __m512, b: __m512) -> __m512 {
+            // SAFETY: `self` proves the level.
+            unsafe { _mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(a), _mm512_castps_si512(b))) }
+        }
+
+        #[inline(always)]
+        fn min(self, a: __m512, b: __m512) -> __m512 {
+            // SAFETY: `self` proves the level.
+            unsafe { _mm512_min_ps(a, b) }
+        }
+
+        #[inline(always)]
+        fn at_most(self, a: __m512, b: __m512) -> u16 {
+            // SAFETY: `self` proves the level.
+            unsafe { _mm512_cmp_ps_mask::<_CMP_LE_OQ>(a, b) }
+        }
+
+        #[inline(always)]
+        fn spread<const N: usize>(self, x: [f32; MAX_GROUP]) -> __m512 {
+            // SAFETY: `self` proves the level.
+            unsafe { join(Avx2(()).spread::<N>(x)) }
+        }
+
+        #[inline(always)]
+        fn gather<const N: usize>(self, from: &[[f32; N]], at: Group) -> __m512 {
+            // SAFETY: `self` proves the level.
+            unsafe { join(Avx2(()).gather::<N>(from, at)) }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn join(halves: [__m256; 2]) -> __m512 {
+        // SAFETY: AVX-512 F is available.
+        unsafe {
+            let [low, high] = halves.map(|v| _mm256_castps_pd(v));
+            _mm512_castpd_ps(_mm512_insertf64x4::<1>(_mm512_castpd256_pd512(low), high))
+        }
+    }
+}

@@ -1,0 +1,361 @@
+//! The search with error feedback: a beam over trellis paths, each with its own errors.
+//!
+//! With the Gram matrix of the inputs factored as `H = U D U^T` (U unit upper triangular), the loss of errors e is
+//!
+//! ```text
+//! e^T H e = sum over i of D[i] * (t[i] - q[i])^2        t[i] = w[i] + sum over j < i of U[j][i] * e[j]
+//! ```
+//!
+//! so the target of weight i depends on every choice before it. Viterbi's search keeps one path for each state
+//! and cannot follow that; a beam of the cheapest paths can (per-survivor processing: Raheli et al., 1995):
+//!
+//! ```text
+//! survivors = the 256 states that a history byte can name, all with the targets of the block
+//! for each weight:
+//!     extend every survivor by every symbol:   cost + D[i] * (its target - value)^2
+//!     keep the cheapest, about `width` of them
+//!     add the new error times row i of U to the targets that are left
+//! walk back from the cheapest
+//! ```
+//!
+//! Targets are kept up to date for the current [`CHUNK`] of weights only, so that they fit in a register or two and
+//! copying a survivor is cheap. At the end of a chunk the slot of each target holds its error. Targets of
+//! the next chunk are made from the errors of the survivors' ancestors, each of them once however many
+//! descendants it has; where a single ancestor is left, its errors go into the targets of the block.
+
+mod lanes;
+mod lineage;
+
+use super::code::{Code, HASHES};
+use crate::isa::Isa;
+pub use crate::types::feedback::CHUNK;
+use crate::types::feedback::Feedback;
+use lanes::{Lanes, MAX_GROUP};
+use lineage::Lineage;
+
+/// Targets of a chunk; those of the past are errors.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[repr(C, align(64))]
+pub struct Row([f32; CHUNK]);
+
+const ZEROS: Row = Row([0.0; CHUNK]);
+
+/// States that a history byte can name.
+const ROOTS: usize = 256;
+
+/// A beam search over a code with `ROW` = 2^k symbols; owns its scratch memory.
+pub struct Beam<const ROW: usize> {
+    isa: Isa,
+    /// Hash of a state followed by symbol 0.
+    prefix: Vec<u8>,
+    /// Values of the symbols after a state with that hash.
+    children: Box<[[f32; ROW]; HASHES]>,
+    /// Mean square of the values.
+    spread: f32,
+    /// Mean number of survivors; at most twice as many.
+    width: usize,
+    /// Places of a step in `chosen`.
+    room: usize,
+    now: Survivors,
+    next: Survivors,
+    /// Costs of the candidates: symbol s of survivor p is `p * ROW + s`.
+    candidates: Vec<Row>,
+    /// The candidate that each survivor of a step was; `room` places a step.
+    chosen: Vec<u16>,
+    lineage: Lineage,
+}
+
+/// Paths that are still in the race.
+#[derive(Default)]
+struct Survivors {
+    len: usize,
+    rows: Vec<Row>,
+    cost: Vec<f32>,
+    state: Vec<u16>,
+    /// Survivor at the start of the chunk that the path goes through.
+    ancestor: Vec<u16>,
+}
+
+impl Survivors {
+    fn with_capacity(n: usize) -> Self {
+        Survivors {
+            len: 0,
+            rows: vec![ZEROS; n],
+            cost: vec![0.0; n],
+            state: vec![0; n],
+            ancestor: vec![0; n],
+        }
+    }
+}
+
+impl<const ROW: usize> Beam<ROW> {
+    /// A search that keeps `width` survivors on average, at the current level.
+    ///
+    /// # Panics
+    /// If the code does not have `ROW` symbols or `width` is not in `1..=2048`.
+    pub fn new(code: &Code, width: usize) -> Self {
+        Self::with_isa(Isa::current(), code, width)
+    }
+
+    /// As [`Beam::new`], at a given level; the same paths at every level.
+    ///
+    /// # Panics
+    /// Also if the level is not available.
+    pub fn with_isa(isa: Isa, code: &Code, width: usize) -> Self {
+        assert!(isa.is_available() && 1 << code.bits == ROW && (1..=2048).contains(&width));
+        let states = 1u32 << (code.window_bits() - code.bits);
+        let symbols: [u8; ROW] = std::array::from_fn(|s| code.hash(s as u32));
+        let values = code.values();
+        let capacity = (2 * width).max(ROOTS).next_multiple_of(MAX_GROUP);
+        Beam {
+            isa,
+            prefix: (0..states).map(|state| code.hash(state << code.bits)).collect(),
+            children: Box::new(std::array::from_fn(|h| symbols.map(|s| values[h ^ s as usize]))),
+            spread: values.iter().map(|v| v * v).sum::<f32>() / HASHES as f32,
+            width,
+            room: 2 * width + SLACK,
+            now: Survivors::with_capacity(capacity),
+            next: Survivors::with_capacity(capacity),
+            candidates: vec![ZEROS; (capacity * ROW).div_ceil(CHUNK)],
+            chosen: Vec::new(),
+            lineage: Lineage::default(),
+        }
+    }
+
+    /// Finds symbols for `weights` (in the units of the code's values) whose targets, as far as earlier blocks
+    /// decide them, are `targets`. Writes the symbols; returns the history and the loss.
+    pub fn run(
+        &mut self,
+        weights: &[f32],
+        targets: &mut [f32],
+        feedback: Feedback,
+        symbols: &mut [u8],
+    ) -> (u8, f32) {
+        match self.isa {
+            Isa::Scalar => self.search(lanes::Portable, weights, targets, feedback, symbols),
+            // SAFETY: the level is available.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 | Isa::AvxVnni => unsafe { self.search_avx2(weights, targets, feedback, symbols) },
+            // SAFETY: the level is available.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => unsafe { self.search_avx512(weights, targets, feedback, symbols) },
+            #[cfg(not(target_arch = "x86_64"))]
+            _ => unreachable!("not available"),
+        }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,fma,bmi1,bmi2,popcnt")]
+    fn search_avx2(&mut self, w: &[f32], t: &mut [f32], feedback: Feedback, symbols: &mut [u8]) -> (u8, f32) {
+        // SAFETY: the features of this function.
+        self.search(unsafe { lanes::Avx2::new() }, w, t, feedback, symbols)
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,fma,bmi1,bmi2,popcnt,avx512f,avx512bw,avx512vl")]
+    fn search_avx512(
+        &mut self,
+        w: &[f32],
+        t: &mut [f32],
+        feedback: Feedback,
+        symbols: &mut [u8],
+    ) -> (u8, f32) {
+        // SAFETY: the features of this function.
+        self.search(unsafe { lanes::Avx512::new() }, w, t, feedback, symbols)
+    }
+
+    #[inline(always)]
+    fn search<L: Lanes>(
+        &mut self,
+        lanes: L,
+        weights: &[f32],
+        targets: &mut [f32],
+        feedback: Feedback,
+        symbols: &mut [u8],
+    ) -> (u8, f32) {
+        let n = weights.len();
+        assert!(n.is_multiple_of(CHUNK) && targets.len() == n && symbols.len() == n);
+        self.chosen.resize(n * self.room, 0);
+        self.lineage.clear();
+        self.now.len = ROOTS;
+        self.now.cost[..ROOTS].fill(0.0);
+        for root in 0..ROOTS {
+            self.now.state[root] = root as u16;
+        }
+        // A tenth of what the values' own spread would cost; found within a few steps.
+        let mut gap = 0.1 * self.spread * feedback.weights[0];
+        for chunk in 0..n / CHUNK {
+            self.begin_chunk(lanes, chunk, targets, feedback);
+            for step in 0..CHUNK {
+                let i = chunk * CHUNK + step;
+                let used = self.extend(lanes, step, feedback.weights[i]);
+                let limit = limit(lanes, &self.candidates[..used], self.width, &mut gap);
+                self.choose(lanes, i, weights[i], feedback.row(i, chunk), used, limit);
+            }
+        }
+        let best = position_of_least(&self.now.cost[..self.now.len]);
+        (self.walk_back(best, symbols), self.now.cost[best])
+    }
+
+    /// Gives every survivor the targets of the chunk.
+    #[inline(always)]
+    fn begin_chunk<L: Lanes>(&mut self, lanes: L, chunk: usize, targets: &mut [f32], feedback: Feedback) {
+        let now = &mut self.now;
+        if chunk > 0 {
+            self.lineage.push(&now.rows[..now.len], &now.ancestor[..now.len]);
+        }
+        self.lineage.targets(lanes, chunk, targets, feedback, &mut now.rows[..now.len]);
+        for (p, ancestor) in now.ancestor[..now.len].iter_mut().enumerate() {
+            *ancestor = p as u16;
+        }
+    }
+
+    /// Costs of all candidates; returns the number of rows they take. What fills up the last one is NaN,
+    /// which is within no limit.
+    #[inline(always)]
+    fn extend<L: Lanes>(&mut self, lanes: L, step: usize, weight: f32) -> usize {
+        let group = CHUNK / ROW;
+        let Beam { prefix, children, now, candidates, .. } = self;
+        let used = now.len.div_ceil(group);
+        now.cost[now.len..used * group].fill(f32::NAN);
+        let weight = lanes.splat(weight);
+        let survivors = now.rows.chunks_exact(group).zip(now.state.chunks_exact(group));
+        let survivors = survivors.zip(now.cost.chunks_exact(group));
+        for (out, ((rows, state), cost)) in candidates[..used].iter_mut().zip(survivors) {
+            let (mut hash, mut target, mut sum) = ([0; MAX_GROUP], [0.0; MAX_GROUP], [0.0; MAX_GROUP]);
+            for g in 0..group {
+                hash[g] = prefix[state[g] as usize];
+                target[g] = rows[g].0[step];
+                sum[g] = cost[g];
+            }
+            let e = lanes.sub(lanes.spread::<ROW>(target), lanes.gather(&children[..], hash));
+            let cost = lanes.mul_add(lanes.mul(e, weight), e, lanes.spread::<ROW>(sum));
+            lanes.store(cost, &mut out.0);
+        }
+        used
+    }
+
+    /// Makes the candidates within the limit the new survivors.
+    #[inline(always)]
+    fn choose<L: Lanes>(&mut self, lanes: L, i: usize, w: f32, row: &[f32; CHUNK], used: usize, limit: f32) {
+        let Beam { prefix, children, now, next, candidates, chosen, room, .. } = self;
+        let chosen = &mut chosen[i * *room..][..*room];
+        let count = list_within(lanes, &candidates[..used], limit, chosen).min(*room - SLACK);
+        let step = i % CHUNK;
+        // The slot of this target takes its error; earlier slots stay.
+        let (mut factor, mut keep) = ([0.0; CHUNK], [f32::from_bits(u32::MAX); CHUNK]);
+        factor[step + 1..].copy_from_slice(&row[step + 1..]);
+        factor[step] = 1.0;
+        keep[step] = 0.0;
+        let (factor, keep) = (lanes.load(&factor), lanes.load(&keep));
+        let mask = prefix.len() - 1;
+        let to = next.rows[..count].iter_mut().zip(&mut next.cost[..count]);
+        let to = to.zip(next.state[..count].iter_mut().zip(&mut next.ancestor[..count]));
+        for (&candidate, ((to_row, to_cost), (to_state, to_ancestor))) in chosen[..count].iter().zip(to) {
+            let (p, s) = (candidate as usize / ROW, candidate as usize % ROW);
+            let state = now.state[p] as usize;
+            let e = lanes.splat(w - children[prefix[state] as usize][s]);
+            let targets = lanes.mul_add(e, factor, lanes.and(lanes.row(&now.rows[p]), keep));
+            lanes.store(targets, &mut to_row.0);
+            *to_cost = candidates[candidate as usize / CHUNK].0[candidate as usize % CHUNK];
+            *to_state = ((state * ROW + s) & mask) as u16;
+            *to_ancestor = now.ancestor[p];
+        }
+        next.len = count;
+        std::mem::swap(now, next);
+    }
+
+    /// Writes the symbols of a survivor's path and returns its history.
+    fn walk_back(&self, survivor: usize, symbols: &mut [u8]) -> u8 {
+        let mut p = survivor;
+        for (symbol, chosen) in symbols.iter_mut().zip(self.chosen.chunks_exact(self.room)).rev() {
+            let candidate = chosen[p] as usize;
+            *symbol = (candidate % ROW) as u8;
+            p = candidate / ROW;
+        }
+        p as u8
+    }
+}
+
+/// Places past the last that [`list_within`] writes to.
+const SLACK: usize = 32;
+
+/// Writes the places of the candidates within the limit to `list`, in order; stops when only `SLACK` places
+/// are left.
+#[inline(always)]
+fn list_within<L: Lanes>(lanes: L, candidates: &[Row], limit: f32, list: &mut [u16]) -> usize {
+    let limit = lanes.splat(limit);
+    let room = list.len() - SLACK;
+    let mut count = 0;
+    for (group, costs) in candidates.iter().enumerate() {
+        let within = lanes.at_most(lanes.row(costs), limit);
+        for half in 0..2 {
+            let mask = (within >> (8 * half)) as u8;
+            let first = (group * CHUNK + 8 * half) as u16;
+            let list: &mut [u16; 8] = list[count..].first_chunk_mut().expect("SLACK places are left");
+            for (place, bit) in list.iter_mut().zip(SET_BITS[mask as usize]) {
+                *place = first + bit as u16;
+            }
+            count += mask.count_ones() as usize;
+        }
+        if count > room {
+            break;
+        }
+    }
+    count
+}
+
+/// The places of the set bits of a byte.
+const SET_BITS: [[u8; 8]; 256] = {
+    let mut places = [[0; 8]; 256];
+    let mut mask = 0;
+    while mask < 256 {
+        let (mut n, mut bit) = (0, 0);
+        while bit < 8 {
+            if mask >> bit & 1 == 1 {
+                places[mask][n] = bit;
+                n += 1;
+            }
+            bit += 1;
+        }
+        mask += 1;
+    }
+    places
+};
+
+/// A cost that at most `2 width` of the candidates, in the long run `width` of them, do not exceed.
+///
+/// `gap` is how far above the least cost it lies. It changes slowly, so that the beam is wide where many paths
+/// are about as good and narrow where few are.
+#[inline(always)]
+fn limit<L: Lanes>(lanes: L, candidates: &[Row], width: usize, gap: &mut f32) -> f32 {
+    /// Enough for the first step of a block, whose gap is a guess.
+    const TRIES: usize = 16;
+    let mut least = lanes.splat(f32::INFINITY);
+    for costs in candidates {
+        least = lanes.min(lanes.row(costs), least);
+    }
+    let mut each = [0.0; CHUNK];
+    lanes.store(least, &mut each);
+    let least = each.into_iter().fold(f32::INFINITY, f32::min);
+    for _ in 0..TRIES {
+        let limit = lanes.splat(least + *gap);
+        let mut count = 0;
+        for costs in candidates {
+            count += lanes.at_most(lanes.row(costs), limit).count_ones() as usize;
+        }
+        let ratio = width as f32 / count as f32;
+        let limit = least + *gap;
+        if count <= 2 * width && 4 * count >= width {
+            *gap *= ratio.sqrt().sqrt().sqrt();
+            return limit;
+        }
+        // The count grows about with the square of the gap.
+        *gap = (*gap * ratio.sqrt().clamp(0.25, 4.0)).max(f32::MIN_POSITIVE);
+    }
+    least + *gap
+}
+
+fn position_of_least(x: &[f32]) -> usize {
+    x.iter().enumerate().fold(0, |best, (i, &v)| if v < x[best] { i } else { best })
+}
