@@ -14,7 +14,7 @@ use std::path::Path;
 use std::time::Instant;
 use tenpak_gguf::calibration::{Calibration, Statistics};
 use tenpak_gguf::checkpoint::{Model, Options, SourceTensor};
-use tenpak_gguf::quantize::{BAND, BandQuantizer, DAMPING, Effort, Factor, cholesky};
+use tenpak_gguf::quantize::{BAND, BandQuantizer, Effort, Factor, cholesky, damping};
 use tenpak_gguf::types::{self, RowQuantizer, TensorType};
 
 /// Weights that share a scale in GPTQ's INT3.
@@ -24,7 +24,7 @@ struct Layer {
     n: usize,
     weights: Vec<f32>,
     /// For the search and for the judgement.
-    h: [Vec<f32>; 2],
+    h: [Statistics; 2],
 }
 
 /// A way to quantize: quantized weights of a layer.
@@ -87,7 +87,7 @@ fn kind(family: &str, n: usize) -> &'static TensorType {
 fn load(model: &Model, t: &SourceTensor, train: &Calibration, judge: &Calibration, rows: usize) -> Layer {
     let n = t.columns();
     let h = [train, judge].map(|c| match c.load(&t.name, 0, n).expect("statistics") {
-        Some(Statistics::Gram { values, .. }) => values,
+        Some(gram @ Statistics::Gram { .. }) => gram,
         _ => panic!("no Gram matrix for {}", t.name),
     });
     let rows = rows.min(t.rows());
@@ -102,7 +102,14 @@ fn load(model: &Model, t: &SourceTensor, train: &Calibration, judge: &Calibratio
 fn loss(layer: &Layer, method: &(dyn Fn(&Layer) -> Vec<f32> + Sync)) -> (f64, usize) {
     let quantized = method(layer);
     let errors: Vec<f32> = layer.weights.iter().zip(&quantized).map(|(w, q)| w - q).collect();
-    (trace(&layer.h[1], layer.n, &errors) / trace(&layer.h[1], layer.n, &layer.weights), layer.weights.len())
+    let h = values(&layer.h[1]);
+    (trace(h, layer.n, &errors) / trace(h, layer.n, &layer.weights), layer.weights.len())
+}
+
+fn values(gram: &Statistics) -> &[f32] {
+    match gram {
+        Statistics::Gram { values, .. } | Statistics::Diagonal { values, .. } => values,
+    }
 }
 
 /// tr(X H X^T)
@@ -127,8 +134,7 @@ fn plain(t: &'static TensorType, layer: &Layer) -> Vec<f32> {
 
 fn calibrated(t: &'static TensorType, effort: Effort, layer: &Layer) -> Vec<f32> {
     let n = layer.n;
-    let statistics = Statistics::Gram { n, values: layer.h[0].clone(), tokens: 1 };
-    let factor = Factor::new(t, statistics, DAMPING).expect("a positive matrix");
+    let factor = Factor::new(t, layer.h[0].clone(), damping(&layer.h[0])).expect("a positive matrix");
     let mut quantizer = BandQuantizer::new(t, effort.breadth());
     let row_bytes = t.row_bytes(n).expect("whole blocks");
     let mut out = vec![0; layer.weights.len() / n * row_bytes];
@@ -142,9 +148,10 @@ fn calibrated(t: &'static TensorType, effort: Effort, layer: &Layer) -> Vec<f32>
 /// the errors so far fed back.
 fn gptq(layer: &Layer) -> Vec<f32> {
     let n = layer.n;
-    let mut u = layer.h[0].clone();
+    let mut u = values(&layer.h[0]).to_vec();
+    let damping = damping(&layer.h[0]);
     let mean = (0..n).map(|i| u[i * (n + 1)]).sum::<f32>() / n as f32;
-    (0..n).for_each(|i| u[i * (n + 1)] += DAMPING * mean);
+    (0..n).for_each(|i| u[i * (n + 1)] += damping * mean);
     cholesky::factor(&mut u, n).expect("a positive matrix");
     let mut quantized = layer.weights.clone();
     for row in quantized.chunks_exact_mut(n) {

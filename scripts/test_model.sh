@@ -8,6 +8,9 @@ CHUNKS=${CHUNKS:-16}
 # Limits of a conversion on two cores: seconds, and kilobytes at the peak.
 MAX_SECONDS=180
 MAX_KILOBYTES=1500000
+# Chunks for the divergence with and without calibration, and how much smaller it must be with it.
+KLD_CHUNKS=${KLD_CHUNKS:-8}
+MAX_KLD_RATIO=0.6
 # Kernels against plain weights, percent of the perplexity: activations are rounded to 8 bits.
 MAX_PERCENT=0.3
 # Memory for the Gram matrices of the calibration in several passes; all of SmolLM2's take 225 MB.
@@ -118,6 +121,27 @@ percent=$(awk "BEGIN { print ($ours / $plain - 1) * 100 }")
 echo "out.gguf $ours, exported $plain: $percent %"
 awk "BEGIN { d = $percent; exit !(d <= $MAX_PERCENT && d >= -$MAX_PERCENT) }" ||
     die "the perplexities differ by more than $MAX_PERCENT %"
+
+say "what calibration gains"
+# About 10,000 tokens; the text that is judged on is another.
+head -c 40000 "$calibration_text" | iconv -c -f utf-8 -t utf-8 >calibration.txt
+"$tenpak" convert "$folder" -o calibrated.gguf --calibration-text calibration.txt --collector "$llama" >calibrated.log 2>&1 ||
+    { tail -n 20 calibrated.log >&2; die "convert --calibration-text failed"; }
+tail -n 2 calibrated.log
+judged=(-f "$text" -c 512 --chunks "$KLD_CHUNKS" -t "$(nproc)" --kl-divergence-base reference.kld)
+quietly reference "$llama/llama-perplexity" -m f16.gguf "${judged[@]}"
+# divergence FILE: mean KLD from f16.gguf
+divergence() {
+    quietly "kld-$1" "$llama/llama-perplexity" -m "$1.gguf" "${judged[@]}" --kl-divergence
+    sed -nE 's/^Mean +KLD: +([0-9.]+) .*/\1/p' "$work/kld-$1.log" | grep . || die "no KLD in $work/kld-$1.log"
+}
+calibrated=$(divergence calibrated)
+uncalibrated=$(divergence out)
+echo "mean KLD $calibrated, without calibration $uncalibrated"
+awk "BEGIN { exit !($calibrated <= $MAX_KLD_RATIO * $uncalibrated) }" ||
+    die "calibration should bring the KLD down to $MAX_KLD_RATIO of what it is without"
+[ "$(wc -c <calibrated.gguf)" = "$(wc -c <out.gguf)" ] || die "calibration changed the size of the file"
+ls .tenpak-calibration-* 2>/dev/null && die "convert left its intermediate files"
 
 say "the same results at every level of instructions"
 for isa in avx512 avxvnni avx2; do

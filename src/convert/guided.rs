@@ -4,7 +4,7 @@ use super::{Error, Plan, Target, check_finite};
 use crate::calibration::Calibration;
 use crate::checkpoint::{Model, SourceTensor};
 use crate::gguf::Writer;
-use crate::quantize::{BAND, BandQuantizer, DAMPING, Effort, Factor};
+use crate::quantize::{BAND, BandQuantizer, Effort, Factor, damping};
 use crate::types::TensorType;
 use rayon::prelude::*;
 use std::sync::Arc;
@@ -103,7 +103,8 @@ impl<'a> Guided<'a> {
             self.factors.remove(0);
         }
         let statistics = calibration.load(&t.name, expert, t.columns())?.expect("a known tensor");
-        let factor = Factor::new(kind, statistics, DAMPING);
+        let damping = damping(&statistics);
+        let factor = Factor::new(kind, statistics, damping);
         let factor = Arc::new(factor.map_err(|_| Error::NotPositive { tensor: t.name.clone() })?);
         self.factors.push(Kept { input, kind, factor: factor.clone() });
         Ok(factor)

@@ -6,9 +6,22 @@ use crate::types::TensorType;
 use crate::types::feedback::{Breadth, Feedback};
 use rayon::prelude::*;
 
-/// What is added to the diagonal of a Gram matrix, as a share of its mean: without it, directions in which the
-/// calibration text has hardly any input would cost nothing.
-pub const DAMPING: f32 = 0.01;
+/// What is added to the diagonal of a Gram matrix, as a share of its mean, however many tokens it is made of.
+const LEAST_DAMPING: f32 = 0.01;
+
+/// What is added for each column per token: the fewer tokens, the less of what a Gram matrix says of its weaker
+/// directions holds for other text. Measured; see docs/quantizer.md.
+const DAMPING_PER_RATIO: f32 = 4.0;
+
+/// How much to add to the diagonal of statistics, as a share of its mean.
+pub fn damping(statistics: &Statistics) -> f32 {
+    match *statistics {
+        Statistics::Gram { n, tokens, .. } if tokens > 0 => {
+            LEAST_DAMPING.max(DAMPING_PER_RATIO * n as f32 / tokens as f32)
+        }
+        _ => LEAST_DAMPING,
+    }
+}
 
 /// `H = U D U^T` in the rotated space of a tensor type; H in units of its mean diagonal.
 pub struct Factor {

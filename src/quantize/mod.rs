@@ -11,7 +11,7 @@
 pub mod cholesky;
 mod factor;
 
-pub use factor::{DAMPING, Factor};
+pub use factor::{Factor, damping};
 
 use crate::types::TensorType;
 use crate::types::feedback::{Breadth, FeedbackQuantizer};
