@@ -81,6 +81,8 @@ pub struct Plan {
     pub file_bytes: u64,
     /// Matrices that no block length divides and that stay F16.
     pub left_plain: Vec<String>,
+    /// The model's tensor that is the first here: 0 but for parts of a file.
+    pub first: usize,
 }
 
 /// Why a conversion stopped.
@@ -159,7 +161,7 @@ pub fn plan(model: &Model, recipe: Recipe) -> Plan {
         })
         .collect();
     let file_bytes = Writer::file_bytes(&keys, &headers);
-    Plan { keys, headers, targets, file_bytes, left_plain }
+    Plan { keys, headers, targets, file_bytes, left_plain, first: 0 }
 }
 
 /// `None` for a matrix that should be in blocks but does not fit any.
@@ -199,7 +201,7 @@ pub fn run(
 ) -> Result<u64, Error> {
     let mut writer = Writer::create(path, &plan.keys, plan.headers.clone())?;
     let mut guided = guide.map(|guide| Guided::new(guide, model, plan)).transpose()?;
-    for (t, target) in model.tensors.iter().zip(&plan.targets) {
+    for (t, target) in model.tensors[plan.first..].iter().zip(&plan.targets) {
         match target {
             Target::Plain(dtype) if *dtype == t.dtype => match model.stored_bytes(t)? {
                 Some(bytes) => {

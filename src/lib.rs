@@ -25,3 +25,5 @@ pub mod export;
 pub mod gguf;
 #[cfg(feature = "converter")]
 pub mod quantize;
+#[cfg(feature = "converter")]
+pub mod split;

@@ -73,7 +73,7 @@ fn keys_are_those_of_llama_cpp() {
         assert_eq!(key(name), &Value::U32(value as u32), "{name}");
     }
     assert_eq!(key("general.architecture").as_str(), Some("llama"));
-    assert_eq!(key("general.name").as_str(), Some("tiny-llama"));
+    assert_eq!(key("general.name").as_str(), Some("Tiny Llama"));
     assert_eq!(key("llama.rope.freq_base"), &Value::F32(10000.0));
     assert_eq!(key("llama.attention.layer_norm_rms_epsilon"), &Value::F32(1e-5));
     assert_eq!(key("tokenizer.ggml.model").as_str(), Some("gpt2"));
@@ -186,12 +186,14 @@ fn a_folder_comes_back_bit_for_bit() {
     // A folder made of the folder that came back is the same file.
     let again = Model::open(&back, &Options::default()).unwrap_or_else(|e| panic!("{e}"));
     let model = open(&folder);
-    for (key, value) in &model.keys {
-        if key != "general.name" {
-            assert_eq!(again.key(key), Some(value), "{key}");
-        }
-    }
-    assert_eq!(again.keys.len(), model.keys.len());
+    // What is said for people follows the name of the folder; the template of two texts says that no token separates
+    // them, which the first folder left open.
+    let for_programs = |model: &Model| {
+        let mut keys: BTreeMap<_, _> = model.keys.iter().cloned().collect();
+        keys.retain(|k, _| !k.starts_with("general.") && k != "tokenizer.ggml.add_sep_token");
+        keys
+    };
+    assert_eq!(for_programs(&again), for_programs(&model));
 }
 
 /// The order that llama.cpp wants, spelled out for one head.

@@ -139,6 +139,60 @@ fn the_input_is_never_written_over() {
     assert!(std::fs::read(&path).unwrap() == before);
 }
 
+/// A limit of the size of files stands for a disk without space: writing fails in the same place.
+#[cfg(unix)]
+#[test]
+fn a_full_disk_leaves_nothing() {
+    let folder = TinyLlama::new().write();
+    let out = folder.beside("out.gguf");
+    let limited = "trap '' XFSZ; ulimit -f 8; exec \"$@\"";
+    let program = assert_cmd::cargo::cargo_bin("tenpak-gguf");
+    let args = ["convert", text(&folder.path), "-o", text(&out), "--outtype", "f32"];
+    let done =
+        std::process::Command::new("sh").args(["-c", limited, "sh", text(&program)]).args(args).output();
+    let done = done.expect("a shell");
+    assert_eq!(done.status.code(), Some(1));
+    support::assert_says(String::from_utf8_lossy(&done.stderr), &["out.gguf", "File too large"]);
+    assert_eq!(files_in(folder.parent.path()), ["tiny-llama"]);
+}
+
+#[test]
+fn a_folder_that_is_not_there_is_named() {
+    let folder = TinyLlama::new().write();
+    let out = folder.beside("no such folder").join("out.gguf");
+    fails(
+        &["convert", text(&folder.path), "-o", text(&out), "--outtype", "f16"],
+        1,
+        &["no such folder", "No such file"],
+    );
+}
+
+/// Plain files have all that llama.cpp's converter writes; in others the embeddings serve as the head.
+#[test]
+fn a_stored_tied_head_is_in_plain_files_only() {
+    let mut tiny = TinyLlama::new();
+    tiny.config["tie_word_embeddings"] = true.into();
+    let folder = tiny.write();
+    let out = folder.beside("out.gguf");
+    for (options, there) in [(["--outtype", "f16"], true), (["--type", "t2"], false)] {
+        succeeds(&[&["convert", text(&folder.path), "-o", text(&out), "--force"], &options[..]].concat());
+        let digest = succeeds(&["inspect", text(&out), "--digest"]);
+        assert_eq!(digest.contains("tensor output.weight "), there);
+    }
+}
+
+#[test]
+fn without_a_tokenizer() {
+    let folder = TinyLlama::new().write();
+    folder.remove("tokenizer.json");
+    let out = folder.beside("out.gguf");
+    let args = ["convert", text(&folder.path), "-o", text(&out), "--outtype", "f16"];
+    fails(&args, 1, &["tokenizer.json", "--no-tokenizer"]);
+    succeeds(&[&args[..], &["--no-tokenizer"]].concat());
+    let shown = succeeds(&["inspect", text(&out)]);
+    assert!(shown.contains("llama.vocab_size") && shown.contains("none"));
+}
+
 #[test]
 fn unknown_files_are_named() {
     let folder = tempfile::tempdir().unwrap();

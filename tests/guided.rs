@@ -210,12 +210,15 @@ fn same_bytes_for_any_number_of_threads() {
 
 #[test]
 fn fewer_tokens_than_columns_are_enough_to_gain() {
-    let case = Case::new(20);
+    let mut case = Case::new(20);
+    let gram = case.gram();
+    // Judged on tokens that the calibration has not seen.
+    case.inputs = Case::new(1000).inputs.map(|x| x[20..].to_vec());
     case.convert(None, Effort::Normal).unwrap();
     let plain = case.losses();
-    case.convert(Some(&case.gram()), Effort::Normal).unwrap();
+    case.convert(Some(&gram), Effort::Normal).unwrap();
     for (calibrated, plain) in case.losses().iter().zip(&plain) {
-        assert!(*calibrated < 0.5 * plain, "{calibrated} of {plain}");
+        assert!(*calibrated < 0.7 * plain, "{calibrated} of {plain}");
     }
 }
 

@@ -5,8 +5,9 @@ mod support;
 use safetensors::Dtype::F32;
 use serde_json::{Value as Json, json};
 use std::path::Path;
+use support::reference_case::Case;
 use support::tiny_gguf::{file, tensor, write};
-use support::tiny_llama::{Folder, HIDDEN, Stored, TinyLlama};
+use support::tiny_llama::{Folder, HIDDEN, INNER, Stored, TinyLlama, VOCAB};
 use support::{assert_says, error, files_in};
 use tenpak_gguf::checkpoint::{Dtype, Model, Options};
 use tenpak_gguf::convert::{self, Recipe, Trellis};
@@ -66,6 +67,18 @@ fn config_without_a_number() {
 }
 
 #[test]
+fn config_with_an_absurd_number() {
+    for name in ["hidden_size", "num_hidden_layers", "vocab_size", "num_attention_heads", "head_dim"] {
+        config_refused(|c| c[name] = json!(1u64 << 40), &[name, "more than any model has"]);
+        config_refused(|c| c[name] = json!(-1), &[name, "no size"]);
+    }
+    // So many layers fit in a number, but nowhere else.
+    let mut tiny = TinyLlama::new();
+    tiny.config["num_hidden_layers"] = json!(1 << 24);
+    refused(&tiny.write(), &["16777216 layers", "model.layers.2."]);
+}
+
+#[test]
 fn no_attention_heads() {
     for name in ["num_attention_heads", "num_key_value_heads"] {
         config_refused(|c| c[name] = json!(0), &["attention"]);
@@ -74,7 +87,8 @@ fn no_attention_heads() {
 
 #[test]
 fn unknown_architecture() {
-    let words = ["MambaForCausalLM", "not supported yet", "LlamaForCausalLM", "F16 GGUF"];
+    let words =
+        ["MambaForCausalLM", "not supported yet", "LlamaForCausalLM", "F16 GGUF", "convert_hf_to_gguf.py"];
     config_refused(|c| c["architectures"] = json!(["MambaForCausalLM"]), &words);
 }
 
@@ -97,11 +111,11 @@ fn missing_tokenizer() {
 }
 
 #[test]
-fn sentencepiece_only() {
+fn damaged_sentencepiece() {
     let folder = TinyLlama::new().write();
     folder.remove("tokenizer.json");
     std::fs::write(folder.path.join("tokenizer.model"), "x").unwrap();
-    refused(&folder, &["tokenizer.model", "SentencePiece", "not supported yet"]);
+    refused(&folder, &["tokenizer.model", "not a SentencePiece model", "fetch it again"]);
 }
 
 #[test]
@@ -110,12 +124,14 @@ fn tokenizer_of_another_kind() {
     tokenizer_refused(|t| t["model"]["byte_fallback"] = json!(true), &["byte-level"]);
 }
 
+/// A pre-tokenizer that llama.cpp has no name for.
+fn metaspace() -> Json {
+    json!({"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": true})
+}
+
 #[test]
 fn unknown_pre_tokenizer() {
-    tokenizer_refused(
-        |t| t["pre_tokenizer"] = json!({"type": "Metaspace"}),
-        &["--tokenizer-pre", "llama-bpe"],
-    );
+    tokenizer_refused(|t| t["pre_tokenizer"] = metaspace(), &["--tokenizer-pre", "llama-bpe"]);
     let split =
         json!({"type": "Split", "pattern": {"Regex": "\\w+"}, "behavior": "Isolated", "invert": false});
     tokenizer_refused(|t| t["pre_tokenizer"] = split.clone(), &["--tokenizer-pre"]);
@@ -124,8 +140,8 @@ fn unknown_pre_tokenizer() {
 #[test]
 fn a_pre_tokenizer_can_be_named() {
     let mut tiny = TinyLlama::new();
-    tiny.tokenizer["pre_tokenizer"] = json!({"type": "Metaspace"});
-    let options = Options { tokenizer_pre: Some("olmo".into()) };
+    tiny.tokenizer["pre_tokenizer"] = metaspace();
+    let options = Options { tokenizer_pre: Some("olmo".into()), ..Options::default() };
     let folder = tiny.write();
     let model = Model::open(&folder.path, &options).unwrap_or_else(|e| panic!("{e}"));
     assert_eq!(model.key("tokenizer.ggml.pre").and_then(Value::as_str), Some("olmo"));
@@ -142,7 +158,7 @@ fn missing_safetensors() {
     folder.remove("model.safetensors");
     refused(&folder, &["tiny-llama", "model.safetensors", "is there"]);
     std::fs::write(folder.path.join("pytorch_model.bin"), "x").unwrap();
-    refused(&folder, &["pytorch_model.bin", "save the model again with safetensors"]);
+    refused(&folder, &["pytorch_model.bin", "not a zip file", "fetch it again", "safetensors"]);
 }
 
 #[test]
@@ -215,6 +231,47 @@ fn wrong_head_rows() {
     let q = Stored::new(F32, &[100, HIDDEN], &vec![0.0; 100 * HIDDEN]);
     tiny.tensors.insert("model.layers.0.self_attn.q_proj.weight".into(), q);
     refused(&tiny.write(), &["`model.layers.0.self_attn.q_proj.weight`", "100 rows", "4 heads of 64"]);
+}
+
+#[test]
+fn wrong_width() {
+    for (name, shape, words) in [
+        ("model.layers.1.mlp.down_proj.weight", [100, INNER], ["100 rows", "`hidden_size` 256"]),
+        ("model.layers.1.mlp.up_proj.weight", [INNER, 128], ["128 columns", "`hidden_size` 256"]),
+        ("lm_head.weight", [VOCAB, 64], ["64 columns", "`hidden_size` 256"]),
+    ] {
+        let mut tiny = TinyLlama::new();
+        let t = Stored::new(F32, &shape, &vec![0.0; shape[0] * shape[1]]);
+        tiny.tensors.insert(name.into(), t);
+        refused(&tiny.write(), &[&words[..], &[&format!("`{name}`")]].concat());
+    }
+}
+
+#[test]
+fn overlapping_offsets() {
+    let folder = TinyLlama::new().write();
+    let header = r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}}"#;
+    let bytes = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &[0; 12]].concat();
+    std::fs::write(folder.path.join("model.safetensors"), bytes).unwrap();
+    refused(&folder, &["model.safetensors", "not a whole safetensors file", "fetch it again"]);
+}
+
+#[test]
+fn an_adapter_without_its_model() {
+    let folder = TinyLlama::new().write();
+    folder.remove("model.safetensors");
+    folder.write_json("adapter_config.json", &json!({"peft_type": "LORA"}));
+    refused(&folder, &["LoRA", "merge"]);
+}
+
+#[test]
+fn missing_expert() {
+    let case = Case::read("mixtral-8x7B-Instruct-v0.1");
+    for (missing, words) in [(1, ["number 1 of", "shard"]), (3, ["3 experts", "says 4"])] {
+        let mut tensors = case.tensors();
+        tensors.remove(&format!("model.layers.1.block_sparse_moe.experts.{missing}.w2.weight"));
+        refused(&case.write_with(&tensors), &[&words[..], &["`blk.1.ffn_down_exps.weight`"]].concat());
+    }
 }
 
 #[test]

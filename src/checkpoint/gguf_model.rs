@@ -1,5 +1,6 @@
 //! A GGUF file as a model to convert.
 
+use super::transform::Transform;
 use super::{Data, Dtype, Error, Model, SourceTensor, Storage, problem};
 use crate::gguf;
 use std::path::Path;
@@ -24,7 +25,7 @@ pub fn open(path: &Path) -> Result<Model, Error> {
             shape: t.shape.clone(),
             dtype,
             data: Data::Gguf(i),
-            heads: None,
+            transform: Transform::NONE,
         });
     }
     let written = ["general.file_type", "general.quantization_version"];

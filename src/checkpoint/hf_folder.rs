@@ -1,182 +1,377 @@
-//! A Hugging Face folder as a model to convert: config.json, tokenizer.json and safetensors.
+//! A Hugging Face folder as a model to convert: config.json, a tokenizer, and safetensors or pytorch_model.bin.
 
-use super::safetensors::Shards;
+use super::model_card;
+use super::shards::{Entry, Shards};
+use super::transform::{Order, Transform};
 use super::{Data, Dtype, Error, Model, Options, SourceTensor, Storage, problem};
-use crate::arch::{llama, tokenizer};
+use crate::arch::config::{Config, HIDDEN, Shape};
+use crate::arch::keys::Keys;
+use crate::arch::{self, Architecture, How, Place, tokenizer};
 use crate::gguf::Value;
 use serde_json::{Map, Value as Json};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 pub fn open(folder: &Path, options: &Options) -> Result<Model, Error> {
     let config_path = folder.join("config.json");
-    let config = object(&config_path)?;
-    let architecture = config.get("architectures").and_then(|a| a[0].as_str()).unwrap_or("(none)");
-    if !llama::HF_ARCHITECTURES.contains(&architecture) {
-        return Err(problem(
-            &config_path,
-            format!(
-                "architecture {architecture} is not supported yet ({} are); llama.cpp's converter can make an \
-                 F16 GGUF of it, which this program takes too",
-                llama::HF_ARCHITECTURES.join(", ")
-            ),
-        ));
-    }
-    if config.get("quantization_config").is_some_and(|q| !q.is_null()) {
+    let json = object(&config_path)?;
+    let architecture = architecture(&json).map_err(|e| problem(&config_path, e))?;
+    if json.get("quantization_config").is_some_and(|q| !q.is_null()) {
         return Err(problem(&config_path, "the checkpoint is quantized; start from the unquantized model"));
     }
     let at_config = |e: String| problem(&config_path, e);
-    let parameters = llama::Config(&config);
-    let shape = parameters.shape().map_err(at_config)?;
-    let name = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
-    let name = name.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let mut keys: Vec<(String, Value)> = vec![
-        ("general.architecture".into(), "llama".into()),
-        ("general.type".into(), "model".into()),
-        ("general.name".into(), name.into()),
-    ];
-    keys.extend(parameters.gguf_keys().map_err(at_config)?);
-    keys.extend(tokenizer_keys(folder, &config, options)?);
+    let config = Config::new(&json, architecture);
+    let mut hyper_parameters = Keys::new(&config, architecture.name);
+    (architecture.keys)(&mut hyper_parameters).map_err(at_config)?;
+    if options.no_tokenizer {
+        // Elsewhere the number of tokens follows from the tokenizer.
+        hyper_parameters.integer("vocab_size", &["vocab_size"]).map_err(at_config)?;
+    }
+    let tokenizer = tokenizer_keys(folder, architecture, &json, &config, options)?;
     let shards = Shards::open(folder)?;
     let mut tensors = Vec::new();
-    if let Some(factors) = parameters.rope_factors().map_err(at_config)? {
+    for (name, values) in (architecture.computed)(&config).map_err(at_config)? {
         tensors.push(SourceTensor {
-            name: llama::ROPE_FREQS.into(),
-            shape: vec![factors.len() as u64],
+            name: name.into(),
+            shape: vec![values.len() as u64],
             dtype: Dtype::F32,
-            data: Data::Computed(factors),
-            heads: None,
+            data: Data::Computed(values),
+            transform: Transform::NONE,
         });
     }
-    tensors.extend(stored_tensors(folder, &shards, &shape, &config)?);
+    let tokens = tokenizer.iter().find(|(k, _)| k == "tokenizer.ggml.tokens");
+    let tokens = tokens.and_then(|(_, v)| v.as_array()).map(<[Value]>::len);
+    let source = Source {
+        folder,
+        architecture,
+        config: &config,
+        shape: config.shape().map_err(at_config)?,
+        tokens,
+        keep_tied_head: options.keep_tied_head,
+    };
+    tensors.extend(source.tensors(&shards)?);
+    let mut keys: Vec<(String, Value)> = vec![
+        ("general.architecture".into(), architecture.name.into()),
+        ("general.type".into(), "model".into()),
+    ];
+    keys.extend(model_card::keys(folder, &json, &tensors)?);
+    keys.extend(hyper_parameters.finish());
+    keys.extend(tokenizer);
     Ok(Model { path: folder.to_owned(), keys, tensors, storage: Storage::Folder(shards) })
 }
 
-fn stored_tensors(
-    folder: &Path,
-    shards: &Shards,
-    shape: &llama::Shape,
-    config: &Map<String, Json>,
-) -> Result<Vec<SourceTensor>, Error> {
-    let tied = config.get("tie_word_embeddings").is_some_and(|t| t == true);
-    let mut tensors = Vec::new();
-    for (hf, entry) in shards.iter() {
-        if llama::is_ignored(hf) {
-            continue;
-        }
-        let name = llama::gguf_name(hf).ok_or_else(|| {
-            problem(folder, format!("tensor `{hf}` is not one of the llama architecture's"))
-        })?;
-        if name == "output.weight" && tied {
-            continue;
-        }
-        let heads = llama::permuted_heads(&name, shape);
-        if let Some(heads) = heads
-            && entry.shape.first() != Some(&(heads * shape.head_dim))
-        {
-            return Err(problem(
-                folder,
-                format!(
-                    "tensor `{hf}` has {:?} rows, but config.json says {heads} heads of {}",
-                    entry.shape.first().copied().unwrap_or(0),
-                    shape.head_dim
-                ),
-            ));
-        }
-        tensors.push(SourceTensor {
-            name,
-            shape: entry.shape.iter().rev().copied().collect(),
-            dtype: entry.dtype,
-            data: Data::Shard(hf.clone()),
-            heads,
-        });
-    }
-    tensors.sort_by_key(|t| place(&t.name));
-    let stray = tensors.iter().find(|t| llama::block(&t.name).is_some_and(|b| b >= shape.blocks));
-    if let Some(t) = stray {
-        let blocks = shape.blocks;
-        return Err(problem(
-            folder,
-            format!("config.json says {blocks} layers, but tensor `{}` is there", t.name),
-        ));
-    }
-    check_tensors(folder, &tensors, shape, config)?;
-    Ok(tensors)
-}
-
-/// Embeddings first, then blocks by number, then the rest.
-fn place(name: &str) -> (u8, u64, String) {
-    match llama::block(name) {
-        Some(block) => (1, block, name.to_owned()),
-        None if name.starts_with("token_embd") => (0, 0, name.to_owned()),
-        None => (2, 0, name.to_owned()),
-    }
+/// The architecture that config.json names.
+fn architecture(json: &Map<String, Json>) -> Result<&'static Architecture, String> {
+    let named =
+        |json: &Map<String, Json>| json.get("architectures").and_then(|a| a[0].as_str()).map(str::to_owned);
+    let text = json.get("text_config").and_then(Json::as_object).and_then(named);
+    let name = text.or_else(|| named(json)).unwrap_or("(none)".into());
+    Architecture::of(&name).ok_or_else(|| {
+        let known: Vec<_> = arch::ALL.iter().map(|a| a.hf[0]).collect();
+        format!(
+            "architecture {name} is not supported yet ({} are); make a BF16 or F16 GGUF of the folder with llama.cpp's \
+             convert_hf_to_gguf.py --outtype bf16 and give that to `convert`, which takes every architecture so",
+            known.join(", ")
+        )
+    })
 }
 
 fn tokenizer_keys(
     folder: &Path,
-    config: &Map<String, Json>,
+    architecture: &Architecture,
+    json: &Map<String, Json>,
+    config: &Config,
     options: &Options,
 ) -> Result<Vec<(String, Value)>, Error> {
-    let path = folder.join("tokenizer.json");
-    if !path.exists() {
-        let hint = if folder.join("tokenizer.model").exists() {
-            "only tokenizer.model is there: SentencePiece tokenizers are not supported yet"
-        } else {
-            "is not there; a folder needs config.json, tokenizer.json and safetensors"
-        };
-        return Err(problem(&path, hint));
+    if options.no_tokenizer {
+        return Ok(tokenizer::no_keys());
     }
-    let config_path = folder.join("tokenizer_config.json");
-    let tokenizer_config = if config_path.exists() { object(&config_path)? } else { Map::new() };
-    let template_path = folder.join("chat_template.jinja");
-    let chat_template = match template_path.exists() {
-        true => Some(
-            std::fs::read_to_string(&template_path).map_err(|e| problem(&template_path, e.to_string()))?,
-        ),
-        false => None,
-    };
-    let files = tokenizer::Files {
-        tokenizer: &Json::Object(object(&path)?),
-        tokenizer_config: &tokenizer_config,
-        config,
-        chat_template,
-    };
-    tokenizer::gguf_keys(&files, options.tokenizer_pre.as_deref()).map_err(|e| problem(&path, e))
+    let files = tokenizer::Files { folder, raw_config: json, config };
+    tokenizer::gguf_keys(&files, &architecture.vocabulary, options.tokenizer_pre.as_deref())
+        .map_err(|e| problem(&folder.join(e.file), e.what))
 }
 
-/// Refuses tensors that are missing, empty or of another size than config.json says.
-fn check_tensors(
-    folder: &Path,
-    tensors: &[SourceTensor],
-    shape: &llama::Shape,
-    config: &Map<String, Json>,
-) -> Result<(), Error> {
-    let find = |name: &str| tensors.iter().find(|t| t.name == name);
-    for need in llama::needed_tensors(shape.blocks) {
-        if find(&need).is_none() {
-            let hf = llama::hf_name(&need).unwrap_or_default();
-            let blocks = shape.blocks;
-            let why = format!("tensor `{hf}` of {blocks} layers is not there: a shard may be missing");
-            return Err(problem(folder, why));
+/// What tensors are made from.
+struct Source<'a> {
+    folder: &'a Path,
+    architecture: &'static Architecture,
+    config: &'a Config,
+    shape: Shape,
+    /// Number of tokens, if there is a tokenizer.
+    tokens: Option<usize>,
+    /// See [`Options::keep_tied_head`].
+    keep_tied_head: bool,
+}
+
+impl Source<'_> {
+    fn error(&self, what: String) -> Error {
+        problem(self.folder, what)
+    }
+
+    /// All tensors of the file, in its order.
+    fn tensors(&self, shards: &Shards) -> Result<Vec<SourceTensor>, Error> {
+        let without_head = self.config.is_true("tie_word_embeddings") && !self.keep_tied_head;
+        let mut tensors = Vec::new();
+        let mut stacks: BTreeMap<String, BTreeMap<u64, &str>> = BTreeMap::new();
+        for (hf, entry) in shards.iter() {
+            let Some(inner) = language_part(hf) else { continue };
+            let places = self.architecture.places(&inner);
+            if places.is_empty() {
+                let name = self.architecture.name;
+                return Err(self.error(format!("tensor `{hf}` is not one of the {name} architecture's")));
+            }
+            for place in places {
+                match place.how {
+                    How::Ignored => {}
+                    _ if without_head && place.name == "output.weight" => {}
+                    How::Stacked => {
+                        stacks.entry(place.name).or_default().insert(place.index, hf);
+                    }
+                    _ => tensors.push(self.tensor(hf, entry, &place)?),
+                }
+            }
         }
+        for (name, parts) in stacks {
+            tensors.push(self.stack(shards, name, parts)?);
+        }
+        tensors.sort_by_key(|t| place_in_file(&t.name));
+        if let Some(pair) = tensors.windows(2).find(|p| p[0].name == p[1].name) {
+            return Err(self.error(format!("two tensors of the checkpoint become `{}`", pair[0].name)));
+        }
+        self.check(&tensors)?;
+        Ok(tensors)
     }
-    if let Some(t) = tensors.iter().find(|t| t.elements() == 0) {
-        return Err(problem(
-            folder,
-            format!("tensor `{}` has no elements: the checkpoint is damaged", t.name),
-        ));
+
+    /// One tensor of the file that is one of the checkpoint, or a part of one.
+    fn tensor(&self, hf: &str, entry: &Entry, place: &Place) -> Result<SourceTensor, Error> {
+        let dtype = self.dtype(hf, entry)?;
+        let mut shape: Vec<u64> = entry.shape.iter().rev().copied().collect();
+        let rows = entry.shape.first().copied().unwrap_or(0);
+        let Shape { heads, kv_heads, head_dim, .. } = self.shape;
+        let head_rows = head_dim as usize;
+        let expect = |heads: u64, of: String| match rows == heads * head_dim {
+            true => Ok(()),
+            false => {
+                Err(self
+                    .error(format!("tensor `{hf}` has {rows} rows, but config.json says {of} of {head_dim}")))
+            }
+        };
+        let transform = match place.how {
+            How::QueryPairs => {
+                expect(heads, format!("{heads} heads"))?;
+                Transform::order(Order::Pairs { head_rows })
+            }
+            How::KeyPairs => {
+                expect(kv_heads, format!("{kv_heads} heads"))?;
+                Transform::order(Order::Pairs { head_rows })
+            }
+            How::Ungrouped => {
+                expect(
+                    heads + 2 * kv_heads,
+                    format!("{heads} query and 2 x {kv_heads} key and value heads"),
+                )?;
+                if !heads.is_multiple_of(kv_heads) {
+                    return Err(
+                        self.error(format!("config.json says {heads} heads in {kv_heads} equal groups"))
+                    );
+                }
+                let (groups, queries) = (kv_heads as usize, (heads / kv_heads) as usize);
+                Transform::order(Order::Ungrouped { groups, queries, head_rows })
+            }
+            How::PlusOne => Transform { plus_one: true, ..Transform::NONE },
+            How::Transposed if shape.len() == 2 => {
+                shape.reverse();
+                Transform::order(Order::Columns { stored: shape[1] as usize })
+            }
+            How::FirstHalf | How::SecondHalf => {
+                let halves = shape.len() == 3 && shape[1].is_multiple_of(2);
+                if !halves {
+                    return Err(
+                        self.error(format!("tensor `{hf}` has the shape {shape:?}, not pairs of matrices"))
+                    );
+                }
+                shape[1] /= 2;
+                Transform::order(Order::Half {
+                    second: place.how == How::SecondHalf,
+                    rows: shape[1] as usize,
+                })
+            }
+            How::KnownTokens => {
+                if let (Some(tokens), Some(rows)) = (self.tokens, shape.last_mut()) {
+                    *rows = (*rows).min(tokens as u64);
+                }
+                Transform::NONE
+            }
+            How::Same | How::Transposed | How::Stacked | How::Ignored => Transform::NONE,
+        };
+        Ok(SourceTensor {
+            name: place.name.clone(),
+            shape,
+            dtype,
+            data: Data::Stored(vec![hf.to_owned()]),
+            transform,
+        })
     }
-    let said = config.get("vocab_size").and_then(Json::as_u64);
-    let rows = find("token_embd.weight").map(|t| t.rows() as u64);
-    if let (Some(said), Some(rows)) = (said, rows)
-        && said != rows
-    {
-        return Err(problem(
-            folder,
-            format!("config.json says vocab_size {said}, but there are {rows} embeddings"),
-        ));
+
+    /// One tensor of the file that is many of the checkpoint, by their numbers.
+    fn stack(
+        &self,
+        shards: &Shards,
+        name: String,
+        parts: BTreeMap<u64, &str>,
+    ) -> Result<SourceTensor, Error> {
+        let missing = (0..).zip(parts.keys()).find(|(i, n)| i != *n).map(|(i, _)| i);
+        if let Some(missing) = missing {
+            return Err(self
+                .error(format!("number {missing} of tensor `{name}` is not there: a shard may be missing")));
+        }
+        let experts = self.config.integer(&["num_local_experts", "num_experts"]).ok().flatten();
+        if let Some(experts) = experts.filter(|n| name.contains("_exps.") && *n != parts.len() as u64) {
+            let count = parts.len();
+            return Err(self.error(format!(
+                "tensor `{name}` has {count} experts, but config.json says {experts}: a shard may be missing"
+            )));
+        }
+        let first = shards.entry(parts[&0]);
+        for hf in parts.values() {
+            let entry = shards.entry(hf);
+            if entry.shape != first.shape || entry.dtype != first.dtype {
+                return Err(
+                    self.error(format!("tensor `{hf}` differs in shape or type from `{}`", parts[&0]))
+                );
+            }
+        }
+        let mut shape: Vec<u64> = first.shape.iter().rev().copied().collect();
+        shape.push(parts.len() as u64);
+        Ok(SourceTensor {
+            name,
+            shape,
+            dtype: self.dtype(parts[&0], first)?,
+            data: Data::Stored(parts.values().map(|s| (*s).to_owned()).collect()),
+            transform: Transform::NONE,
+        })
     }
-    Ok(())
+
+    fn dtype(&self, hf: &str, entry: &Entry) -> Result<Dtype, Error> {
+        entry.dtype.clone().map_err(|other| {
+            problem(
+                &entry.path,
+                format!(
+                    "tensor `{hf}` is {other}: only F32, F16 and BF16 can be converted; start from the unquantized \
+                     model"
+                ),
+            )
+        })
+    }
+
+    /// Refuses tensors that are missing, empty or of another size than config.json says.
+    fn check(&self, tensors: &[SourceTensor]) -> Result<(), Error> {
+        let blocks = self.shape.blocks;
+        let stray = tensors.iter().find(|t| arch::block(&t.name).is_some_and(|b| b >= blocks));
+        if let Some(t) = stray {
+            return Err(
+                self.error(format!("config.json says {blocks} layers, but tensor `{}` is there", t.name))
+            );
+        }
+        let find = |name: &str| tensors.iter().find(|t| t.name == name);
+        for (need, hf) in self.architecture.needed(blocks) {
+            if find(&need).is_none() {
+                return Err(self.error(format!(
+                    "tensor `{hf}` of {blocks} layers is not there: a shard may be missing"
+                )));
+            }
+        }
+        if let Some(t) = tensors.iter().find(|t| t.elements() == 0) {
+            return Err(self.error(format!("tensor `{}` has no elements: the checkpoint is damaged", t.name)));
+        }
+        self.check_widths(tensors)?;
+        let rows = find("token_embd.weight").map(|t| t.rows());
+        let said = self.config.get("vocab_size").and_then(Json::as_u64).map(|n| n as usize);
+        if let (Some(said), Some(rows)) = (said.map(|n| self.tokens.map_or(n, |t| n.min(t))), rows)
+            && said > rows
+        {
+            return Err(
+                self.error(format!("config.json says vocab_size {said}, but there are {rows} embeddings"))
+            );
+        }
+        if let (Some(tokens), Some(rows)) = (self.tokens, rows)
+            && tokens != rows
+        {
+            return Err(
+                self.error(format!("the tokenizer has {tokens} tokens, but there are {rows} embeddings"))
+            );
+        }
+        Ok(())
+    }
+
+    /// Refuses matrices that do not fit the width of the model.
+    fn check_widths(&self, tensors: &[SourceTensor]) -> Result<(), Error> {
+        let width = self.config.needed_integer(HIDDEN).map_err(|e| self.error(e))?;
+        for t in tensors {
+            let Some(name) = t.name.strip_suffix(".weight") else { continue };
+            let stem = name.rsplit_once('.').map_or(name, |(_, stem)| stem);
+            let (extent, what) = match t.shape[..] {
+                [columns, ..] if FROM_WIDTH.contains(&stem) => (columns, "columns"),
+                [_, rows, ..] if TO_WIDTH.contains(&stem) => (rows, "rows"),
+                _ => continue,
+            };
+            if extent != width {
+                return Err(self.error(format!(
+                    "tensor `{}` has {extent} {what}, but config.json says `{}` {width}: they are not of one model",
+                    t.source_name(),
+                    HIDDEN[0]
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Tensors with as many columns as the model is wide.
+const FROM_WIDTH: &[&str] = &[
+    "token_embd",
+    "position_embd",
+    "output",
+    "output_norm",
+    "attn_norm",
+    "attn_norm_2",
+    "attn_q",
+    "attn_k",
+    "attn_v",
+    "attn_qkv",
+    "post_attention_norm",
+    "ffn_norm",
+    "ffn_up",
+    "ffn_gate",
+    "ffn_gate_inp",
+    "ffn_gate_inp_shexp",
+    "ffn_gate_exps",
+    "ffn_up_exps",
+    "ffn_gate_shexp",
+    "ffn_up_shexp",
+    "post_ffw_norm",
+];
+/// Tensors with as many rows.
+const TO_WIDTH: &[&str] = &["attn_output", "ffn_down", "ffn_down_exps", "ffn_down_shexp"];
+
+/// The name of a tensor within the language model; `None` for those of other parts of the model.
+fn language_part(hf: &str) -> Option<String> {
+    const OTHERS: [&str; 4] = ["vision_tower.", "multi_modal_projector.", "vision_model.", "audio_tower."];
+    let inner = hf.strip_prefix("model.").unwrap_or(hf);
+    if OTHERS.iter().any(|o| inner.starts_with(o)) {
+        None
+    } else {
+        Some(hf.replacen("language_model.", "", 1))
+    }
+}
+
+/// Embeddings first, then blocks by number, then the rest.
+fn place_in_file(name: &str) -> (u8, u64, String) {
+    match arch::block(name) {
+        Some(block) => (1, block, name.to_owned()),
+        None if name.starts_with("token_embd") => (0, 0, name.to_owned()),
+        None => (2, 0, name.to_owned()),
+    }
 }
 
 fn object(path: &Path) -> Result<Map<String, Json>, Error> {

@@ -2,11 +2,19 @@
 
 mod gguf_model;
 mod hf_folder;
-pub mod safetensors;
+mod model_card;
+mod model_name;
+mod pickle;
+mod pytorch;
+mod shards;
+mod transform;
+
+pub use transform::{permuted_row, unpermuted_row};
 
 use crate::gguf::{self, GgmlType, Value};
 use half::{bf16, f16};
 use std::path::{Path, PathBuf};
+use transform::{Order, Transform};
 
 /// A model: GGUF keys and tensors under their GGUF names, with unquantized data.
 pub struct Model {
@@ -22,7 +30,7 @@ pub struct Model {
 /// What holds the bytes.
 enum Storage {
     Gguf(gguf::File),
-    Folder(safetensors::Shards),
+    Folder(shards::Shards),
 }
 
 /// A tensor of a model.
@@ -36,15 +44,16 @@ pub struct SourceTensor {
     pub dtype: Dtype,
     /// Where the elements are.
     data: Data,
-    /// For q and k of the llama architecture: the number of heads whose rows are reordered, see [`permuted_row`].
-    heads: Option<u64>,
+    /// What happens to them.
+    transform: Transform,
 }
 
 #[derive(Clone, Debug)]
 enum Data {
-    /// Index in the GGUF file or name in the shards.
+    /// Index in the GGUF file.
     Gguf(usize),
-    Shard(String),
+    /// Names in the shards, of equal shapes; more than one are stacked.
+    Stored(Vec<String>),
     Computed(Vec<f32>),
 }
 
@@ -136,7 +145,7 @@ impl SourceTensor {
     pub fn columns(&self) -> usize {
         match self.shape[..] {
             [] => 1,
-            [_] if self.heads.is_some() => 1,
+            [_] if self.transform.order != Order::Stored => 1,
             [columns, ..] => columns as usize,
         }
     }
@@ -146,15 +155,36 @@ impl SourceTensor {
         self.elements() as usize / self.columns().max(1)
     }
 
+    /// Its name in the checkpoint.
+    fn source_name(&self) -> &str {
+        match &self.data {
+            Data::Stored(names) => &names[0],
+            _ => &self.name,
+        }
+    }
+
+    /// Number of stored tensors that it is made of.
+    fn parts(&self) -> usize {
+        match &self.data {
+            Data::Stored(names) => names.len(),
+            _ => 1,
+        }
+    }
+
     /// Number of elements.
     pub fn elements(&self) -> u64 {
         self.shape.iter().product()
     }
 }
 
-/// Whether a tensor is stored in a chosen type: llama.cpp wants vectors and norms as F32.
+/// Matrices that llama.cpp wants as F32 all the same: small, and decisive.
+const PRECISE: [&str; 3] = ["position_embd.weight", ".ffn_gate_inp.weight", ".ffn_gate_inp_shexp.weight"];
+
+/// Whether a tensor is stored in a chosen type: llama.cpp wants vectors, norms, learned positions and the routing to
+/// experts as F32.
 pub fn is_matrix(name: &str, shape: &[u64]) -> bool {
-    shape.len() > 1 && !name.ends_with("_norm.weight")
+    let precise = name.ends_with("_norm.weight") || PRECISE.iter().any(|p| name.ends_with(p));
+    shape.len() > 1 && name.ends_with(".weight") && !precise
 }
 
 /// What is wrong with a checkpoint.
@@ -183,6 +213,10 @@ pub(crate) fn problem(path: &Path, problem: impl Into<String>) -> Error {
 pub struct Options {
     /// Pre-tokenizer name to write instead of the one that tokenizer.json shows.
     pub tokenizer_pre: Option<String>,
+    /// Leave the tokenizer out: the file takes token ids only.
+    pub no_tokenizer: bool,
+    /// Keep a stored head that is tied to the embeddings, as llama.cpp's converter does; else the embeddings serve.
+    pub keep_tied_head: bool,
 }
 
 impl Model {
@@ -203,67 +237,55 @@ impl Model {
         self.keys.iter().find(|(k, _)| k == name).map(|(_, v)| v)
     }
 
-    /// Bytes of stored row `row` of a tensor of this model that is not computed.
-    fn row_bytes(&self, t: &SourceTensor, row: usize) -> Result<&[u8], Error> {
-        let all = match (&t.data, &self.storage) {
-            (Data::Gguf(i), Storage::Gguf(file)) => file.data(&file.tensors()[*i])?,
-            (Data::Shard(name), Storage::Folder(shards)) => shards.data(name),
+    /// The bytes of part `part` of a tensor of this model that is not computed.
+    fn part(&self, t: &SourceTensor, part: usize) -> Result<&[u8], Error> {
+        match (&t.data, &self.storage) {
+            (Data::Gguf(i), Storage::Gguf(file)) => Ok(file.data(&file.tensors()[*i])?),
+            (Data::Stored(names), Storage::Folder(shards)) => Ok(shards.data(&names[part])),
             _ => unreachable!("a tensor of another model"),
-        };
-        let row_len = t.columns() * t.dtype.bytes();
-        Ok(&all[row * row_len..][..row_len])
+        }
     }
 
     /// Reads rows `first..` of a tensor, as many as fill `out`, as f32.
     pub fn read_rows(&self, t: &SourceTensor, first: usize, out: &mut [f32]) -> Result<(), Error> {
-        for (i, out) in out.chunks_exact_mut(t.columns()).enumerate() {
-            let row = match t.heads {
-                Some(heads) => permuted_row(first + i, t.rows() / heads as usize),
-                None => first + i,
-            };
-            match &t.data {
-                Data::Computed(v) => out.copy_from_slice(&v[row * t.columns()..][..t.columns()]),
-                _ => t.dtype.widen(self.row_bytes(t, row)?, out),
+        let (columns, bytes) = (t.columns(), t.dtype.bytes());
+        let rows_of_part = t.rows() / t.parts();
+        let mut gathered = Vec::new();
+        for (i, out) in out.chunks_exact_mut(columns).enumerate() {
+            let row = t.transform.order.stored_row(first + i);
+            if let Data::Computed(v) = &t.data {
+                out.copy_from_slice(&v[row * columns..][..columns]);
+                continue;
+            }
+            let part = self.part(t, row / rows_of_part * (t.parts() > 1) as usize)?;
+            let row = if t.parts() > 1 { row % rows_of_part } else { row };
+            match t.transform.order {
+                Order::Columns { stored } => {
+                    gathered.clear();
+                    for column in 0..columns {
+                        gathered.extend_from_slice(&part[(column * stored + row) * bytes..][..bytes]);
+                    }
+                    t.dtype.widen(&gathered, out);
+                }
+                _ => t.dtype.widen(&part[row * columns * bytes..][..columns * bytes], out),
+            }
+            if t.transform.plus_one {
+                out.iter_mut().for_each(|x| *x = transform::plus_one(*x, t.dtype == Dtype::F16));
             }
         }
         Ok(())
     }
 
-    /// The bytes of a whole tensor as they are stored, if rows are stored in order.
+    /// The bytes of a whole tensor as they are stored, if they are stored as they are written.
     pub fn stored_bytes(&self, t: &SourceTensor) -> Result<Option<&[u8]>, Error> {
-        match (&t.data, &self.storage, t.heads) {
-            (Data::Gguf(i), Storage::Gguf(file), None) => Ok(Some(file.data(&file.tensors()[*i])?)),
-            (Data::Shard(name), Storage::Folder(shards), None) => Ok(Some(shards.data(name))),
-            _ => Ok(None),
+        let as_stored = t.transform == Transform::NONE && t.parts() == 1;
+        match t.data {
+            Data::Computed(_) => Ok(None),
+            _ if !as_stored => Ok(None),
+            _ => {
+                let len = t.elements() as usize * t.dtype.bytes();
+                Ok(Some(&self.part(t, 0)?[..len]))
+            }
         }
-    }
-}
-
-/// The stored row that becomes row `row`, with heads of `head_rows` rows.
-///
-/// Hugging Face keeps the two halves of each rotary pair `head_rows / 2` apart; llama.cpp wants the
-/// pair side by side. Row `2 i + half` of a head comes from row `half * head_rows / 2 + i`.
-pub fn permuted_row(row: usize, head_rows: usize) -> usize {
-    let (head, within) = (row / head_rows, row % head_rows);
-    head * head_rows + within % 2 * (head_rows / 2) + within / 2
-}
-
-/// The inverse of [`permuted_row`].
-pub fn unpermuted_row(row: usize, head_rows: usize) -> usize {
-    let (head, within) = (row / head_rows, row % head_rows);
-    let half = head_rows / 2;
-    head * head_rows + within % half * 2 + within / half
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn permutation_is_undone() {
-        for row in 0..192 {
-            assert_eq!(unpermuted_row(permuted_row(row, 64), 64), row);
-        }
-        assert_eq!((0..8).map(|r| permuted_row(r, 8)).collect::<Vec<_>>(), [0, 4, 1, 5, 2, 6, 3, 7]);
     }
 }

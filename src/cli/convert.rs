@@ -1,7 +1,7 @@
 //! `tenpak-gguf convert`
 
 use super::{FloatType, check_output, human_bytes, progress_bar, rate, set_threads, table};
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use clap::ValueEnum;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -12,6 +12,7 @@ use tenpak_gguf::calibration::{Calibration, collect};
 use tenpak_gguf::checkpoint::{Dtype, Model, Options, is_matrix};
 use tenpak_gguf::convert::{self, Guide, Plan, Recipe, Trellis};
 use tenpak_gguf::quantize::Effort;
+use tenpak_gguf::split;
 
 /// Make a GGUF file of a Hugging Face folder or of an unquantized GGUF file
 #[derive(clap::Args)]
@@ -23,10 +24,11 @@ Examples:
   tenpak-gguf convert ./SmolLM2-135M-Instruct -o smol.gguf --calibration smol.gram.gguf      with a calibration made before
   tenpak-gguf convert model-f16.gguf -o smol.gguf --dry-run           the plan and its size, nothing written
   tenpak-gguf convert ./SmolLM2-135M-Instruct -o smol-f16.gguf --outtype f16   a plain file, for any llama.cpp
+  tenpak-gguf convert ./big -o big.gguf --shard $SLURM_ARRAY_TASK_ID/8      one of eight parts; llama.cpp loads the first
 
 Rows that 256 does not divide use the types with blocks of 64 (t3_64 for t3 and so on).")]
 pub struct Args {
-    /// Hugging Face folder (config.json, tokenizer.json, safetensors) or GGUF file in F32, F16 or BF16
+    /// Hugging Face folder (config.json, a tokenizer, safetensors or pytorch_model.bin) or GGUF file in F32, F16 or BF16
     model: PathBuf,
     /// File to write
     #[arg(short, long, required_unless_present = "dry_run")]
@@ -61,9 +63,18 @@ pub struct Args {
     /// Write over an existing file
     #[arg(short, long)]
     force: bool,
+    /// Write parts of at most so many bytes (K, M and G are powers of 1000): FILE-00001-of-0000N.gguf and so on
+    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    split_max_size: Option<u64>,
+    /// Write one of N parts of about the same size alone, so that N jobs can write all
+    #[arg(long, value_name = "I/N", value_parser = shard, conflicts_with = "split_max_size")]
+    shard: Option<(usize, usize)>,
     /// llama.cpp's name of the pre-tokenizer, if tokenizer.json does not show a known one
     #[arg(long, value_name = "NAME")]
     tokenizer_pre: Option<String>,
+    /// Leave the tokenizer out: programs can feed the file token ids only
+    #[arg(long, conflicts_with = "tokenizer_pre")]
+    no_tokenizer: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -91,6 +102,31 @@ impl From<EffortName> for Effort {
 }
 
 impl Args {
+    fn options(&self) -> Options {
+        Options {
+            tokenizer_pre: self.tokenizer_pre.clone(),
+            no_tokenizer: self.no_tokenizer,
+            // Plain files are those of llama.cpp's converter.
+            keep_tied_head: self.outtype.is_some(),
+        }
+    }
+
+    /// What is to be written where.
+    fn files(&self, plan: Plan, output: &Path) -> anyhow::Result<Vec<(Plan, PathBuf)>> {
+        let (parts, wanted) = match (self.split_max_size, self.shard) {
+            (None, None) => return Ok(vec![(plan, output.to_owned())]),
+            (Some(bytes), _) => {
+                let parts = split::by_size(&plan, bytes);
+                let all = 0..parts.len();
+                (parts, all)
+            }
+            (None, Some((i, n))) => {
+                (split::by_count(&plan, n).map_err(|e| anyhow!("--shard: {e}"))?, i - 1..i)
+            }
+        };
+        Ok(wanted.map(|i| (split::part(&plan, &parts, i), split::path(output, i, parts.len()))).collect())
+    }
+
     fn recipe(&self) -> Recipe {
         let family = self.family.map(|family| match family {
             Family::T2 => Trellis::T2,
@@ -108,7 +144,7 @@ impl Args {
 
 pub fn run(args: Args) -> anyhow::Result<()> {
     set_threads(args.threads)?;
-    let model = Model::open(&args.model, &Options { tokenizer_pre: args.tokenizer_pre.clone() })?;
+    let model = Model::open(&args.model, &args.options())?;
     let plan = convert::plan(&model, args.recipe());
     let weights: u64 = model.tensors.iter().map(|t| t.elements()).sum();
     for name in &plan.left_plain {
@@ -118,7 +154,10 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         return print_plan(&plan, weights);
     }
     let Some(output) = &args.output else { bail!("-o FILE is missing") };
-    check_output(output, &args.model, args.force)?;
+    let files = args.files(plan, output)?;
+    for (_, path) in &files {
+        check_output(path, &args.model, args.force)?;
+    }
     let start = Instant::now();
     let calibration = match (&args.calibration, &args.calibration_text) {
         (Some(file), _) => Some(Calibration::open(file)?),
@@ -129,13 +168,15 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         eprintln!("calibration: {}", calibration.describe());
     }
     let guide = calibration.as_ref().map(|calibration| Guide { calibration, effort: args.effort.into() });
-    let bar = progress_bar(weights, "converting");
-    let result = convert::run(&model, &plan, guide, output, &|n| bar.inc(n));
-    bar.finish_and_clear();
-    let bytes = result?;
-    let out = &mut std::io::stdout();
-    writeln!(out, "{}: {} tensors, {}", output.display(), plan.headers.len(), rate(bytes, weights))?;
-    writeln!(out, "{:.1} s", start.elapsed().as_secs_f64())?;
+    for (plan, path) in &files {
+        let weights = plan.headers.iter().flat_map(|h| h.shape.iter().copied().reduce(|a, b| a * b)).sum();
+        let bar = progress_bar(weights, "converting");
+        let result = convert::run(&model, plan, guide, path, &|n| bar.inc(n));
+        bar.finish_and_clear();
+        let out = &mut std::io::stdout();
+        writeln!(out, "{}: {} tensors, {}", path.display(), plan.headers.len(), rate(result?, weights))?;
+    }
+    writeln!(std::io::stdout(), "{:.1} s", start.elapsed().as_secs_f64())?;
     Ok(())
 }
 
@@ -165,6 +206,24 @@ fn calibrate(model: &Model, text: &Path, args: &Args, output: &Path) -> anyhow::
     let calibration = Calibration::open(&options.output)?;
     drop(work);
     Ok(calibration)
+}
+
+/// `4G` and the like.
+fn bytes(text: &str) -> Result<u64, String> {
+    let unit = ["K", "M", "G"].iter().position(|unit| text.ends_with(unit));
+    let (number, factor) = match unit {
+        Some(power) => (&text[..text.len() - 1], 1000u64.pow(power as u32 + 1)),
+        None => (text, 1),
+    };
+    let bytes = number.parse::<u64>().ok().and_then(|n| n.checked_mul(factor)).filter(|n| *n > 0);
+    bytes.ok_or_else(|| "not a number of bytes such as 4G, 500M or 1000000".into())
+}
+
+/// `2/8`, as numbers from 1.
+fn shard(text: &str) -> Result<(usize, usize), String> {
+    let numbers = text.split_once('/').and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
+    let fits = |(i, n): &(usize, usize)| (1..=*n).contains(i) && *n <= u16::MAX as usize;
+    numbers.filter(fits).ok_or_else(|| "not a part such as 2/8: the first of 8 is 1/8, the last 8/8".into())
 }
 
 /// Sizes by type, then the whole.

@@ -35,7 +35,8 @@ struct Kept {
 impl<'a> Guided<'a> {
     /// Checks that the calibration is of the model.
     pub fn new(guide: Guide<'a>, model: &Model, plan: &Plan) -> Result<Self, Error> {
-        let blocks = model.tensors.iter().zip(&plan.targets).filter(|(_, t)| matches!(t, Target::Blocks(_)));
+        let tensors = model.tensors[plan.first..].iter();
+        let blocks = tensors.zip(&plan.targets).filter(|(_, t)| matches!(t, Target::Blocks(_)));
         let weights: Vec<_> = blocks.map(|(t, _)| (t.name.clone(), t.columns(), experts(t))).collect();
         let architecture = model.key("general.architecture").and_then(|v| v.as_str()).unwrap_or_default();
         guide.calibration.check(architecture, &weights)?;

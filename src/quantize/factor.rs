@@ -13,11 +13,14 @@ const LEAST_DAMPING: f32 = 0.01;
 /// directions holds for other text. Measured; see docs/quantizer.md.
 const DAMPING_PER_RATIO: f32 = 4.0;
 
+/// Directions in which inputs are far stronger than on average show with few tokens.
+const MOST_DAMPING: f32 = 1.0;
+
 /// How much to add to the diagonal of statistics, as a share of its mean.
 pub fn damping(statistics: &Statistics) -> f32 {
     match *statistics {
         Statistics::Gram { n, tokens, .. } if tokens > 0 => {
-            LEAST_DAMPING.max(DAMPING_PER_RATIO * n as f32 / tokens as f32)
+            (DAMPING_PER_RATIO * n as f32 / tokens as f32).clamp(LEAST_DAMPING, MOST_DAMPING)
         }
         _ => LEAST_DAMPING,
     }

@@ -3,9 +3,11 @@
 #![allow(dead_code)]
 
 pub mod random;
+pub mod reference_case;
 pub mod tiny_calibration;
 pub mod tiny_gguf;
 pub mod tiny_llama;
+pub mod torch_file;
 
 use std::io::Write;
 use std::sync::Once;

@@ -1,0 +1,113 @@
+#!/usr/bin/env python3
+"""Reference digests of every architecture, from llama.cpp's own converter. Run by hand; see docs/reference-f16.md.
+
+    scripts/reference_architectures.py LLAMA_CPP [CASE...]
+
+A case is tests/architectures/CASE.json: a config.json as model hubs have it, the files of a tokenizer, an element
+type. Where the case does not list its tensors yet, transformers says which a model with that config has. Weights are
+drawn from splitmix64, as in tests/support/reference_case.rs. The result is tests/architectures/CASE.digest: what
+`tenpak-gguf inspect --digest` prints of the reference files in F16, BF16 and F32, sha256 cut to 16 digits.
+"""
+import hashlib, json, os, shutil, subprocess, sys, tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+ROOT = Path(__file__).resolve().parent.parent
+CASES = ROOT / "tests/architectures"
+DTYPES = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}
+# Tiny vocabularies encode llama.cpp's check text to no hash that it knows: a case says `pre`, its name for them.
+# Where transformers drops values that the converter reads, a case says `keep`: config.json fills the gaps.
+CONVERT = """
+import json, sys
+sys.argv = sys.argv[1:]
+sys.path.insert(0, sys.argv[0].rsplit("/", 1)[0])
+import conversion.base
+pre = sys.argv.pop()
+if sys.argv.pop():
+    load = conversion.base.ModelBase.load_hparams
+    raw = lambda folder: json.loads((folder / "config.json").read_text())
+    conversion.base.ModelBase.load_hparams = lambda folder, mistral: {**raw(folder), **load(folder, mistral)}
+if pre:
+    conversion.base.TextModel.get_vocab_base_pre = lambda self, tokenizer: pre
+import convert_hf_to_gguf
+convert_hf_to_gguf.main()
+"""
+
+
+def gaussian(name, n):
+    """The sum of twelve uniform values less six, times 2^-4, from splitmix64 seeded with the name."""
+    seed = np.frombuffer(hashlib.sha256(name.encode()).digest()[:8], "<u8")[0]
+    with np.errstate(over="ignore"):
+        z = seed + np.arange(1, 12 * n + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        z ^= z >> np.uint64(31)
+    sums = (z >> np.uint64(40)).astype(np.int64).reshape(n, 12).sum(axis=1)
+    return ((sums - (6 << 24)) / (1 << 28)).astype(np.float32)
+
+
+def tensors_of(config, folder):
+    """Names and shapes on disk of a model with this config, by transformers."""
+    import transformers
+    (folder / "config.json").write_text(json.dumps(config))
+    parsed = transformers.AutoConfig.from_pretrained(folder)
+    model = getattr(transformers, config["architectures"][0])(parsed)
+    with tempfile.TemporaryDirectory() as saved:
+        model.save_pretrained(saved)
+        with safe_open(Path(saved) / "model.safetensors", "pt") as f:
+            return {name: list(f.get_slice(name).get_shape()) for name in sorted(f.keys())}
+
+
+def digest(file):
+    tenpak = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release/tenpak-gguf"
+    out = subprocess.run([tenpak, "inspect", "--digest", file], check=True, capture_output=True, text=True).stdout
+    for line in out.splitlines():
+        kind, name, sha, rest = (line + " ").split(" ", 3)
+        yield f"{kind} {name} {sha[:16]} {rest}".rstrip()
+
+
+def run(llama, path):
+    case = json.loads(path.read_text())
+    with tempfile.TemporaryDirectory() as work:
+        folder = Path(work) / path.stem
+        folder.mkdir()
+        if "tensors" not in case:
+            case["tensors"] = tensors_of(case["config"], folder)
+            head = json.dumps({k: v for k, v in case.items() if k != "tensors"}, indent=1, ensure_ascii=False)
+            rows = ",\n".join(f"  {json.dumps(n)}: {s}" for n, s in case["tensors"].items())
+            path.write_text(head[:-2] + ',\n "tensors": {\n' + rows + "\n }\n}\n")
+        shutil.copytree(CASES / "tokenizers" / case["tokenizer"], folder, dirs_exist_ok=True)
+        (folder / "config.json").write_text(json.dumps(case["config"]))
+        for name, content in case.get("files", {}).items():
+            (folder / name).write_text(content if isinstance(content, str) else json.dumps(content))
+        weights = {
+            name: torch.from_numpy(gaussian(name, int(np.prod(shape)))).reshape(shape).to(DTYPES[case["dtype"]])
+            for name, shape in case["tensors"].items()
+        }
+        save_file(weights, folder / "model.safetensors", {"format": "pt"})
+        lines = []
+        for outtype in DTYPES:
+            file = Path(work) / f"{outtype}.gguf"
+            script = Path(llama) / "convert_hf_to_gguf.py"
+            command = [sys.executable, "-c", CONVERT, script, folder, "--outtype", outtype, "--outfile", file]
+            done = subprocess.run([*command, case.get("keep", ""), case.get("pre", "")], capture_output=True, text=True)
+            if done.returncode:
+                sys.exit(f"{path.name}: {done.stderr}")
+            lines += [f"{outtype} {line}" for line in digest(file)]
+    # Keys that are the same in all three are written once.
+    same = {line.split(" ", 1)[1] for line in lines if line.split(" ")[1] == "key"}
+    same = {s for s in same if all(f"{t} {s}" in lines for t in DTYPES)}
+    rest = [line for line in lines if line.split(" ", 1)[1] not in same]
+    text = "\n".join([f"all {s}" for s in sorted(same)] + sorted(rest)) + "\n"
+    path.with_suffix(".digest").write_text(text)
+    print(f"{path.stem}: {len(case['tensors'])} tensors")
+
+
+llama, *names = sys.argv[1:]
+paths = [CASES / f"{name}.json" for name in names] or sorted(CASES.glob("*.json"))
+for path in paths:
+    run(llama, path)

@@ -1,0 +1,117 @@
+//! config.json by name, with what transformers assumes where it says nothing.
+
+use super::Architecture;
+use serde_json::{Map, Value as Json};
+
+/// The values of a config.json.
+pub struct Config {
+    values: Map<String, Json>,
+}
+
+/// Parameters that tensors are interpreted with.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Shape {
+    /// Transformer blocks.
+    pub blocks: u64,
+    /// Attention heads.
+    pub heads: u64,
+    /// Key-value heads.
+    pub kv_heads: u64,
+    /// Size of a head.
+    pub head_dim: u64,
+}
+
+impl Shape {
+    /// Refuses what no attention can have.
+    pub fn checked(self) -> Result<Shape, String> {
+        let even = self.head_dim > 0 && self.head_dim.is_multiple_of(2);
+        if self.heads > 0 && self.kv_heads > 0 && even {
+            Ok(self)
+        } else {
+            Err(format!("attention cannot have the shape {self:?}"))
+        }
+    }
+}
+
+/// No size of a model is larger; sums and products of a few such numbers cannot overflow.
+const MAX_SIZE: u64 = 1 << 24;
+
+/// Names of the same number in different architectures.
+pub const BLOCKS: &[&str] = &["num_hidden_layers", "n_layer"];
+/// See [`BLOCKS`].
+pub const HEADS: &[&str] = &["num_attention_heads", "n_head"];
+/// See [`BLOCKS`].
+pub const KV_HEADS: &[&str] = &["num_key_value_heads", "num_kv_heads", "n_head_kv"];
+/// See [`BLOCKS`].
+pub const HIDDEN: &[&str] = &["hidden_size", "n_embd"];
+
+impl Config {
+    /// The values of config.json; those of a nested `text_config` come to the top.
+    pub fn new(json: &Map<String, Json>, architecture: &Architecture) -> Config {
+        let defaults = serde_json::from_str(architecture.defaults).expect("a tested constant");
+        let mut values: Map<String, Json> = defaults;
+        let text = json.get("text_config").and_then(Json::as_object);
+        for (name, value) in json.iter().chain(text.into_iter().flatten()) {
+            values.insert(name.clone(), value.clone());
+        }
+        Config { values }
+    }
+
+    /// The value of the first of the names that is there; `null` is as good as nothing.
+    pub fn find(&self, names: &[&str]) -> Option<&Json> {
+        names.iter().find_map(|name| self.values.get(*name).filter(|v| !v.is_null()))
+    }
+
+    /// A value.
+    pub fn get(&self, name: &str) -> Option<&Json> {
+        self.find(&[name])
+    }
+
+    /// An integer, if it is there.
+    pub fn integer(&self, names: &[&str]) -> Result<Option<u64>, String> {
+        let Some(value) = self.find(names) else { return Ok(None) };
+        match value.as_u64() {
+            Some(n) if n <= MAX_SIZE => Ok(Some(n)),
+            Some(n) => Err(format!("`{}` is {n}, more than any model has", names[0])),
+            None => Err(format!("`{}` is {value}, no size", names[0])),
+        }
+    }
+
+    /// An integer that must be there.
+    pub fn needed_integer(&self, names: &[&str]) -> Result<u64, String> {
+        self.integer(names)?.ok_or_else(|| format!("`{}` is not there", names.join("` or `")))
+    }
+
+    /// A number, if it is there.
+    pub fn float(&self, names: &[&str]) -> Result<Option<f64>, String> {
+        let Some(value) = self.find(names) else { return Ok(None) };
+        let float = value.as_f64().ok_or_else(|| format!("`{}` is {value}, no number", names[0]))?;
+        Ok(Some(float))
+    }
+
+    /// A number that must be there.
+    pub fn needed_float(&self, names: &[&str]) -> Result<f64, String> {
+        self.float(names)?.ok_or_else(|| format!("`{}` is not there", names.join("` or `")))
+    }
+
+    /// Whether a value is `true`.
+    pub fn is_true(&self, name: &str) -> bool {
+        self.get(name).is_some_and(|v| v == true)
+    }
+
+    /// The parameters that tensors are interpreted with.
+    pub fn shape(&self) -> Result<Shape, String> {
+        let heads = self.needed_integer(HEADS)?;
+        let head_dim = match self.integer(&["head_dim"])? {
+            Some(dim) => dim,
+            None => self.needed_integer(HIDDEN)? / heads.max(1),
+        };
+        let shape = Shape {
+            blocks: self.needed_integer(BLOCKS)?,
+            heads,
+            kv_heads: self.integer(KV_HEADS)?.unwrap_or(heads),
+            head_dim,
+        };
+        shape.checked()
+    }
+}

@@ -1,0 +1,88 @@
+//! Byte-level BPE from tokenizer.json.
+
+use super::special::{self, Special};
+use super::{Files, KeyList, Problem, TOKENIZER_JSON, Tokens, looks_special, pre_tokenizer, token_type};
+use serde_json::{Map, Value as Json};
+use tokenizers::Tokenizer;
+
+/// Parses a tokenizer.json.
+pub fn parse(json: &Map<String, Json>) -> Result<Tokenizer, String> {
+    serde_json::from_value(Json::Object(json.clone())).map_err(|e| {
+        format!("not a tokenizer ({e}); fetch it again, or save it with a current tokenizers library")
+    })
+}
+
+pub fn write(
+    files: &Files,
+    tokenizer_config: &Map<String, Json>,
+    pre: Option<&str>,
+    keys: &mut KeyList,
+) -> Result<(), Problem> {
+    let at = Problem::of(TOKENIZER_JSON);
+    let json = files.json(TOKENIZER_JSON)?.unwrap_or_default();
+    let kind = json.get("model").and_then(|m| m["type"].as_str()).unwrap_or("of an unknown kind");
+    if kind != "BPE" || json["model"]["byte_fallback"] == true {
+        return Err(at(format!(
+            "the tokenizer is {kind} and not byte-level BPE as GPT-2's: not supported yet"
+        )));
+    }
+    let tokenizer = parse(&json).map_err(&at)?;
+    let pre = match pre {
+        Some(name) => name.to_owned(),
+        None => pre_tokenizer::name(&tokenizer, &Json::Object(json.clone())).map_err(&at)?.to_owned(),
+    };
+    let tokens = tokens(files, &tokenizer, tokenizer_config).map_err(&at)?;
+    keys.put("ggml.model", "gpt2");
+    keys.put("ggml.pre", pre);
+    tokens.write(keys);
+    special::write(files, tokenizer_config, Special { merges: true, tokens: None }, keys)
+}
+
+/// Texts and types of all tokens by id.
+fn tokens(files: &Files, tokenizer: &Tokenizer, config: &Map<String, Json>) -> Result<Tokens, String> {
+    let vocabulary = tokenizer.get_vocab(true);
+    let size = match files.config.integer(&["vocab_size"])? {
+        Some(size) => size as usize,
+        None => vocabulary.len(),
+    };
+    let mut texts: Vec<Option<String>> = vec![None; size];
+    for (text, id) in vocabulary {
+        match texts.get_mut(id as usize) {
+            Some(entry) => *entry = Some(text),
+            None => return Err(format!("token {text:?} has id {id}, but vocab_size is {size}")),
+        }
+    }
+    let mut types = Vec::with_capacity(size);
+    let added = tokenizer.get_added_tokens_decoder();
+    let named = special::named(config);
+    let texts = texts.into_iter().enumerate().map(|(id, text)| {
+        let Some(text) = text else {
+            types.push(token_type::UNUSED);
+            return Ok(format!("[PAD{id}]"));
+        };
+        let Some(token) = added.get(&(id as u32)) else {
+            types.push(if named.contains(&text) { token_type::CONTROL } else { token_type::NORMAL });
+            return Ok(text);
+        };
+        // llama.cpp looks for such tokens in text that is normalized already.
+        let text = match token.normalized {
+            true => text,
+            false => there_and_back(tokenizer, &text)?,
+        };
+        if token.special || looks_special(&text) {
+            types.push(token_type::CONTROL);
+            Ok(text)
+        } else {
+            types.push(token_type::USER_DEFINED);
+            Ok(text.replace('▁', " "))
+        }
+    });
+    let texts = texts.collect::<Result<Vec<_>, String>>()?;
+    Ok(Tokens { texts, types, scores: None })
+}
+
+/// A text after encoding and decoding.
+fn there_and_back(tokenizer: &Tokenizer, text: &str) -> Result<String, String> {
+    let encoding = tokenizer.encode(text, false).map_err(|e| e.to_string())?;
+    tokenizer.decode(encoding.get_ids(), false).map_err(|e| e.to_string())
+}

@@ -1,0 +1,260 @@
+//! What is said about a model: `general.*` keys from README.md, config.json, generation_config.json, and the name of
+//! the folder.
+//!
+//! Reference: llama.cpp's `gguf-py/gguf/metadata.py`, rules and order.
+
+use super::model_name::{ModelName, title};
+use super::{Error, SourceTensor, problem};
+use crate::gguf::Value;
+use serde_json::{Map, Value as Json};
+use std::path::Path;
+
+/// What llama.cpp calls a value, and where the card says it; the first that is there counts.
+const SAID: &[(&str, &[&str])] = &[
+    ("name", &["name", "model_name"]),
+    ("author", &["author", "model_author", "model_creator"]),
+    ("version", &["version", "model_version"]),
+    ("organization", &["organization", "model_organization"]),
+    ("description", &["description", "model_description"]),
+    ("finetune", &["finetune", "model_finetune"]),
+    ("basename", &["basename", "model_basename", "model_type"]),
+    ("size_label", &["size_label", "model_size_label"]),
+    ("source.url", &["url", "model_url"]),
+    ("source.doi", &["doi", "model_doi"]),
+    ("source.uuid", &["uuid", "model_uuid"]),
+    ("source.repo_url", &["repo_url", "model_repo_url"]),
+    ("license.name", &["license_name"]),
+    ("license.link", &["license_link"]),
+];
+
+/// Sampling parameters: GGUF's name, generation_config.json's, whether it is an integer.
+const SAMPLING: &[(&str, &[&str], bool)] = &[
+    ("top_k", &["top_k"], true),
+    ("top_p", &["top_p"], false),
+    ("min_p", &["min_p"], false),
+    ("xtc_probability", &["xtc_probability"], false),
+    ("xtc_threshold", &["xtc_threshold"], false),
+    ("temp", &["temperature"], false),
+    ("penalty_last_n", &["penalty_last_n"], true),
+    ("penalty_repeat", &["penalty_repeat", "repetition_penalty"], false),
+    ("mirostat", &["mirostat"], true),
+    ("mirostat_tau", &["mirostat_tau"], false),
+    ("mirostat_eta", &["mirostat_eta"], false),
+];
+
+/// Keys of what a model was made from, by number.
+const ORIGIN: &[&str] =
+    &["name", "author", "version", "organization", "description", "url", "doi", "uuid", "repo_url"];
+
+/// Keys under `general.`; one that is there stays.
+#[derive(Default)]
+struct General(Vec<(String, Value)>);
+
+impl General {
+    fn put(&mut self, name: &str, value: impl Into<Value>) {
+        let name = format!("general.{name}");
+        if !self.0.iter().any(|(k, _)| *k == name) {
+            self.0.push((name, value.into()));
+        }
+    }
+}
+
+/// The `general.*` keys of a folder, but for architecture and type.
+pub fn keys(
+    folder: &Path,
+    config: &Map<String, Json>,
+    tensors: &[SourceTensor],
+) -> Result<Vec<(String, Value)>, Error> {
+    let mut general = General::default();
+    write_sampling(folder, &mut general);
+    let weights = tensors.iter().map(SourceTensor::elements).sum();
+    let card = card(folder)?;
+    for (key, names) in SAID {
+        if let Some(text) = names.iter().find_map(|n| card.get(*n)?.as_str()) {
+            general.put(key, text);
+        }
+    }
+    match card.get("license") {
+        Some(Json::String(license)) => general.put("license", license.as_str()),
+        Some(Json::Array(all)) => general.put("license", strings(all).join(",")),
+        _ => {}
+    }
+    write_origins(
+        &card,
+        "base_model",
+        &["base_model", "base_models", "base_model_sources"],
+        weights,
+        &mut general,
+    );
+    write_origins(&card, "dataset", &["datasets", "dataset", "dataset_sources"], weights, &mut general);
+    for (key, names) in [("tags", ["tags", "pipeline_tag"]), ("languages", ["languages", "language"])] {
+        let all: Vec<String> = names.iter().filter_map(|n| card.get(*n)).flat_map(one_or_many).collect();
+        if !all.is_empty() {
+            general.put(key, Value::strings(all));
+        }
+    }
+    let path = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+    let folder_name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    // A path is no name of a model.
+    let said = config.get("_name_or_path").and_then(Json::as_str).filter(|n| n.matches('/').count() <= 1);
+    for name in said.into_iter().chain([folder_name.as_str()]) {
+        write_name(&ModelName::parse(name, weights), &mut general);
+    }
+    general.put("name", folder_name);
+    general.put("size_label", size_label(tensors));
+    Ok(general.0)
+}
+
+fn write_name(name: &ModelName, general: &mut General) {
+    for (key, part) in [
+        ("name", name.full.as_deref().map(title)),
+        ("organization", name.organization.as_deref().map(title)),
+        ("basename", name.base.clone()),
+        ("finetune", name.finetune.clone()),
+        ("version", name.version.clone()),
+        ("size_label", name.size.clone()),
+    ] {
+        if let Some(part) = part.filter(|p| !p.is_empty()) {
+            general.put(key, part);
+        }
+    }
+}
+
+fn strings(all: &[Json]) -> Vec<String> {
+    all.iter().filter_map(|v| v.as_str().map(str::to_owned)).collect()
+}
+
+fn one_or_many(value: &Json) -> Vec<String> {
+    match value {
+        Json::String(s) => vec![s.clone()],
+        Json::Array(all) => strings(all),
+        _ => Vec::new(),
+    }
+}
+
+/// The YAML at the head of README.md; nothing where it is none.
+fn card(folder: &Path) -> Result<Map<String, Json>, Error> {
+    let path = folder.join("README.md");
+    if !path.exists() {
+        return Ok(Map::new());
+    }
+    let bytes = std::fs::read(&path).map_err(|e| problem(&path, e.to_string()))?;
+    let text = String::from_utf8_lossy(&bytes);
+    let mut lines = text.lines();
+    if lines.next() != Some("---") {
+        return Ok(Map::new());
+    }
+    let yaml: String = lines.take_while(|l| *l != "---").map(|l| l.replace('\t', "  ") + "\n").collect();
+    Ok(serde_yaml_ng::from_str(&yaml).unwrap_or_default())
+}
+
+fn write_sampling(folder: &Path, general: &mut General) {
+    // Not all folders have a valid one, and nothing depends on it.
+    let text = std::fs::read(folder.join("generation_config.json")).unwrap_or_default();
+    let json: Map<String, Json> = serde_json::from_slice(&text).unwrap_or_default();
+    if let Some(sequence) = json.get("sequence").and_then(Json::as_str) {
+        general.put("sampling.sequence", sequence);
+    }
+    for (key, names, integer) in SAMPLING {
+        let Some(value) = names.iter().find_map(|n| json.get(*n)).and_then(Json::as_f64) else { continue };
+        let value = if *integer { Value::I32(value as i32) } else { Value::F32(value as f32) };
+        general.put(&format!("sampling.{key}"), value);
+    }
+}
+
+/// Models and data that a model was made from: names of the hub, addresses, or tables.
+fn write_origins(card: &Map<String, Json>, key: &str, names: &[&str], weights: u64, general: &mut General) {
+    let Some(value) = names.iter().find_map(|n| card.get(*n)) else { return };
+    let entries = match value {
+        Json::Array(all) => all.clone(),
+        Json::Null => Vec::new(),
+        one => vec![one.clone()],
+    };
+    general.put(&format!("{key}.count"), entries.len() as u32);
+    for (i, entry) in entries.iter().enumerate() {
+        let described = match entry {
+            Json::String(id) => described(id, weights),
+            Json::Object(table) => table.clone(),
+            _ => Map::new(),
+        };
+        for part in ORIGIN {
+            if let Some(text) = described.get(*part).and_then(Json::as_str) {
+                general.put(&format!("{key}.{i}.{part}"), text);
+            }
+        }
+    }
+}
+
+const HUB: &str = "https://huggingface.co/";
+
+/// What a name of the hub or an address says.
+fn described(id: &str, weights: u64) -> Map<String, Json> {
+    let mut said = Map::new();
+    let address = ["http://", "https://", "ssh://"].iter().any(|scheme| id.starts_with(scheme));
+    let name = match id.split_once("huggingface.co/") {
+        Some((_, name)) if address => Some(name).filter(|n| n.matches('/').count() == 1),
+        None if address => None,
+        _ => Some(id),
+    };
+    if address {
+        said.insert("repo_url".into(), id.into());
+    }
+    if let Some(name) = name {
+        let parsed = ModelName::parse(name, weights);
+        if let (Some(full), Some(organization), false) = (&parsed.full, &parsed.organization, address) {
+            said.insert("repo_url".into(), format!("{HUB}{organization}/{full}").into());
+        }
+        for (key, part) in [
+            ("name", parsed.full.as_deref().map(title)),
+            ("organization", parsed.organization.as_deref().map(title)),
+            ("version", parsed.version),
+        ] {
+            if let Some(part) = part {
+                said.insert(key.into(), part.into());
+            }
+        }
+    }
+    said
+}
+
+/// The number of weights as people write it: `8B`, `135M`, `8x7B` with experts.
+fn size_label(tensors: &[SourceTensor]) -> String {
+    let (mut total, mut shared, mut expert, mut experts, mut stacks) = (0, 0, 0, 0, 0);
+    for t in tensors {
+        total += t.elements();
+        match t.shape[..] {
+            [.., count] if t.name.contains("_exps.") && t.shape.len() >= 3 => {
+                expert += t.elements() / count.max(1);
+                experts += count;
+                stacks += 1;
+            }
+            _ => shared += t.elements(),
+        }
+    }
+    match experts.checked_div(stacks) {
+        Some(count) if count > 0 => format!("{count}x{}", rounded(shared + expert)),
+        _ => rounded(total),
+    }
+}
+
+/// At least two digits and a unit.
+fn rounded(weights: u64) -> String {
+    let units = [(1e12, "T"), (1e9, "B"), (1e6, "M")];
+    let (unit, suffix) = units.into_iter().find(|(u, _)| weights as f64 > *u).unwrap_or((1e3, "K"));
+    let scaled = weights as f64 / unit;
+    let digits = if scaled.round_ties_even() == 0.0 { 0 } else { format!("{:.0}", scaled).len() };
+    format!("{scaled:.*}{suffix}", 2usize.saturating_sub(digits))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_are_rounded() {
+        let cases = [(134_515_008, "135M"), (8_030_261_248, "8.0B"), (29_000, "29K"), (400, "0.40K")];
+        for (weights, label) in cases {
+            assert_eq!(rounded(weights), label);
+        }
+    }
+}

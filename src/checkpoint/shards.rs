@@ -1,0 +1,144 @@
+//! The files of a folder that hold its tensors, one or many with an index, mapped into memory.
+
+use super::{Dtype, Error, problem, pytorch};
+use memmap2::Mmap;
+use safetensors::SafeTensors;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Names of the only file, by format; the first that is there counts.
+const SINGLE: [&str; 2] = ["model.safetensors", "pytorch_model.bin"];
+/// What makes the name of a file that of its index.
+const INDEX: &str = ".index.json";
+
+/// All tensors of a folder.
+pub struct Shards {
+    maps: Vec<Mmap>,
+    tensors: BTreeMap<String, Entry>,
+}
+
+/// A stored tensor.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Element type, or the name of one that cannot be converted.
+    pub dtype: Result<Dtype, String>,
+    /// Extents, outermost first.
+    pub shape: Vec<u64>,
+    /// The file.
+    pub path: PathBuf,
+    map: usize,
+    start: usize,
+    len: usize,
+}
+
+/// A tensor within a file.
+pub(super) struct Found {
+    pub name: String,
+    pub dtype: Result<Dtype, String>,
+    pub shape: Vec<u64>,
+    pub start: usize,
+    pub len: usize,
+}
+
+impl Shards {
+    /// Maps the files of `folder`.
+    pub fn open(folder: &Path) -> Result<Shards, Error> {
+        let mut shards = Shards { maps: Vec::new(), tensors: BTreeMap::new() };
+        for path in files(folder)? {
+            shards.add(&path)?;
+        }
+        Ok(shards)
+    }
+
+    fn add(&mut self, path: &Path) -> Result<(), Error> {
+        let file = std::fs::File::open(path).map_err(|e| problem(path, e.to_string()))?;
+        // SAFETY: the map is read-only. Should another process cut the file short meanwhile, the
+        // kernel ends this one; nothing here can prevent that.
+        let map = unsafe { Mmap::map(&file) }.map_err(|e| problem(path, e.to_string()))?;
+        let found = match path.extension().is_some_and(|e| e == "bin") {
+            true => pytorch::tensors(&map),
+            false => safetensors(&map),
+        };
+        for t in found.map_err(|e| problem(path, e))? {
+            let Found { name, dtype, shape, start, len } = t;
+            let entry = Entry { dtype, shape, path: path.to_owned(), map: self.maps.len(), start, len };
+            if self.tensors.insert(name.clone(), entry).is_some() {
+                return Err(problem(path, format!("tensor `{name}` is in two shards")));
+            }
+        }
+        self.maps.push(map);
+        Ok(())
+    }
+
+    /// Names and descriptions, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&String, &Entry)> {
+        self.tensors.iter()
+    }
+
+    /// The description of a tensor that is there.
+    pub fn entry(&self, name: &str) -> &Entry {
+        &self.tensors[name]
+    }
+
+    /// The bytes of a tensor that is there.
+    pub fn data(&self, name: &str) -> &[u8] {
+        let e = &self.tensors[name];
+        &self.maps[e.map][e.start..][..e.len]
+    }
+}
+
+fn safetensors(map: &[u8]) -> Result<Vec<Found>, String> {
+    let parsed = SafeTensors::deserialize(map)
+        .map_err(|e| format!("not a whole safetensors file ({e}): fetch it again"))?;
+    let found = parsed.tensors().into_iter().map(|(name, view)| Found {
+        name,
+        dtype: match view.dtype() {
+            safetensors::Dtype::F32 => Ok(Dtype::F32),
+            safetensors::Dtype::F16 => Ok(Dtype::F16),
+            safetensors::Dtype::BF16 => Ok(Dtype::BF16),
+            other => Err(format!("{other:?}")),
+        },
+        shape: view.shape().iter().map(|&n| n as u64).collect(),
+        start: view.data().as_ptr() as usize - map.as_ptr() as usize,
+        len: view.data().len(),
+    });
+    Ok(found.collect())
+}
+
+fn files(folder: &Path) -> Result<Vec<PathBuf>, Error> {
+    for single in SINGLE {
+        let index = folder.join(format!("{single}{INDEX}"));
+        if index.exists() {
+            return indexed(folder, &index);
+        }
+        let path = folder.join(single);
+        if path.exists() {
+            return Ok(vec![path]);
+        }
+    }
+    let adapter = folder.join("adapter_config.json").exists();
+    let hint = if adapter {
+        "a LoRA adapter without its model: merge it into the model (peft, merge_and_unload) and save that"
+    } else {
+        "neither model.safetensors nor model.safetensors.index.json is there"
+    };
+    Err(problem(folder, hint))
+}
+
+/// The files that an index names.
+fn indexed(folder: &Path, index: &Path) -> Result<Vec<PathBuf>, Error> {
+    #[derive(serde::Deserialize)]
+    struct Index {
+        weight_map: BTreeMap<String, String>,
+    }
+    let text = std::fs::read(index).map_err(|e| problem(index, e.to_string()))?;
+    let parsed: Index = serde_json::from_slice(&text).map_err(|e| problem(index, e.to_string()))?;
+    let mut names: Vec<_> = parsed.weight_map.into_values().collect();
+    names.sort();
+    names.dedup();
+    let files: Vec<_> = names.iter().map(|n| folder.join(n)).collect();
+    match files.iter().find(|f| !f.exists()) {
+        Some(missing) => Err(problem(missing, "the index names this shard, but it is not there: fetch it")),
+        None => Ok(files),
+    }
+}

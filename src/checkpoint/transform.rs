@@ -1,0 +1,107 @@
+//! What happens to the rows of a tensor between the checkpoint and the file.
+
+use half::f16;
+
+/// The order of rows in the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    /// As stored.
+    Stored,
+    /// Rotary pairs side by side in heads of so many rows, see [`permuted_row`].
+    Pairs { head_rows: usize },
+    /// Groups of queries, a key and a value: all queries first, then all keys, all values.
+    Ungrouped { groups: usize, queries: usize, head_rows: usize },
+    /// Of every `2 rows` rows one half.
+    Half { second: bool, rows: usize },
+    /// Columns are rows; `stored` of them.
+    Columns { stored: usize },
+}
+
+/// What happens to a tensor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Transform {
+    pub order: Order,
+    /// One is added to every element.
+    pub plus_one: bool,
+}
+
+impl Transform {
+    /// Nothing happens.
+    pub const NONE: Transform = Transform { order: Order::Stored, plus_one: false };
+
+    /// Rows in another order, nothing else.
+    pub fn order(order: Order) -> Transform {
+        Transform { order, ..Transform::NONE }
+    }
+}
+
+impl Order {
+    /// The stored row that becomes row `row`; with [`Order::Columns`] it is the column.
+    pub fn stored_row(self, row: usize) -> usize {
+        match self {
+            Order::Stored | Order::Columns { .. } => row,
+            Order::Pairs { head_rows } => permuted_row(row, head_rows),
+            Order::Ungrouped { groups, queries, head_rows } => {
+                let (head, within) = (row / head_rows, row % head_rows);
+                let (group, place) = if head < groups * queries {
+                    (head / queries, head % queries)
+                } else {
+                    let head = head - groups * queries;
+                    (head % groups, queries + head / groups)
+                };
+                (group * (queries + 2) + place) * head_rows + within
+            }
+            Order::Half { second, rows } => row / rows * 2 * rows + second as usize * rows + row % rows,
+        }
+    }
+}
+
+/// `x + 1` as torch has it: in f32, or rounded to f16 if that is how `x` is stored.
+pub(super) fn plus_one(x: f32, stored_as_f16: bool) -> f32 {
+    if stored_as_f16 { f16::from_f32(x + 1.0).to_f32() } else { x + 1.0 }
+}
+
+/// The stored row that becomes row `row`, with heads of `head_rows` rows.
+///
+/// Hugging Face keeps the two halves of each rotary pair `head_rows / 2` apart; llama.cpp wants the
+/// pair side by side. Row `2 i + half` of a head comes from row `half * head_rows / 2 + i`.
+pub fn permuted_row(row: usize, head_rows: usize) -> usize {
+    let (head, within) = (row / head_rows, row % head_rows);
+    head * head_rows + within % 2 * (head_rows / 2) + within / 2
+}
+
+/// The inverse of [`permuted_row`].
+pub fn unpermuted_row(row: usize, head_rows: usize) -> usize {
+    let (head, within) = (row / head_rows, row % head_rows);
+    let half = head_rows / 2;
+    head * head_rows + within % half * 2 + within / half
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn permutation_is_undone() {
+        for row in 0..192 {
+            assert_eq!(unpermuted_row(permuted_row(row, 64), 64), row);
+        }
+        assert_eq!((0..8).map(|r| permuted_row(r, 8)).collect::<Vec<_>>(), [0, 4, 1, 5, 2, 6, 3, 7]);
+    }
+
+    #[test]
+    fn groups_come_apart() {
+        // Two groups of two queries, a key and a value, a row each: q0 q1 k0 v0 q2 q3 k1 v1.
+        let order = Order::Ungrouped { groups: 2, queries: 2, head_rows: 1 };
+        assert_eq!((0..8).map(|r| order.stored_row(r)).collect::<Vec<_>>(), [0, 1, 4, 5, 2, 6, 3, 7]);
+    }
+
+    #[test]
+    fn halves_of_every_matrix() {
+        let rows = |second| {
+            let order = Order::Half { second, rows: 2 };
+            (0..4).map(|r| order.stored_row(r)).collect::<Vec<_>>()
+        };
+        assert_eq!((rows(false), rows(true)), (vec![0, 1, 4, 5], vec![2, 3, 6, 7]));
+    }
+}

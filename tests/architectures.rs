@@ -1,0 +1,154 @@
+//! Every architecture against llama.cpp's own converter: the same keys, and the same tensors byte for byte, from the
+//! same folder, in F16, BF16 and F32. The references are tests/architectures/*.digest; see docs/reference-f16.md.
+
+mod support;
+
+use assert_cmd::Command;
+use std::collections::BTreeMap;
+use support::reference_case::Case;
+use support::tiny_llama::{Folder, Stored};
+use tenpak_gguf::checkpoint::{Model, Options};
+
+/// Lines of `inspect --digest`, sha256 cut as in the references.
+fn digest(path: &std::path::Path) -> Vec<String> {
+    let mut inspect = Command::cargo_bin("tenpak-gguf").expect("the program");
+    let out = inspect.arg("inspect").arg("--digest").arg(path).output().expect("it runs");
+    let text = String::from_utf8(out.stdout).expect("UTF-8");
+    let cut = |line: &str| {
+        let parts: Vec<&str> = line.splitn(4, ' ').collect();
+        let [kind, name, sha, rest] = parts[..] else { panic!("{line}") };
+        format!("{kind} {name} {} {rest}", &sha[..16])
+    };
+    text.lines().map(cut).collect()
+}
+
+/// llama.cpp's converter forgets the type of GPT-NeoX files.
+fn is_forgotten(case: &Case, line: &str) -> bool {
+    case.name == "gpt_neox" && line.starts_with("key general.file_type ")
+}
+
+#[track_caller]
+fn same_as_the_reference(case: &Case, folder: &Folder) {
+    for outtype in ["f16", "bf16", "f32"] {
+        let path = folder.beside(&format!("{outtype}.gguf"));
+        let mut convert = Command::cargo_bin("tenpak-gguf").expect("the program");
+        convert.arg("convert").arg(&folder.path).arg("-o").arg(&path).args(["--outtype", outtype]);
+        if let Some(pre) = case.pre() {
+            convert.args(["--tokenizer-pre", pre]);
+        }
+        convert.assert().success();
+        let (ours, theirs) = (digest(&path), case.reference(outtype));
+        let missing: Vec<_> = theirs.iter().filter(|l| !ours.contains(l)).collect();
+        let extra: Vec<_> = ours.iter().filter(|l| !theirs.contains(l) && !is_forgotten(case, l)).collect();
+        assert!(
+            missing.is_empty() && extra.is_empty(),
+            "{} as {outtype}\nllama.cpp's: {missing:#?}\nours: {extra:#?}",
+            case.name
+        );
+    }
+}
+
+macro_rules! cases {
+    ($($test:ident: $name:literal,)*) => {
+        $(#[test]
+        fn $test() {
+            let case = Case::read($name);
+            same_as_the_reference(&case, &case.write());
+        })*
+
+        #[test]
+        fn no_case_is_forgotten() {
+            let mut tested = vec![$($name),*];
+            tested.sort();
+            assert_eq!(Case::all().iter().map(|c| c.name.as_str()).collect::<Vec<_>>(), tested);
+        }
+    };
+}
+
+cases! {
+    llama_with_sentencepiece: "tiny-llama-1.1M-chat-v1.0",
+    llama_3_with_a_model_card: "Tiny-Llama-3.2-Instruct",
+    llama_with_byte_fallback_and_biases: "llama-linear",
+    mistral: "mistral",
+    mixtral: "mixtral-8x7B-Instruct-v0.1",
+    qwen2: "qwen2",
+    qwen2_moe: "qwen2_moe",
+    qwen3: "qwen3",
+    qwen3_moe: "qwen3_moe",
+    gemma: "gemma",
+    gemma2: "gemma2",
+    gemma3: "gemma3",
+    gemma3_of_a_model_with_vision: "gemma3-4b-it",
+    phi3: "phi3",
+    phi3_with_long_context: "phi3-128k",
+    gpt2: "gpt2",
+    gpt_neox: "gpt_neox",
+    starcoder2: "starcoder2",
+    olmo2: "olmo2",
+    granite: "granite",
+    stablelm: "stablelm",
+    falcon_7b: "falcon-7b",
+    falcon_40b: "falcon-40b",
+}
+
+/// Experts one after the other, as transformers 5 keeps them, those of several names in turn.
+fn stacked(tensors: &mut BTreeMap<String, Stored>, experts: &str, names: &[&str]) -> Stored {
+    let mut parts = Vec::new();
+    for x in 0.. {
+        let taken: Vec<_> =
+            names.iter().filter_map(|n| tensors.remove(&format!("{experts}.{x}.{n}"))).collect();
+        if taken.is_empty() {
+            break;
+        }
+        parts.push(taken);
+    }
+    let first = &parts[0][0];
+    let shape = vec![parts.len(), names.len() * first.shape[0], first.shape[1]];
+    Stored {
+        dtype: first.dtype,
+        shape,
+        bytes: parts.iter().flatten().flat_map(|t| t.bytes.clone()).collect(),
+    }
+}
+
+#[test]
+fn experts_in_one_tensor_are_the_same() {
+    for (case, experts, [gate, up, down]) in [
+        ("qwen2_moe", "mlp.experts", ["gate_proj.weight", "up_proj.weight", "down_proj.weight"]),
+        ("mixtral-8x7B-Instruct-v0.1", "block_sparse_moe.experts", ["w1.weight", "w3.weight", "w2.weight"]),
+    ] {
+        let case = Case::read(case);
+        let mut tensors = case.tensors();
+        for block in 0..2 {
+            let experts = format!("model.layers.{block}.{experts}");
+            let fused = format!("model.layers.{block}.mlp.experts");
+            let gate_up = stacked(&mut tensors, &experts, &[gate, up]);
+            let down = stacked(&mut tensors, &experts, &[down]);
+            tensors.insert(format!("{fused}.gate_up_proj"), gate_up);
+            tensors.insert(format!("{fused}.down_proj"), down);
+        }
+        same_as_the_reference(&case, &case.write_with(&tensors));
+    }
+}
+
+/// StableLM 2 12B has a norm for every head, which llama.cpp's converter loses.
+#[test]
+fn norms_of_heads_are_stacked() {
+    let case = Case::read("stablelm");
+    let mut tensors = case.tensors();
+    for block in 0..2 {
+        for (norm, heads) in [("q_layernorm", 4), ("k_layernorm", 4)] {
+            for head in 0..heads {
+                let name = format!("model.layers.{block}.self_attn.{norm}.norms.{head}.weight");
+                tensors.insert(name, Stored::new(safetensors::Dtype::F32, &[8], &[head as f32; 8]));
+            }
+        }
+    }
+    let folder = case.write_with(&tensors);
+    let options = Options { tokenizer_pre: case.pre().map(str::to_owned), ..Options::default() };
+    let model = Model::open(&folder.path, &options).unwrap_or_else(|e| panic!("{e}"));
+    let norm = model.tensors.iter().find(|t| t.name == "blk.1.attn_k_norm.weight").expect("a norm");
+    let mut values = vec![0.0; 32];
+    model.read_rows(norm, 0, &mut values).expect("rows");
+    assert_eq!((&norm.shape[..], values[7], values[8], values[31]), (&[8, 4][..], 0.0, 1.0, 3.0));
+}

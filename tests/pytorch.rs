@@ -1,0 +1,58 @@
+//! Folders with pytorch_model.bin instead of safetensors. How files of torch itself are read is tested beside the reader.
+
+mod support;
+
+use serde_json::{Map, json};
+use std::collections::BTreeMap;
+use support::tiny_llama::{Folder, TinyLlama};
+use support::{assert_says, error, torch_file};
+use tenpak_gguf::checkpoint::{Model, Options};
+
+fn open(folder: &Folder) -> Model {
+    Model::open(&folder.path, &Options::default()).unwrap_or_else(|e| panic!("{e}"))
+}
+
+/// Names, shapes and values of all tensors.
+fn values(model: &Model) -> Vec<(String, Vec<u64>, Vec<f32>)> {
+    let tensors = model.tensors.iter().map(|t| {
+        let mut values = vec![0.0; t.elements() as usize];
+        model.read_rows(t, 0, &mut values).expect("rows");
+        (t.name.clone(), t.shape.clone(), values)
+    });
+    tensors.collect()
+}
+
+#[test]
+fn the_same_model_as_from_safetensors() {
+    let tiny = TinyLlama::new();
+    let folder = tiny.write();
+    let expected = open(&folder);
+    let expected = (expected.keys.clone(), values(&expected));
+    folder.remove("model.safetensors");
+    torch_file::write(&folder.path.join("pytorch_model.bin"), &tiny.tensors);
+    let whole = open(&folder);
+    assert!((whole.keys.clone(), values(&whole)) == expected);
+    folder.remove("pytorch_model.bin");
+    let mut map = Map::new();
+    for shard in [1, 2] {
+        let name = format!("pytorch_model-0000{shard}-of-00002.bin");
+        let mine = |hf: &str| hf.contains("mlp") == (shard == 2);
+        let tensors: BTreeMap<_, _> = tiny.tensors.clone().into_iter().filter(|(hf, _)| mine(hf)).collect();
+        map.extend(tensors.keys().map(|hf| (hf.clone(), json!(name))));
+        torch_file::write(&folder.path.join(name), &tensors);
+    }
+    folder.write_json("pytorch_model.bin.index.json", &json!({"metadata": {}, "weight_map": map}));
+    let shards = open(&folder);
+    assert!((shards.keys.clone(), values(&shards)) == expected);
+}
+
+#[test]
+fn a_pickle_that_asks_for_more_is_refused_by_name() {
+    let tiny = TinyLlama::new();
+    let folder = tiny.write();
+    folder.remove("model.safetensors");
+    let evil = b"\x80\x02cposix\nsystem\nX\x0a\0\0\0touch /tmp\x85R.";
+    torch_file::write_with(&folder.path.join("pytorch_model.bin"), evil, &tiny.tensors);
+    let e = error(Model::open(&folder.path, &Options::default()));
+    assert_says(e, &["pytorch_model.bin", "`posix.system`", "refused", "safetensors"]);
+}

@@ -1,0 +1,112 @@
+//! Files in parts: the same model, whoever writes them.
+
+mod support;
+
+use assert_cmd::Command;
+use std::path::{Path, PathBuf};
+use support::reference_case::Case;
+use support::tiny_llama::{Folder, TinyLlama};
+use support::{assert_says, files_in};
+use tenpak_gguf::gguf::File;
+
+fn convert(folder: &Folder, output: &Path, options: &[&str]) -> Result<(), String> {
+    let mut program = Command::cargo_bin("tenpak-gguf").expect("the program");
+    let program = program.arg("convert").arg(&folder.path).arg("-o").arg(output).args(options);
+    let out = program.output().expect("it runs");
+    let says = String::from_utf8_lossy(&out.stderr).into_owned();
+    if out.status.success() { Ok(()) } else { Err(says) }
+}
+
+/// The same keys, and the same tensors byte for byte.
+#[track_caller]
+fn assert_same(a: &Path, b: &Path) {
+    let (a, b) = (File::open(a).expect("a file"), File::open(b).expect("a file"));
+    assert_eq!(a.keys(), b.keys());
+    let tensors = |f: &File| {
+        f.tensors()
+            .iter()
+            .map(|t| (t.name.clone(), t.kind, f.data(t).expect("data").to_vec()))
+            .collect::<Vec<_>>()
+    };
+    assert!(tensors(&a) == tensors(&b));
+}
+
+fn parts(folder: &Folder, stem: &str) -> Vec<PathBuf> {
+    let names = files_in(folder.parent.path());
+    names.iter().filter(|n| n.starts_with(stem)).map(|n| folder.beside(n)).collect()
+}
+
+/// Three jobs, in any order, write what one does.
+#[test]
+fn shards_are_the_whole() {
+    for case in ["mixtral-8x7B-Instruct-v0.1", "gpt2"] {
+        let case = Case::read(case);
+        let folder = case.write();
+        let plain = ["--outtype", "bf16", "--tokenizer-pre", "gpt-2"];
+        convert(&folder, &folder.beside("whole.gguf"), &plain).unwrap();
+        for shard in ["3/3", "1/3", "2/3"] {
+            convert(&folder, &folder.beside("part.gguf"), &[&plain[..], &["--shard", shard]].concat())
+                .unwrap();
+        }
+        let parts = parts(&folder, "part-");
+        assert_eq!(parts.len(), 3);
+        assert!(parts[2].ends_with("part-00003-of-00003.gguf"));
+        assert_same(&parts[0], &folder.beside("whole.gguf"));
+    }
+}
+
+#[test]
+fn shards_are_deterministic_and_of_like_size() {
+    let folder = Case::read("llama-linear").write();
+    for name in ["a", "b"] {
+        for shard in ["1/4", "2/4", "3/4", "4/4"] {
+            let options = ["--outtype", "f32", "--shard", shard];
+            convert(&folder, &folder.beside(&format!("{name}.gguf")), &options).unwrap();
+        }
+    }
+    let (a, b) = (parts(&folder, "a-"), parts(&folder, "b-"));
+    let sizes: Vec<u64> = a.iter().map(|p| p.metadata().unwrap().len()).collect();
+    assert!(a.iter().zip(&b).all(|(a, b)| std::fs::read(a).unwrap() == std::fs::read(b).unwrap()));
+    // The largest tensor, the embeddings, is a fifth of the whole.
+    assert!(sizes.iter().max().unwrap() < &(2 * sizes.iter().min().unwrap()), "{sizes:?}");
+}
+
+#[test]
+fn parts_are_no_larger_than_asked() {
+    let folder = TinyLlama::new().write();
+    convert(&folder, &folder.beside("whole.gguf"), &["--type", "t4"]).unwrap();
+    convert(&folder, &folder.beside("part.gguf"), &["--type", "t4", "--split-max-size", "60K"]).unwrap();
+    let parts = parts(&folder, "part-");
+    assert!(parts.len() > 2 && parts[0].ends_with(format!("part-00001-of-{:05}.gguf", parts.len())));
+    assert!(parts.iter().all(|p| p.metadata().unwrap().len() <= 60_000));
+    assert_same(&parts[0], &folder.beside("whole.gguf"));
+}
+
+/// A model in parts is converted like any other.
+#[test]
+fn parts_are_a_model() {
+    let folder = TinyLlama::new().write();
+    let part = folder.beside("part.gguf");
+    convert(&folder, &part, &["--outtype", "f32", "--split-max-size", "200K"]).unwrap();
+    convert(&folder, &folder.beside("direct.gguf"), &["--type", "t3"]).unwrap();
+    let first = parts(&folder, "part-").remove(0);
+    let from_parts = Folder { parent: tempfile::tempdir().unwrap(), path: first };
+    convert(&from_parts, &folder.beside("again.gguf"), &["--type", "t3"]).unwrap();
+    assert_same(&folder.beside("again.gguf"), &folder.beside("direct.gguf"));
+}
+
+#[test]
+fn parts_that_cannot_be() {
+    let folder = TinyLlama::new().write();
+    for (options, words) in [
+        (["--shard", "0/3"], ["2/8", "1/8"]),
+        (["--shard", "4/3"], ["2/8", "1/8"]),
+        (["--shard", "1/1000"], ["21 tensors", "1000 parts"]),
+        (["--split-max-size", "4T"], ["4G", "500M"]),
+        (["--split-max-size", "0"], ["4G", "500M"]),
+    ] {
+        let says = convert(&folder, &folder.beside("part.gguf"), &options).unwrap_err();
+        assert_says(says, &words);
+    }
+    assert!(parts(&folder, "part").is_empty());
+}
