@@ -359,3 +359,6 @@ fn limit<L: Lanes>(lanes: L, candidates: &[Row], width: usize, gap: &mut f32) ->
 fn position_of_least(x: &[f32]) -> usize {
     x.iter().enumerate().fold(0, |best, (i, &v)| if v < x[best] { i } else { best })
 }
+
+#[cfg(test)]
+mod tests;
