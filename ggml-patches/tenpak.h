@@ -42,10 +42,14 @@ extern "C" {
 TENPAK_FOR_EACH_WEIGHT(TENPAK_DECLARE_WEIGHT)
 TENPAK_FOR_EACH_ACTIVATION(TENPAK_DECLARE_ACTIVATION)
 
-// s[i] = dot product of row x and column y[i], for i < columns: the same results as vec_dot, but x is
-// decoded once. NULL for types that are not weights of tenpak-gguf.
-typedef void (*tenpak_dots_t)(int64_t n, const void * x, int64_t columns, const void * const * y, float * s);
-tenpak_dots_t tenpak_dots(int type);
+// out[c][r] = dot product of row r and column c: the same results as vec_dot, but rows are decoded once for all
+// columns. Row r is at x + r * row_bytes. NULL for types that are not weights of tenpak-gguf.
+typedef void (*tenpak_multiply_t)(int64_t n, int64_t rows, const void * x, size_t row_bytes,
+                                  int64_t n_columns, const void * const * columns, float * const * out);
+tenpak_multiply_t tenpak_multiply(int type);
+
+// Rows that are decoded together: a multiple of these is best.
+#define TENPAK_TILE 32
 
 #undef TENPAK_DECLARE_WEIGHT
 #undef TENPAK_DECLARE_ACTIVATION

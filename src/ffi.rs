@@ -9,8 +9,8 @@
 //! size_t tenpak_NAME_quantize  (const float * x, void * y, int64_t nrows, int64_t n_per_row, const float * imatrix);
 //! ```
 //!
-//! with ggml's own signatures, and every activation type `tenpak_NAME_from_float`. `tenpak_dots` gives
-//! the function that multiplies a row of weights with many columns. [`header`] renders
+//! with ggml's own signatures, and every activation type `tenpak_NAME_from_float`. `tenpak_multiply` gives
+//! the function that multiplies rows of weights with many columns. [`header`] renders
 //! their declarations and the X-macros that the ggml patch is written over.
 
 use crate::types::{self, REGISTRY, Role, RowQuantizer, TensorType};
@@ -83,10 +83,14 @@ extern \"C\" {
 TENPAK_FOR_EACH_WEIGHT(TENPAK_DECLARE_WEIGHT)
 TENPAK_FOR_EACH_ACTIVATION(TENPAK_DECLARE_ACTIVATION)
 
-// s[i] = dot product of row x and column y[i], for i < columns: the same results as vec_dot, but x is
-// decoded once. NULL for types that are not weights of tenpak-gguf.
-typedef void (*tenpak_dots_t)(int64_t n, const void * x, int64_t columns, const void * const * y, float * s);
-tenpak_dots_t tenpak_dots(int type);
+// out[c][r] = dot product of row r and column c: the same results as vec_dot, but rows are decoded once for all
+// columns. Row r is at x + r * row_bytes. NULL for types that are not weights of tenpak-gguf.
+typedef void (*tenpak_multiply_t)(int64_t n, int64_t rows, const void * x, size_t row_bytes,
+                                  int64_t n_columns, const void * const * columns, float * const * out);
+tenpak_multiply_t tenpak_multiply(int type);
+
+// Rows that are decoded together: a multiple of these is best.
+#define TENPAK_TILE 32
 
 #undef TENPAK_DECLARE_WEIGHT
 #undef TENPAK_DECLARE_ACTIVATION
@@ -115,9 +119,6 @@ unsafe fn row_mut<'a>(t: &TensorType, x: *mut c_void, k: usize) -> &'a mut [u8] 
     unsafe { std::slice::from_raw_parts_mut(x.cast(), bytes(t, k)) }
 }
 
-/// Columns that go to a kernel at a time.
-const TILE: usize = 16;
-
 fn bytes(t: &TensorType, k: usize) -> usize {
     t.row_bytes(k).expect("ggml passes whole blocks")
 }
@@ -142,18 +143,19 @@ fn quantize(t: &'static TensorType, x: &[f32], y: &mut [u8]) {
 }
 
 /// See `tenpak.h`.
-pub type Dots = unsafe extern "C" fn(i64, *const c_void, i64, *const *const c_void, *mut f32);
+pub type Multiply =
+    unsafe extern "C" fn(i64, i64, *const c_void, usize, i64, *const *const c_void, *const *mut f32);
 
-/// The function that multiplies a row of weights of type `id` with many columns, or `None`.
-#[unsafe(export_name = "tenpak_dots")]
-pub extern "C" fn dots(id: c_int) -> Option<Dots> {
+/// The function that multiplies rows of weights of type `id` with many columns, or `None`.
+#[unsafe(export_name = "tenpak_multiply")]
+pub extern "C" fn multiply(id: c_int) -> Option<Multiply> {
     macro_rules! by_id {
         (
             weights { $($weight:ident, $wname:ident;)* }
             activations { $($activation:ident, $aname:ident;)* }
         ) => {
             $(if id == types::$weight.id as c_int {
-                return Some($wname::dots);
+                return Some($wname::multiply);
             })*
         };
     }
@@ -216,35 +218,36 @@ macro_rules! export {
                     bytes(&types::$weight, (nrows * n_per_row) as usize)
                 }
 
-                /// Writes the dot products of a row of `n` weights and of every column to `s`.
+                /// Writes the product of row `r` and column `c` to `out[c][r]`.
                 ///
                 /// # Safety
-                /// - `x` points to the blocks of `n` weights; `y` to `columns` pointers to the
-                ///   blocks of `n` activations, aligned to 4 bytes; `s` to as many writable floats.
-                pub unsafe extern "C" fn dots(
+                /// - `x` points to `rows` rows of `n` weights, `row_bytes` from one to the next; `columns` to
+                ///   `n_columns` pointers to the blocks of `n` activations, aligned to 4 bytes; `out` to
+                ///   as many pointers to `rows` writable floats, which are disjoint.
+                pub unsafe extern "C" fn multiply(
                     n: i64,
+                    rows: i64,
                     x: *const c_void,
-                    columns: i64,
-                    y: *const *const c_void,
-                    s: *mut f32,
+                    row_bytes: usize,
+                    n_columns: i64,
+                    columns: *const *const c_void,
+                    out: *const *mut f32,
                 ) {
                     let Role::Weight { activation, kernels, .. } = &types::$weight.role else {
                         unreachable!("a weight type")
                     };
-                    let (n, columns) = (n as usize, columns as usize);
+                    let (n, rows, n_columns) = (n as usize, rows as usize, n_columns as usize);
                     // SAFETY: by this function's contract.
-                    let (x, y, s) = unsafe {
-                        let y = std::slice::from_raw_parts(y, columns);
-                        (row(&types::$weight, x, n), y, std::slice::from_raw_parts_mut(s, columns))
+                    let (rows, columns, mut out): (Vec<_>, Vec<_>, Vec<_>) = unsafe {
+                        let columns = std::slice::from_raw_parts(columns, n_columns).iter();
+                        let out = std::slice::from_raw_parts(out, n_columns).iter();
+                        (
+                            (0..rows).map(|r| row(&types::$weight, x.byte_add(r * row_bytes), n)).collect(),
+                            columns.map(|&column| row(activation, column, n)).collect(),
+                            out.map(|&out| std::slice::from_raw_parts_mut(out, rows)).collect(),
+                        )
                     };
-                    for (y, s) in y.chunks(TILE).zip(s.chunks_mut(TILE)) {
-                        let mut slices: [&[u8]; TILE] = [&[]; TILE];
-                        for (slice, &y) in slices.iter_mut().zip(y) {
-                            // SAFETY: by this function's contract.
-                            *slice = unsafe { row(activation, y, n) };
-                        }
-                        (kernels.dots)(x, &slices[..y.len()], s);
-                    }
+                    (kernels.multiply)(&rows, &columns, &mut out);
                 }
 
                 /// Writes the dot product of two rows of `n` to `s`.

@@ -9,7 +9,7 @@ use support::random::Random;
 use tenpak_gguf::isa::Isa;
 use tenpak_gguf::types::trellis::layout::*;
 use tenpak_gguf::types::trellis::quantize::{BlockSearch, quantize_row};
-use tenpak_gguf::types::trellis::{Decode, activations, code, dequantize, dot, dots, scale};
+use tenpak_gguf::types::trellis::{Decode, activations, code, dequantize, dot, multiply, scale};
 
 /// Longest row of the random tests, in blocks: kernels take four and two at a time, so that 9 has every
 /// kind of rest.
@@ -83,18 +83,25 @@ fn levels_agree<T: Decode>(bytes: &[u8], x: &[f32], n: usize) {
     }
 }
 
-/// Many columns at once: the bits of [`dot`] for each.
-fn columns_agree<T: Decode>(n: usize, columns: usize, seed: u64) {
+/// Many rows and columns at once: the bits of [`dot`] for each.
+fn products_agree<T: Decode>(blocks_of_row: usize, rows: usize, columns: usize, seed: u64) {
     let mut random = Random(seed);
+    let n = rows * blocks_of_row;
     let w: Vec<T> = blocks(&random.bytes(n * size_of::<T>()), n);
-    let a: Vec<Vec<T::Activation>> =
-        (0..columns).map(|_| quantized::<T>(Isa::Scalar, &random.gaussians(n * T::LEN))).collect();
-    let rows: Vec<&[T::Activation]> = a.iter().map(|a| &a[..]).collect();
-    let expected: Vec<f32> = rows.iter().map(|a| dot(Isa::Scalar, &w, a)).collect();
+    let w: Vec<&[T]> = w.chunks(blocks_of_row).collect();
+    let a: Vec<Vec<T::Activation>> = (0..columns)
+        .map(|_| quantized::<T>(Isa::Scalar, &random.gaussians(blocks_of_row * T::LEN)))
+        .collect();
+    let a: Vec<&[T::Activation]> = a.iter().map(|a| &a[..]).collect();
+    let expected: Vec<f32> = a.iter().flat_map(|a| w.iter().map(|w| dot(Isa::Scalar, w, a))).collect();
     for isa in levels() {
-        let mut out = vec![f32::NAN; columns];
-        dots(isa, &w, &rows, &mut out);
-        assert_eq!(bits(&out), bits(&expected), "{isa:?}, {n} blocks, {columns} columns");
+        let mut out = vec![f32::NAN; columns * rows];
+        multiply(isa, &w, &a, &mut out.chunks_mut(rows).collect::<Vec<_>>());
+        assert_eq!(
+            bits(&out),
+            bits(&expected),
+            "{isa:?}, {rows} rows of {blocks_of_row} blocks, {columns} columns"
+        );
     }
 }
 
@@ -237,10 +244,12 @@ macro_rules! for_every_type {
             }
 
             #[test]
-            fn columns_agree() {
-                for n in [0, 1, 2, 3, 4, 5, 9] {
-                    for columns in [0, 1, 2, 3, 4, 5, 7, 8, 15, 16] {
-                        super::columns_agree::<$block>(n, columns, (100 * n + columns) as u64);
+            fn products_agree() {
+                // A panel is 2048 weights of a row, a tile 16 or 32 rows, a group 4, 6 or 8 columns.
+                let panel = 2048 / <$block>::LEN;
+                for blocks in [1, 2, panel - 1, panel, 2 * panel + 1] {
+                    for (rows, columns) in [(1, 1), (3, 5), (31, 6), (8, 7), (17, 8), (33, 13), (64, 24)] {
+                        super::products_agree::<$block>(blocks, rows, columns, (100 * blocks + rows) as u64);
                     }
                 }
             }

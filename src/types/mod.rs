@@ -44,13 +44,16 @@ pub enum Role {
     },
 }
 
+/// Multiplies rows of weights with columns, rows of activations, into `out[column][row]`.
+pub type Multiply = fn(rows: &[&[u8]], columns: &[&[u8]], out: &mut [&mut [f32]]);
+
 /// Kernels over whole rows, at the level of [`crate::isa::Isa::current`]. Lengths are checked.
 #[derive(Clone, Copy, Debug)]
 pub struct Kernels {
     /// Dot product of a row of weights and a row of activations.
     pub dot: fn(&[u8], &[u8]) -> f32,
-    /// Dot products of a row of weights and each of some rows of activations; the same results as `dot`.
-    pub dots: fn(&[u8], &[&[u8]], &mut [f32]),
+    /// Many products at once, the same results as `dot`.
+    pub multiply: Multiply,
     /// Weights of a row.
     pub dequantize: fn(&[u8], &mut [f32]),
     /// A quantizer of rows without calibration; it keeps scratch memory between rows.

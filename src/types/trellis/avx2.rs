@@ -16,6 +16,7 @@
 
 use super::code::{Code, ZERO_POINT};
 use super::layout::*;
+use super::tile::{self, tile_products};
 use super::x86::*;
 use super::{rotation, scale};
 use std::arch::x86_64::*;
@@ -30,6 +31,7 @@ pub trait Avx2: Trellis {
 }
 
 dot_products!("avx2,fma,bmi1,bmi2", Avx2, __m256i);
+tile_products!("avx2,fma,bmi1,bmi2", Avx2, __m256i, 4);
 
 /// Lanes whose sum is the sum of `r * q`, without the zero point, of a decoded block.
 #[inline]
@@ -38,12 +40,18 @@ fn product<T: Avx2>(r: &[__m256i; 8], a: &T::Activation) -> __m256i {
     let quants = bytemuck::cast_slice(a.qs());
     let mut product = _mm256_setzero_si256();
     for (t, &r) in r[..T::LEN / 32].iter().enumerate() {
-        // At most 127 * 127 * 2 in magnitude: the 16-bit sums do not saturate.
-        let pairs = _mm256_maddubs_epi16(r, load(quants, 32 * t));
-        let quads = _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
-        product = _mm256_add_epi32(product, quads);
+        product = multiply_add(product, r, load(quants, 32 * t));
     }
     product
+}
+
+/// Adds the products of four bytes of `r` with four of `q`.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn multiply_add(sum: __m256i, r: __m256i, q: __m256i) -> __m256i {
+    // At most 127 * 127 * 2 in magnitude: the 16-bit sums do not saturate.
+    let pairs = _mm256_maddubs_epi16(r, q);
+    _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
 }
 
 /// See [`Avx2::decode`].

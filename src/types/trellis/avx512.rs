@@ -5,13 +5,34 @@
 //! broadcasts share two ports on Zen 5, so that a plane for the lower half alone is not broadcast.
 
 use super::avx2::unrotate_lanes;
+use super::code::ZERO_POINT;
 use super::gfni::{Term, hash};
 use super::layout::*;
 use super::scale;
-use super::x86::{GROUP, accumulate, accumulate_group, dot_products, load_128};
+use super::tile::{self, tile_products};
+use super::x86::{GROUP, accumulate, accumulate_group, dot_products, load_128, transpose};
 use std::arch::x86_64::*;
 
 dot_products!("avx2,fma,bmi1,bmi2,avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni,gfni", Trellis, __m512i);
+tile_products!(
+    "avx2,fma,bmi1,bmi2,avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni,gfni",
+    Trellis,
+    __m512i,
+    8
+);
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn splat(x: i32) -> __m512i {
+    _mm512_set1_epi32(x)
+}
+
+/// Adds the products of four bytes of `r` with four of `q`.
+#[inline]
+#[target_feature(enable = "avx512f,avx512vnni")]
+fn multiply_add(sum: __m512i, r: __m512i, q: __m512i) -> __m512i {
+    _mm512_dpbusd_epi32(sum, r, q)
+}
 
 /// Lanes whose sum is the sum of `r * q`, without the zero point, of a decoded block.
 #[inline]

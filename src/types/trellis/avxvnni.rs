@@ -2,13 +2,23 @@
 //! as `scalar`.
 
 use super::avx2::unrotate_lanes;
+use super::code::ZERO_POINT;
 use super::gfni::{Term, hash};
 use super::layout::*;
 use super::scale;
+use super::tile::{self, tile_products};
 use super::x86::*;
 use std::arch::x86_64::*;
 
 dot_products!("avx2,fma,bmi1,bmi2,avxvnni,gfni", Trellis, __m256i);
+tile_products!("avx2,fma,bmi1,bmi2,avxvnni,gfni", Trellis, __m256i, 6);
+
+/// Adds the products of four bytes of `r` with four of `q`.
+#[inline]
+#[target_feature(enable = "avx2,avxvnni")]
+fn multiply_add(sum: __m256i, r: __m256i, q: __m256i) -> __m256i {
+    _mm256_dpbusd_avx_epi32(sum, r, q)
+}
 
 /// Lanes whose sum is the sum of `r * q`, without the zero point, of a decoded block.
 #[inline]

@@ -36,6 +36,8 @@ pub mod rotation;
 mod scalar;
 pub mod scale;
 #[cfg(target_arch = "x86_64")]
+mod tile;
+#[cfg(target_arch = "x86_64")]
 mod x86;
 
 use super::{Kernels, RowQuantizer};
@@ -55,22 +57,14 @@ pub trait Decode: Trellis {}
 #[cfg(not(target_arch = "x86_64"))]
 impl<T: Trellis> Decode for T {}
 
-/// Columns that share a decoded block.
-const TILE: usize = 16;
-
 /// The kernels of a type, at the current level.
 pub const fn kernels<T: Decode>() -> Kernels {
     Kernels {
         dot: |w, a| dot::<T>(Isa::current(), cast(w), cast(a)),
-        dots: |w, columns, out| {
-            // A tile of columns at a time: their slices stay on the stack.
-            for (columns, out) in columns.chunks(TILE).zip(out.chunks_mut(TILE)) {
-                let mut blocks: [&[T::Activation]; TILE] = [&[]; TILE];
-                for (blocks, bytes) in blocks.iter_mut().zip(columns) {
-                    *blocks = cast(bytes);
-                }
-                dots::<T>(Isa::current(), cast(w), &blocks[..columns.len()], out);
-            }
+        multiply: |rows, columns, out| {
+            let rows: Vec<&[T]> = rows.iter().map(|bytes| cast(bytes)).collect();
+            let columns: Vec<&[T::Activation]> = columns.iter().map(|bytes| cast(bytes)).collect();
+            multiply(Isa::current(), &rows, &columns, out);
         },
         dequantize: |w, out| dequantize::<T>(Isa::current(), cast(w), out),
         quantizer: || Box::new(Quantizer::<T> { search: T::Search::for_type::<T>() }),
@@ -100,14 +94,50 @@ pub fn dot<T: Decode>(isa: Isa, w: &[T], a: &[T::Activation]) -> f32 {
     }
 }
 
-/// Dot products of a row of weights and every column of activations: the bits of [`dot`], but each
-/// block is decoded only once.
+/// Fewer columns than these take each row as it comes.
+const MANY_COLUMNS: usize = 6;
+
+/// Products of rows of weights and columns of activations: `out[c][r]` has the bits of [`dot`] of row `r` and
+/// column `c`, but each block is decoded only once.
 ///
 /// # Panics
 /// If the level is not available or lengths differ.
-pub fn dots<T: Decode>(isa: Isa, w: &[T], columns: &[&[T::Activation]], out: &mut [f32]) {
+pub fn multiply<T: Decode>(isa: Isa, rows: &[&[T]], columns: &[&[T::Activation]], out: &mut [&mut [f32]]) {
+    let blocks = rows.first().map_or(0, |row| row.len());
     assert!(isa.is_available() && columns.len() == out.len());
-    assert!(columns.iter().all(|a| a.len() == w.len()));
+    assert!(rows.iter().all(|w| w.len() == blocks) && columns.iter().all(|a| a.len() == blocks));
+    assert!(out.iter().all(|out| out.len() == rows.len()));
+    if blocks == 0 {
+        return out.iter_mut().for_each(|out| out.fill(0.0));
+    }
+    if columns.len() < MANY_COLUMNS || isa == Isa::Scalar {
+        let mut products = [0.0; MANY_COLUMNS];
+        for (r, w) in rows.iter().enumerate() {
+            for (columns, out) in columns.chunks(MANY_COLUMNS).zip(out.chunks_mut(MANY_COLUMNS)) {
+                dots(isa, w, columns, &mut products[..columns.len()]);
+                for (out, product) in out.iter_mut().zip(products) {
+                    out[r] = product;
+                }
+            }
+        }
+        return;
+    }
+    match isa {
+        // SAFETY: the level is available.
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => unsafe { avx2::multiply(rows, columns, out) },
+        // SAFETY: the level is available.
+        #[cfg(target_arch = "x86_64")]
+        Isa::AvxVnni => unsafe { avxvnni::multiply(rows, columns, out) },
+        // SAFETY: the level is available.
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 => unsafe { avx512::multiply(rows, columns, out) },
+        _ => unreachable!("not available"),
+    }
+}
+
+/// Dot products of a row of weights and every column: each block is decoded only once.
+fn dots<T: Decode>(isa: Isa, w: &[T], columns: &[&[T::Activation]], out: &mut [f32]) {
     match isa {
         Isa::Scalar => {
             for (a, out) in columns.iter().zip(out) {

@@ -184,3 +184,38 @@ pub fn nibbles_twice(bytes: &[u8], at: usize) -> __m256i {
     let words = _mm_cvtepu8_epi16(_mm_cvtsi64_si128(i64::from_le_bytes(nibbles)));
     _mm256_broadcastsi128_si256(_mm_or_si128(words, _mm_slli_epi16(words, 4)))
 }
+
+#[inline]
+#[target_feature(enable = "avx2")]
+pub fn splat(x: i32) -> __m256i {
+    _mm256_set1_epi32(x)
+}
+
+/// Bytes `32 * at..` of eight rows as words of four bytes, transposed: word i of every row, side by side, at
+/// `out[stride * i]`, for eight words.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub fn transpose(rows: &[[u8; 256]; 8], at: usize, out: &mut [u32], stride: usize) {
+    let row = |i: usize| load(&rows[i], 32 * at);
+    // Words of rows 2i and 2i + 1: 0, 1, 4, 5 and 2, 3, 6, 7.
+    let pairs = |i: usize| {
+        let (a, b) = (row(2 * i), row(2 * i + 1));
+        [_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b)]
+    };
+    // Words of four rows: 0 and 4, 1 and 5, 2 and 6, 3 and 7.
+    let quads = |a: [__m256i; 2], b: [__m256i; 2]| {
+        [
+            _mm256_unpacklo_epi64(a[0], b[0]),
+            _mm256_unpackhi_epi64(a[0], b[0]),
+            _mm256_unpacklo_epi64(a[1], b[1]),
+            _mm256_unpackhi_epi64(a[1], b[1]),
+        ]
+    };
+    let (low, high) = (quads(pairs(0), pairs(1)), quads(pairs(2), pairs(3)));
+    for i in 0..4 {
+        let words = _mm256_permute2x128_si256(low[i], high[i], 0x20);
+        let words_4 = _mm256_permute2x128_si256(low[i], high[i], 0x31);
+        out[stride * i..][..8].copy_from_slice(&bytemuck::cast::<_, [u32; 8]>(words));
+        out[stride * (i + 4)..][..8].copy_from_slice(&bytemuck::cast::<_, [u32; 8]>(words_4));
+    }
+}
