@@ -290,11 +290,11 @@ mod x86 {
     }
 
     #[inline(always)]
-    unsafe fn join(halves: [__m256; 2]) -> __m512 {
+    unsafe fn join([low, high]: [__m256; 2]) -> __m512 {
         // SAFETY: AVX-512 F is available.
         unsafe {
-            let [low, high] = halves.map(|v| _mm256_castps_pd(v));
-            _mm512_castpd_ps(_mm512_insertf64x4::<1>(_mm512_castpd256_pd512(low), high))
+            let low = _mm512_castps_pd(_mm512_castps256_ps512(low));
+            _mm512_castpd_ps(_mm512_insertf64x4::<1>(low, _mm256_castps_pd(high)))
         }
     }
 }
