@@ -1,13 +1,15 @@
-//! Dot products against ggml's own, in one run on one core with data in cache.
+//! The kernels against ggml's own, in one run on one core with data in cache: the dot product (generation), the
+//! matrix product (prompts), dequantizing (`get_rows`, export) and the quantization of activations.
 //!
 //! Serves the decision whether a change to a kernel or to a format may stay: T3 must keep up with Q4_K.
 //!
 //!     scripts/bench.sh            builds llama.cpp, runs this, writes benches/record/
 //!     cargo bench --bench kernels -- target/llama.cpp/KEY/build/bin
 //!
-//! Every kernel works on the same 32 rows of 4096 weights; its result is checked against the product in f64
+//! Every kernel works on the same 32 rows of 4096 weights; the result of its dot is checked against the product in f64
 //! of its own dequantized weights. Rounds of all kernels alternate, and the best round counts, so that
-//! a drift of the machine's speed meets all alike.
+//! a drift of the machine's speed meets all alike. ggml's matrix products are not functions of their own: llama-bench
+//! compares those, with whole models.
 
 mod ggml;
 
@@ -21,9 +23,11 @@ use tenpak_gguf::types::{self, trellis};
 
 const ROWS: usize = 32;
 const COLUMNS: usize = 4096;
-/// Rounds of every kernel, and passes over the rows in a round.
-const ROUNDS: usize = 60;
-const PASSES: usize = 8;
+/// Columns of the matrix product.
+const PROMPT: usize = 128;
+/// Rounds of every kernel, and the seconds of a round.
+const ROUNDS: usize = 25;
+const ROUND: f64 = 4e-3;
 /// Relative to the norms of the two vectors: int8 activations are off by 1/254 of their peak at most, 3e-3 in the mean.
 const TOLERANCE: f64 = 1e-2;
 
@@ -38,12 +42,46 @@ const PEERS: &[(&str, i32)] = &[
     ("iq2_xs", 17),
 ];
 
-/// Something that multiplies all rows and returns the sum of the results.
+/// What a kernel does with all rows.
+#[derive(Clone, Copy, PartialEq)]
+enum Work {
+    Dot,
+    Multiply,
+    Dequantize,
+    Activations,
+}
+
+/// A kernel at work.
 struct Contender {
     name: String,
+    work: Work,
+    /// Bytes of the weights.
     bytes: usize,
-    pass: Box<dyn Fn() -> f32>,
+    pass: Box<dyn FnMut()>,
+    /// Seconds of a pass.
     best: f64,
+}
+
+impl Contender {
+    fn new(name: &str, work: Work, bytes: usize, pass: impl FnMut() + 'static) -> Contender {
+        Contender { name: name.to_string(), work, bytes, pass: Box::new(pass), best: f64::INFINITY }
+    }
+
+    fn run(&mut self) {
+        let (start, mut passes) = (Instant::now(), 0);
+        while passes == 0 || start.elapsed().as_secs_f64() < ROUND {
+            (self.pass)();
+            passes += 1;
+        }
+        self.best = self.best.min(start.elapsed().as_secs_f64() / passes as f64);
+    }
+
+    /// Products or values, 10^9 a second.
+    fn rate(&self) -> f64 {
+        let columns = if self.work == Work::Multiply { PROMPT } else { 1 };
+        let rows = if self.work == Work::Activations { 1 } else { ROWS };
+        (rows * COLUMNS * columns) as f64 / self.best / 1e9
+    }
 }
 
 fn main() {
@@ -53,37 +91,46 @@ fn main() {
     let data = Data::new();
     let mut contenders = Vec::new();
     for isa in Isa::available().filter(|&isa| isa > Isa::Scalar) {
-        contenders.push(ours::<BlockT2>(isa, &types::T2, &data));
-        contenders.push(ours::<BlockT3>(isa, &types::T3, &data));
-        contenders.push(ours::<BlockT4>(isa, &types::T4, &data));
-        contenders.push(ours::<BlockT2_64>(isa, &types::T2_64, &data));
-        contenders.push(ours::<BlockT3_64>(isa, &types::T3_64, &data));
-        contenders.push(ours::<BlockT4_64>(isa, &types::T4_64, &data));
+        contenders.extend(ours::<BlockT2>(isa, &types::T2, &data));
+        contenders.extend(ours::<BlockT3>(isa, &types::T3, &data));
+        contenders.extend(ours::<BlockT4>(isa, &types::T4, &data));
+        contenders.extend(ours::<BlockT2_64>(isa, &types::T2_64, &data));
+        contenders.extend(ours::<BlockT3_64>(isa, &types::T3_64, &data));
+        contenders.extend(ours::<BlockT4_64>(isa, &types::T4_64, &data));
     }
     let ggml = Ggml::load(Path::new(&folder));
     for &(name, id) in PEERS {
-        contenders.push(peer(&ggml, name, id, &data));
+        contenders.extend(peer(&ggml, name, id, &data));
     }
     for _ in 0..ROUNDS {
-        for c in &mut contenders {
-            let start = Instant::now();
-            for _ in 0..PASSES {
-                black_box((c.pass)());
-            }
-            c.best = c.best.min(start.elapsed().as_secs_f64());
-        }
+        contenders.iter_mut().for_each(Contender::run);
     }
     report(&contenders);
 }
 
 fn report(contenders: &[Contender]) {
-    let rate = |c: &Contender| (PASSES * ROWS * COLUMNS) as f64 / c.best / 1e9;
-    let of = |name: &str| contenders.iter().find(|c| c.name == name).map(rate);
-    let q4 = of("ggml q4_K").expect("a peer");
-    println!("{:<16} {:>12} {:>8} {:>9}", "kernel", "10^9 w/s", "GB/s", "x q4_K");
-    for c in contenders {
-        let gb = rate(c) * c.bytes as f64 / (ROWS * COLUMNS) as f64;
-        println!("{:<16} {:>12.1} {:>8.1} {:>9.2}", c.name, rate(c), gb, rate(c) / q4);
+    let of = |name: &str, work: Work| {
+        contenders.iter().find(|c| c.name == name && c.work == work).map(Contender::rate)
+    };
+    println!("{:<16} {:>36} {:>12} {:>12} {:>12}", "", "dot", "product", "dequantize", "activations");
+    println!(
+        "{:<16} {:>12} {:>10} {:>12} {:>12} {:>12} {:>12}",
+        "kernel", "10^9 w/s", "GB/s", "x q4_K", "10^9 mul/s", "GB/s of f32", "10^9/s"
+    );
+    let q4 = of("ggml q4_K", Work::Dot).expect("a peer");
+    for c in contenders.iter().filter(|c| c.work == Work::Dot) {
+        let gb = c.rate() * c.bytes as f64 / (ROWS * COLUMNS) as f64;
+        let more =
+            |work, factor: f64| of(&c.name, work).map_or("".into(), |rate| format!("{:.1}", rate * factor));
+        println!(
+            "{:<16} {:>12.1} {gb:>10.1} {:>12.2} {:>12} {:>12} {:>12}",
+            c.name,
+            c.rate(),
+            c.rate() / q4,
+            more(Work::Multiply, 1.0),
+            more(Work::Dequantize, 4.0),
+            more(Work::Activations, 1.0),
+        );
     }
     println!();
     for (ours, bar, peer) in [
@@ -98,11 +145,17 @@ fn report(contenders: &[Contender]) {
         ("avx512 t2", 1.0, "avx512 t3"),
         ("avx512 t4", 1.0, "avx512 t3"),
     ] {
-        if let (Some(a), Some(b)) = (of(ours), of(peer)) {
+        if let (Some(a), Some(b)) = (of(ours, Work::Dot), of(peer, Work::Dot)) {
             let verdict = if a >= bar * b { "met" } else { "missed" };
             println!("{ours:<12} {:>5.2} x {peer:<14} (bar {bar:.1}) {verdict}", a / b);
         } else {
             println!("{ours:<12} not on this processor");
+        }
+    }
+    for name in ["avx2 t2", "avx2 t3", "avx2 t4"] {
+        if let Some(gb) = of(name, Work::Dequantize).map(|rate| 4.0 * rate) {
+            let verdict = if gb >= 1.0 { "met" } else { "missed" };
+            println!("{name:<12} dequantizes {gb:.1} GB/s of f32 (bar 1.0) {verdict}");
         }
     }
 }
@@ -139,23 +192,51 @@ impl Data {
     }
 }
 
-fn ours<T: trellis::Decode>(isa: Isa, t: &types::TensorType, data: &Data) -> Contender {
+fn ours<T: trellis::Decode>(isa: Isa, t: &types::TensorType, data: &Data) -> [Contender; 4] {
     let name = format!("{} {}", isa.name(), t.name);
     let n = COLUMNS / T::LEN;
     let mut weights = vec![T::zeroed(); ROWS * n];
+    // Any valid block decodes in the same time: the first row, searched, is enough.
     let mut quantizer = (t.kernels().expect("a weight type").quantizer)();
-    quantizer.quantize(&data.weights, bytemuck::cast_slice_mut(&mut weights));
+    quantizer.quantize(&data.weights[..COLUMNS], bytemuck::cast_slice_mut(&mut weights[..n]));
+    for r in 1..ROWS {
+        weights.copy_within(..n, r * n);
+    }
     let mut activations = vec![bytemuck::Zeroable::zeroed(); n];
     trellis::activations::<T>(isa, &data.activations, &mut activations);
     let mut plain = vec![0.0; COLUMNS];
     trellis::dequantize(isa, &weights[..n], &mut plain);
     data.check(&name, &plain, trellis::dot(isa, &weights[..n], &activations));
+
     let bytes = size_of_val(&weights[..]);
-    let pass = move || weights.chunks_exact(n).map(|row| trellis::dot(isa, row, &activations)).sum();
-    Contender { name, bytes, pass: Box::new(pass), best: f64::INFINITY }
+    let (w, a) = (weights.clone(), activations.clone());
+    let dot = move || {
+        w.chunks_exact(n).for_each(|row| {
+            black_box(trellis::dot(isa, row, &a));
+        });
+    };
+    let (w, columns) = (weights.clone(), vec![activations.clone(); PROMPT]);
+    let mut out = vec![0.0; PROMPT * ROWS];
+    let multiply = move || {
+        let rows: Vec<&[T]> = w.chunks_exact(n).collect();
+        let columns: Vec<&[T::Activation]> = columns.iter().map(|a| &a[..]).collect();
+        let mut out: Vec<&mut [f32]> = out.chunks_exact_mut(ROWS).collect();
+        trellis::multiply(isa, &rows, &columns, &mut out);
+    };
+    let dequantize = move || {
+        weights.chunks_exact(n).for_each(|row| trellis::dequantize(isa, black_box(row), &mut plain));
+    };
+    let x = data.activations.clone();
+    let quantize = move || trellis::activations::<T>(isa, black_box(&x), &mut activations);
+    [
+        Contender::new(&name, Work::Dot, bytes, dot),
+        Contender::new(&name, Work::Multiply, bytes, multiply),
+        Contender::new(&name, Work::Dequantize, bytes, dequantize),
+        Contender::new(&name, Work::Activations, bytes, quantize),
+    ]
 }
 
-fn peer(ggml: &Ggml, name: &str, id: i32, data: &Data) -> Contender {
+fn peer(ggml: &Ggml, name: &str, id: i32, data: &Data) -> [Contender; 3] {
     let name = format!("ggml {name}");
     let row = ggml.row_bytes(id, COLUMNS);
     let (dot, like) = (ggml.traits_cpu(id).vec_dot.expect("a dot product"), ggml.traits_cpu(id).vec_dot_type);
@@ -163,21 +244,37 @@ fn peer(ggml: &Ggml, name: &str, id: i32, data: &Data) -> Contender {
     let mut activations = vec![0u8; ggml.row_bytes(like, COLUMNS)];
     let mut plain = vec![0f32; COLUMNS];
     ggml.quantize(id, &data.weights, COLUMNS, &mut weights);
+    let from_float = ggml.traits_cpu(like).from_float.expect("a quantizer");
+    let to_float = ggml.traits(id).to_float.expect("a dequantizer");
     // SAFETY: the signatures are ggml's and every buffer has the size that it computes.
-    unsafe {
-        let from_float = ggml.traits_cpu(like).from_float.expect("a quantizer");
-        from_float(data.activations.as_ptr(), activations.as_mut_ptr(), COLUMNS as i64);
-        let to_float = ggml.traits(id).to_float.expect("a dequantizer");
-        to_float(weights.as_ptr(), plain.as_mut_ptr(), COLUMNS as i64);
-    }
+    let quantize =
+        move |x: &[f32], out: &mut [u8]| unsafe { from_float(x.as_ptr(), out.as_mut_ptr(), COLUMNS as i64) };
+    // SAFETY: as above.
+    let dequantize = move |row: &[u8], out: &mut [f32]| unsafe {
+        to_float(row.as_ptr(), out.as_mut_ptr(), COLUMNS as i64)
+    };
     let product = move |row: &[u8], activations: &[u8]| {
         let mut out = 0.0;
         // SAFETY: one row of weights and one of activations, as quantized above.
         unsafe { dot(COLUMNS as i32, &mut out, 0, row.as_ptr(), 0, activations.as_ptr(), 0, 1) };
         out
     };
+    quantize(&data.activations, &mut activations);
+    dequantize(&weights, &mut plain);
     data.check(&name, &plain, product(&weights[..row], &activations));
+
     let bytes = weights.len();
-    let pass = move || weights.chunks_exact(row).map(|w| product(w, &activations)).sum();
-    Contender { name, bytes, pass: Box::new(pass), best: f64::INFINITY }
+    let (w, a) = (weights.clone(), activations.clone());
+    let dot = move || {
+        w.chunks_exact(row).for_each(|w| {
+            black_box(product(w, &a));
+        });
+    };
+    let rows = move || weights.chunks_exact(row).for_each(|w| dequantize(black_box(w), &mut plain));
+    let x = data.activations.clone();
+    [
+        Contender::new(&name, Work::Dot, bytes, dot),
+        Contender::new(&name, Work::Dequantize, bytes, rows),
+        Contender::new(&name, Work::Activations, bytes, move || quantize(black_box(&x), &mut activations)),
+    ]
 }
