@@ -149,6 +149,15 @@ for isa in avx512 avxvnni avx2; do
 done
 echo "perplexity of 2 chunks: $(cat avx2.txt) with TENPAK_ISA=avx512, avxvnni and avx2 (lowered to what the processor has)"
 
+say "kernels that check themselves"
+checked=$("$ROOT/scripts/build_ggml_variant.sh" checked)
+grep -q "other bytes than scalar's" "$checked/libggml-cpu.so" || die "$checked/libggml-cpu.so has no checks"
+for isa in avx512 avx2; do
+    LD_LIBRARY_PATH=$checked TENPAK_ISA=$isa CHUNKS=2 perplexity out >"checked-$isa.txt"
+    cmp "checked-$isa.txt" avx2.txt || die "checked kernels give $(cat "checked-$isa.txt") instead of $(cat avx2.txt)"
+done
+echo "perplexity of 2 chunks with every call computed again by scalar: $(cat checked-avx2.txt)"
+
 say "llama.cpp's programs"
 prompt=(-p "The capital of France is" -n 8 --temp 0 -t "$(nproc)")
 quietly completion "$llama/llama-completion" -m out.gguf "${prompt[@]}" -no-cnv --check-tensors

@@ -60,15 +60,53 @@ impl<T: Trellis> Decode for T {}
 /// The kernels of a type, at the current level.
 pub const fn kernels<T: Decode>() -> Kernels {
     Kernels {
-        dot: |w, a| dot::<T>(Isa::current(), cast(w), cast(a)),
+        dot: |w, a| {
+            let (w, a) = (cast(w), cast(a));
+            let product = dot::<T>(Isa::current(), w, a);
+            check::<T>("dot", &[product], || vec![scalar::dot(w, a)]);
+            product
+        },
         multiply: |rows, columns, out| {
             let rows: Vec<&[T]> = rows.iter().map(|bytes| cast(bytes)).collect();
             let columns: Vec<&[T::Activation]> = columns.iter().map(|bytes| cast(bytes)).collect();
             multiply(Isa::current(), &rows, &columns, out);
+            for (r, w) in rows.iter().enumerate().filter(|_| cfg!(feature = "check_kernels")) {
+                let products: Vec<f32> = out.iter().map(|out| out[r]).collect();
+                check::<T>("matrix product", &products, || {
+                    let mut expected = vec![0.0; columns.len()];
+                    scalar::dots(w, &columns, &mut expected);
+                    expected
+                });
+            }
         },
-        dequantize: |w, out| dequantize::<T>(Isa::current(), cast(w), out),
+        dequantize: |w, out| {
+            dequantize::<T>(Isa::current(), cast(w), out);
+            check::<T>("weights", out, || {
+                let mut expected = vec![0.0; out.len()];
+                scalar::dequantize::<T>(cast(w), &mut expected);
+                expected
+            });
+        },
         quantizer: || Box::new(Quantizer::<T> { search: T::Search::for_type::<T>() }),
         feedback_quantizer: |breadth| Box::new(calibrated::Quantizer::<T>::new(breadth)),
+    }
+}
+
+/// With the feature `check_kernels`: that a kernel gave the bits of the definition.
+///
+/// # Panics
+/// If it did not.
+fn check<T: Trellis>(what: &str, got: &[f32], expected: impl FnOnce() -> Vec<f32>) {
+    if cfg!(feature = "check_kernels") {
+        for (i, (got, expected)) in got.iter().zip(expected()).enumerate() {
+            let same = got.to_bits() == expected.to_bits() || got.is_nan() && expected.is_nan();
+            assert!(
+                same,
+                "{what} {i} of {} bits at {}: {got:e}, scalar {expected:e}",
+                T::CODE.bits,
+                Isa::current().name()
+            );
+        }
     }
 }
 
@@ -139,11 +177,7 @@ pub fn multiply<T: Decode>(isa: Isa, rows: &[&[T]], columns: &[&[T::Activation]]
 /// Dot products of a row of weights and every column: each block is decoded only once.
 fn dots<T: Decode>(isa: Isa, w: &[T], columns: &[&[T::Activation]], out: &mut [f32]) {
     match isa {
-        Isa::Scalar => {
-            for (a, out) in columns.iter().zip(out) {
-                *out = scalar::dot(w, a);
-            }
-        }
+        Isa::Scalar => scalar::dots(w, columns, out),
         // SAFETY: the level is available.
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2 => unsafe { avx2::dots(w, columns, out) },
@@ -183,6 +217,11 @@ pub fn dequantize<T: Decode>(isa: Isa, w: &[T], out: &mut [f32]) {
 /// Rotated and quantized activations of a row, for weights of type `T`, at the current level.
 pub fn quantize_activations<T: Decode>(x: &[f32], out: &mut [u8]) {
     activations::<T>(Isa::current(), x, bytemuck::cast_slice_mut(out));
+    if cfg!(feature = "check_kernels") {
+        let mut expected = vec![0; out.len()];
+        scalar::quantize_activations::<T>(x, bytemuck::cast_slice_mut(&mut expected));
+        assert!(out == expected, "activations of {} weights: other bytes than scalar's", T::LEN);
+    }
 }
 
 /// As [`quantize_activations`], at a given level; the same bits at every level.

@@ -21,17 +21,27 @@ pub fn reconstruct<T: Trellis>(block: &T) -> [u8; 256] {
 /// Sum over blocks of `(d_w * d_a) * integer`, in f32 and in order, where
 /// `integer = sum of (r - 64) * q` is exact.
 pub fn dot<T: Trellis>(w: &[T], a: &[T::Activation]) -> f32 {
-    let mut sum = 0.0;
-    for (w, a) in w.iter().zip(a) {
+    let mut out = 0.0;
+    dots(w, &[a], std::slice::from_mut(&mut out));
+    out
+}
+
+/// [`dot`] of a row with every column.
+pub fn dots<T: Trellis>(w: &[T], columns: &[&[T::Activation]], out: &mut [f32]) {
+    out.fill(0.0);
+    for (b, w) in w.iter().enumerate() {
         let r = reconstruct(w);
-        let mut integer = 0;
+        // In lane order, as the quants.
+        let mut lanes = [0i8; 256];
         for (i, &r) in r[..T::LEN].iter().enumerate() {
-            let place = T::LANES * (i % T::STEPS) + i / T::STEPS;
-            integer += (r as i32 - ZERO_POINT) * a.qs()[place] as i32;
+            lanes[T::LANES * (i % T::STEPS) + i / T::STEPS] = (r as i32 - ZERO_POINT) as i8;
         }
-        sum += (scale::decode(w.d()) * a.d()) * integer as f32;
+        for (a, out) in columns.iter().zip(&mut *out) {
+            let pairs = lanes.iter().zip(a[b].qs());
+            let integer: i32 = pairs.map(|(&r, &q)| r as i32 * q as i32).sum();
+            *out += (scale::decode(w.d()) * a[b].d()) * integer as f32;
+        }
     }
-    sum
 }
 
 /// Weights of the blocks: `d` times the inverse rotation of the reconstructions.

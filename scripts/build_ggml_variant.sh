@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Builds the patched ggml a second time, without llama.cpp's programs, and prints the folder of its libraries. Before the
+# others in LD_LIBRARY_PATH they take the place of those that the programs of scripts/build_llama.sh were built with.
+#
+#   scripts/build_ggml_variant.sh checked    with kernels that check themselves (feature check_kernels)
+#   scripts/build_ggml_variant.sh avx2       all of ggml compiled for AVX2 and no more
+source "$(dirname "$0")/setup.sh"
+variant=${1:-}
+case $variant in
+checked) library=$(TENPAK_FEATURES=check_kernels "$ROOT/scripts/build_kernels.sh") options=() ;;
+avx2)
+    library=$("$ROOT/scripts/build_kernels.sh")
+    options=(-DGGML_NATIVE=OFF -DGGML_SSE42=ON -DGGML_AVX=ON -DGGML_AVX2=ON -DGGML_FMA=ON -DGGML_F16C=ON -DGGML_BMI2=ON)
+    ;;
+*) die "say which variant: checked or avx2" ;;
+esac
+install_build_tools >&2
+programs=$("$ROOT/scripts/build_llama.sh")
+build=$(dirname "$(dirname "$programs")")-$variant
+cmake -S "$(dirname "$build")" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DTENPAK_LIBRARY="$library" \
+    -DBUILD_SHARED_LIBS=ON -DLLAMA_OPENSSL=OFF -DLLAMA_USE_PREBUILT_UI=OFF -DLLAMA_BUILD_UI=OFF "${options[@]}" \
+    >"$build.log" 2>&1 || die "cmake failed: see $build.log"
+say "building ggml ($variant)" >&2
+ninja -C "$build" ggml-cpu >&2
+echo "$build/bin"
