@@ -1,15 +1,118 @@
 #!/usr/bin/env bash
-# Our dot products and quantizers against ggml's in one run on one core; the record goes to benches/record/ by CPU and date.
-# Let nothing else run meanwhile.
+# Speed beside llama.cpp's and ik_llama.cpp's; the records go to benches/record/CPU/. Let nothing else run meanwhile.
+#
+#   scripts/bench.sh             all
+#   scripts/bench.sh kernels     kernels and quantizers on one core, bandwidth
+#   scripts/bench.sh models      llama-bench over whole models: prompts and generation, 1 and 2 threads
+#
+# MODELS="qwen smollm2"   TYPES="t3 t2 t4"   PEERS="Q4_K_M IQ3_XXS IQ3_KT"   ROUNDS=5 (runs of each, interleaved; medians)
+#
+# The types are compared in files that share their embeddings and output head, those of Q4_K_M. What takes hours, quantizing without
+# calibration (speed does not depend on it), stays in target/bench/; files that are there already are taken as they are.
 source "$(dirname "$0")/setup.sh"
-llama=$("$ROOT/scripts/build_llama.sh")
+what=${1:-all}
 cpu=$(sed -nE 's/^model name\s*: //p' /proc/cpuinfo | head -n 1)
 family=$(awk -F': ' '/^cpu family/ { f = $2 } /^model\t/ { m = $2 } END { print "family " f " model " m }' /proc/cpuinfo)
-record=$ROOT/benches/record/$(tr -cs '[:alnum:]' - <<<"$cpu $family" | sed 's/-$//' | tr '[:upper:]' '[:lower:]')-$(date +%F).txt
+records=$ROOT/benches/record/$(tr -cs '[:alnum:]' - <<<"$cpu $family" | sed 's/-$//' | tr '[:upper:]' '[:lower:]')
+mkdir -p "$records"
 cd "$ROOT"
-{
-    echo "# scripts/bench.sh on $cpu, $family, $(date +%F)"
-    taskset -c 0 cargo bench --quiet --bench kernels -- "$llama"
-    echo
-    taskset -c 0 cargo bench --quiet --bench quantize -- "$llama"
-} | tee "$record"
+llama=$("$ROOT/scripts/build_llama.sh")
+
+if [ "$what" = all ] || [ "$what" = kernels ]; then
+    {
+        echo "# scripts/bench.sh kernels on $cpu, $family, $(date +%F)"
+        taskset -c 0 cargo bench --quiet --bench kernels -- "$llama"
+        echo
+        taskset -c 0 cargo bench --quiet --bench bandwidth -- "$llama"
+        TENPAK_ISA=avx2 taskset -c 0 cargo bench --quiet --bench bandwidth -- "$llama"
+        echo
+        taskset -c 0 cargo bench --quiet --bench quantize -- "$llama"
+    } | tee "$records/$(date +%F)-kernels.txt"
+fi
+[ "$what" = all ] || [ "$what" = models ] || exit 0
+
+avx2=$("$ROOT/scripts/build_ggml_variant.sh" avx2)
+ik=$("$ROOT/scripts/build_ik_llama.sh")
+cargo build --quiet --release --bin tenpak-gguf --example graft
+tenpak=$TARGET/release/tenpak-gguf
+work=$TARGET/bench
+mkdir -p "$work"
+cd "$work"
+
+# make FILE COMMAND...: FILE written by a command as FILE.part, once
+make() {
+    local file=$1
+    shift
+    [ -e "$file" ] && return
+    say "making $file" >&2
+    "$@" >"$file.log" 2>&1 || die "it failed: see $work/$file.log"
+    mv "$file.part" "$file"
+}
+
+runs=() # file, programs, libraries to put first, TENPAK_ISA, name of the build
+for model in ${MODELS:-qwen smollm2}; do
+    case $model in
+    qwen)
+        base=$("$ROOT/scripts/fetch_qwen.sh")
+        shared=(token_embd.weight output.weight) shared_types=(q4_K q6_K)
+        ;;
+    smollm2)
+        base=$work/smollm2.gguf
+        shared=(token_embd.weight) shared_types=(q8_0 q8_0) # 256 does not divide its rows
+        make smollm2.gguf "$tenpak" convert "$("$ROOT/scripts/fetch_model.sh")" -o smollm2.gguf.part --outtype f16 --force
+        ;;
+    esac
+    for type in ${PEERS:-Q4_K_M IQ3_XXS IQ3_KT} ${TYPES:-t3 t2 t4}; do
+        file=$model-$type.gguf programs=$llama
+        case $type in
+        Q4_K_M) make "$file" "$llama/llama-quantize" "$base" "$file.part" Q4_K_M 2 ;;
+        t[0-9]*)
+            make "$model-$type-plain.gguf" "$tenpak" convert "$base" --type "$type" --keep-embeddings --force -o "$model-$type-plain.gguf.part"
+            make "$file" "$TARGET/release/examples/graft" "$model-$type-plain.gguf" "$model-Q4_K_M.gguf" "$file.part" "${shared[@]}"
+            ;;
+        *)
+            case $type in *_KT) programs=$ik ;; esac
+            make "$file" "$programs/llama-quantize" --pure --token-embedding-type "${shared_types[0]}" \
+                --output-tensor-type "${shared_types[1]}" "$base" "$file.part" "$type" 2
+            ;;
+        esac
+        runs+=("$file|$programs|||native")
+        case $type in
+        Q4_K_M | IQ3_XXS) runs+=("$file|$llama|$avx2||avx2") ;;
+        t3 | t2) runs+=("$file|$llama|$avx2|avx2|avx2") ;;
+        esac
+    done
+done
+
+raw=$work/raw.csv
+: >"$raw"
+for round in $(seq "${ROUNDS:-5}"); do
+    for run in "${runs[@]}"; do
+        IFS='|' read -r file programs libraries isa build <<<"$run"
+        say "round $round: $file, $build" >&2
+        for threads in 1 2; do
+            LD_LIBRARY_PATH=$libraries ${isa:+env TENPAK_ISA=$isa} "$programs/llama-bench" -m "$file" -p 512 -n 64 -r 1 -t $threads -o json \
+                2>/dev/null | python3 -c '
+import json, sys
+for test in json.load(sys.stdin):
+    name = "pp%d" % test["n_prompt"] if test["n_prompt"] else "tg%d" % test["n_gen"]
+    print(*sys.argv[1:], name, "%.3f" % test["avg_ts"], sep=",")' "${file%.gguf}" "$build" $threads >>"$raw"
+        done
+    done
+done
+python3 - "$raw" "$records/$(date +%F).csv" <<'PY'
+import collections, statistics, sys
+runs = collections.defaultdict(list)
+for line in open(sys.argv[1]):
+    *key, rate = line.strip().split(",")
+    runs[tuple(key)].append(float(rate))
+median = {key: statistics.median(rates) for key, rates in runs.items()}
+with open(sys.argv[2], "w") as out:
+    print("file,build,threads,test,tokens_per_s,runs,of_q4_k_m", file=out)
+    print("%-18s %-7s %7s %6s %9s %9s" % ("file", "build", "threads", "test", "tokens/s", "x Q4_K_M"))
+    for (file, build, threads, test), rate in sorted(median.items(), key=lambda m: (m[0][3], m[0][2], m[0][1])):
+        peer = median.get((file.split("-")[0] + "-Q4_K_M", build, threads, test))
+        ratio = "%.3f" % (rate / peer) if peer else ""
+        print(file, build, threads, test, "%.2f" % rate, len(runs[file, build, threads, test]), ratio, sep=",", file=out)
+        print("%-18s %-7s %7s %6s %9.2f %9s" % (file, build, threads, test, rate, ratio))
+PY

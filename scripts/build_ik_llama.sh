@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the llama-quantize and llama-perplexity of ik_llama.cpp (ik_llama.pin) and prints their folder.
+# Builds the llama-quantize, llama-perplexity and llama-bench of ik_llama.cpp (ik_llama.pin) and prints their folder.
 source "$(dirname "$0")/setup.sh"
 need c++ 'install a C++ compiler (package g++ or clang)'
 install_build_tools >&2
@@ -20,5 +20,5 @@ cmake -S "$unpacked" -B "$unpacked/build" -G Ninja -DCMAKE_BUILD_TYPE=Release -D
     -DLLAMA_BUILD_SERVER=OFF -DGGML_IQK_FLASH_ATTENTION=ON -DGGML_IQK_FA_ALL_QUANTS=OFF -DGGML_CCACHE=OFF \
     >"$unpacked/configure.log" 2>&1 || die "cmake failed: see $unpacked/configure.log"
 say "building ik_llama.cpp (the first time takes minutes)" >&2
-ninja -C "$unpacked/build" llama-quantize llama-perplexity >&2
+ninja -C "$unpacked/build" llama-quantize llama-perplexity llama-bench >&2
 echo "$unpacked/build/bin"
