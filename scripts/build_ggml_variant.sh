@@ -16,10 +16,11 @@ avx2)
 esac
 install_build_tools >&2
 programs=$("$ROOT/scripts/build_llama.sh")
-build=$(dirname "$(dirname "$programs")")-$variant
-cmake -S "$(dirname "$build")" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DTENPAK_LIBRARY="$library" \
+source=$(dirname "$(dirname "$programs")")
+build=$source/build-$variant
+cmake -S "$source" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DTENPAK_LIBRARY="$library" \
     -DBUILD_SHARED_LIBS=ON -DLLAMA_OPENSSL=OFF -DLLAMA_USE_PREBUILT_UI=OFF -DLLAMA_BUILD_UI=OFF "${options[@]}" \
-    >"$build.log" 2>&1 || die "cmake failed: see $build.log"
+    >"$source/$variant.log" 2>&1 || die "cmake failed: see $source/$variant.log"
 say "building ggml ($variant)" >&2
 ninja -C "$build" ggml-cpu >&2
 echo "$build/bin"
