@@ -3,6 +3,8 @@
 #
 #   scripts/build_llama.sh                       the pinned tree (ggml-patches/BASE)
 #   LLAMA_CPP_DIR=~/llama.cpp scripts/build_llama.sh    a copy of your tree, patched; yours is not touched
+#   TRIPLE=aarch64-unknown-linux-gnu scripts/build_llama.sh    for another machine: a Rust target with a cmake
+#                                                toolchain file scripts/TRIPLE.cmake
 #
 # LLAMA_TARGETS chooses what to build. The tree and the build are kept by the content
 # of the pin and the patches: a second run only builds what changed in the kernels and in ggml-patches/tools.
@@ -23,7 +25,10 @@ else
 fi
 key=$( (echo "$pin"; cat "$PATCHES"/*.patch "$PATCHES"/tests/*.patch "$PATCHES/tenpak.h") | sha256sum | cut -c1-16)
 unpacked=$TARGET/llama.cpp/$key
-build=$unpacked/build
+triple=${TRIPLE:-}
+build=$unpacked/build${triple:+-$triple}
+options=(-DBUILD_SHARED_LIBS=ON)
+[ -z "$triple" ] || options=(-DBUILD_SHARED_LIBS=OFF -DGGML_NATIVE=OFF "-DCMAKE_TOOLCHAIN_FILE=$ROOT/scripts/$triple.cmake")
 
 if [ ! -f "$unpacked/.patched" ]; then
     rm -rf "$unpacked"
@@ -55,8 +60,8 @@ library=$("$ROOT/scripts/build_kernels.sh")
 if [ ! -f "$build/build.ninja" ]; then
     say "configuring llama.cpp" >&2
     cmake -S "$unpacked" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DTENPAK_LIBRARY="$library" \
-        -DBUILD_SHARED_LIBS=ON -DLLAMA_OPENSSL=OFF -DLLAMA_USE_PREBUILT_UI=OFF -DLLAMA_BUILD_UI=OFF >"$unpacked/configure.log" ||
-        die "cmake failed: see $unpacked/configure.log"
+        "${options[@]}" -DLLAMA_OPENSSL=OFF -DLLAMA_USE_PREBUILT_UI=OFF -DLLAMA_BUILD_UI=OFF >"$build.log" ||
+        die "cmake failed: see $build.log"
 fi
 say "building llama.cpp (the first time takes minutes)" >&2
 ninja -C "$build" ${LLAMA_TARGETS:-$DEFAULT_TARGETS} >&2

@@ -5,6 +5,7 @@
 #   scripts/test.sh code        formatting, lints, Rust tests
 #   scripts/test.sh ggml        ggml's own tests over our types
 #   scripts/test.sh model       conversion, llama.cpp's programs and perplexity on a real model
+#   scripts/test.sh aarch64     kernels and a real model on 64-bit ARM, under qemu
 source "$(dirname "$0")/setup.sh"
 need cargo 'install Rust'
 cd "$ROOT"
@@ -21,4 +22,5 @@ if wanted code; then
 fi
 wanted ggml && "$ROOT/scripts/test_ggml.sh"
 wanted model && "$ROOT/scripts/test_model.sh"
+wanted aarch64 && "$ROOT/scripts/test_aarch64.sh"
 say "all checks passed"

@@ -1,7 +1,8 @@
 //! Instruction-set levels, detected once.
 //!
-//! A level is a bundle of features that ship together, so that a kernel has one name to ask for.
-//! `TENPAK_ISA` (`scalar`, `avx2`, `avxvnni`, `avx512`) can lower the level, never raise it.
+//! A level is a bundle of features that ship together, so that a kernel has one name to ask for. Levels of
+//! other architectures do not exist in a build. `TENPAK_ISA` (`scalar`; x86-64: `avx2`, `avxvnni`, `avx512`;
+//! aarch64: `neon`, `dotprod`) can lower the level, never raise it.
 
 use std::sync::OnceLock;
 
@@ -11,24 +12,47 @@ pub enum Isa {
     /// Plain Rust; the definition of every result.
     Scalar,
     /// AVX2, FMA and BMI: Intel since Haswell, AMD since Zen.
+    #[cfg(target_arch = "x86_64")]
     Avx2,
     /// [`Isa::Avx2`] with AVX-VNNI and GFNI: Intel since Alder Lake, AMD since Zen 5.
+    #[cfg(target_arch = "x86_64")]
     AvxVnni,
     /// AVX-512 F, BW, VL, VBMI, VNNI and GFNI: Intel since Ice Lake, AMD since Zen 4.
+    #[cfg(target_arch = "x86_64")]
     Avx512,
+    /// NEON: every 64-bit ARM.
+    #[cfg(target_arch = "aarch64")]
+    Neon,
+    /// [`Isa::Neon`] with dot products of bytes: Cortex-A55 and A76, Neoverse N1, Apple since A13 and M1.
+    #[cfg(target_arch = "aarch64")]
+    DotProd,
 }
 
 impl Isa {
-    /// Every level, lowest first.
+    /// Every level of this architecture, lowest first.
+    #[cfg(target_arch = "x86_64")]
     pub const ALL: [Isa; 4] = [Isa::Scalar, Isa::Avx2, Isa::AvxVnni, Isa::Avx512];
+    /// Every level of this architecture, lowest first.
+    #[cfg(target_arch = "aarch64")]
+    pub const ALL: [Isa; 3] = [Isa::Scalar, Isa::Neon, Isa::DotProd];
+    /// Every level of this architecture, lowest first.
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    pub const ALL: [Isa; 1] = [Isa::Scalar];
 
     /// The name that `TENPAK_ISA` takes.
     pub fn name(self) -> &'static str {
         match self {
             Isa::Scalar => "scalar",
+            #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => "avx2",
+            #[cfg(target_arch = "x86_64")]
             Isa::AvxVnni => "avxvnni",
+            #[cfg(target_arch = "x86_64")]
             Isa::Avx512 => "avx512",
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => "neon",
+            #[cfg(target_arch = "aarch64")]
+            Isa::DotProd => "dotprod",
         }
     }
 
@@ -57,7 +81,17 @@ impl Isa {
         }
     }
 
-    #[cfg(not(target_arch = "x86_64"))]
+    #[cfg(target_arch = "aarch64")]
+    fn detect(self) -> bool {
+        use std::arch::is_aarch64_feature_detected as has;
+        match self {
+            Isa::Scalar => true,
+            Isa::Neon => has!("neon"),
+            Isa::DotProd => Isa::Neon.detect() && has!("dotprod"),
+        }
+    }
+
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     fn detect(self) -> bool {
         self == Isa::Scalar
     }
@@ -81,7 +115,8 @@ fn choose(limit: Option<&str>) -> Isa {
         Some(name) => {
             let named = Isa::ALL.into_iter().find(|isa| isa.name() == name);
             if named.is_none() {
-                eprintln!("tenpak: TENPAK_ISA={name} is not one of scalar, avx2, avxvnni, avx512; ignored");
+                let names = Isa::ALL.map(Isa::name).join(", ");
+                eprintln!("tenpak: TENPAK_ISA={name} is not one of {names}; ignored");
             }
             named
         }
@@ -100,7 +135,7 @@ mod tests {
     fn limit_only_lowers() {
         let highest = choose(None);
         assert_eq!(choose(Some("scalar")), Isa::Scalar);
-        assert_eq!(choose(Some("avx512")), highest);
+        assert_eq!(choose(Some(Isa::ALL[Isa::ALL.len() - 1].name())), highest);
         assert_eq!(choose(Some("no such level")), highest);
         for isa in Isa::available() {
             assert_eq!(choose(Some(isa.name())), isa);

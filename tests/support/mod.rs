@@ -3,10 +3,15 @@
 #![allow(dead_code)]
 
 pub mod random;
+#[cfg(feature = "converter")]
 pub mod reference_case;
+#[cfg(feature = "converter")]
 pub mod tiny_calibration;
+#[cfg(feature = "converter")]
 pub mod tiny_gguf;
+#[cfg(feature = "converter")]
 pub mod tiny_llama;
+#[cfg(feature = "converter")]
 pub mod torch_file;
 
 use std::io::Write;

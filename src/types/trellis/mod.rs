@@ -27,15 +27,21 @@ mod avxvnni;
 pub mod beam;
 mod calibrated;
 pub mod code;
+#[cfg(target_arch = "aarch64")]
+mod dotprod;
 pub mod encode;
 #[cfg(target_arch = "x86_64")]
 mod gfni;
 pub mod layout;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+#[cfg(target_arch = "aarch64")]
+mod neon_rotation;
 pub mod quantize;
 pub mod rotation;
 mod scalar;
 pub mod scale;
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod tile;
 #[cfg(target_arch = "x86_64")]
 mod x86;
@@ -52,9 +58,15 @@ pub trait Decode: avx2::Avx2 {}
 impl<T: avx2::Avx2> Decode for T {}
 
 /// A trellis type with kernels for every level.
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(target_arch = "aarch64")]
+pub trait Decode: neon::Neon {}
+#[cfg(target_arch = "aarch64")]
+impl<T: neon::Neon> Decode for T {}
+
+/// A trellis type with kernels for every level.
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 pub trait Decode: Trellis {}
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 impl<T: Trellis> Decode for T {}
 
 /// The kernels of a type, at the current level.
@@ -127,8 +139,12 @@ pub fn dot<T: Decode>(isa: Isa, w: &[T], a: &[T::Activation]) -> f32 {
         // SAFETY: the level is available.
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512 => unsafe { avx512::dot(w, a) },
-        #[cfg(not(target_arch = "x86_64"))]
-        _ => unreachable!("not available"),
+        // SAFETY: the level is available.
+        #[cfg(target_arch = "aarch64")]
+        Isa::Neon => unsafe { neon::dot(w, a) },
+        // SAFETY: the level is available.
+        #[cfg(target_arch = "aarch64")]
+        Isa::DotProd => unsafe { dotprod::dot(w, a) },
     }
 }
 
@@ -170,7 +186,13 @@ pub fn multiply<T: Decode>(isa: Isa, rows: &[&[T]], columns: &[&[T::Activation]]
         // SAFETY: the level is available.
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512 => unsafe { avx512::multiply(rows, columns, out) },
-        _ => unreachable!("not available"),
+        // SAFETY: the level is available.
+        #[cfg(target_arch = "aarch64")]
+        Isa::Neon => unsafe { neon::multiply(rows, columns, out) },
+        // SAFETY: the level is available.
+        #[cfg(target_arch = "aarch64")]
+        Isa::DotProd => unsafe { dotprod::multiply(rows, columns, out) },
+        Isa::Scalar => unreachable!("row by row"),
     }
 }
 
@@ -187,8 +209,12 @@ fn dots<T: Decode>(isa: Isa, w: &[T], columns: &[&[T::Activation]], out: &mut [f
         // SAFETY: the level is available.
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512 => unsafe { avx512::dots(w, columns, out) },
-        #[cfg(not(target_arch = "x86_64"))]
-        _ => unreachable!("not available"),
+        // SAFETY: the level is available.
+        #[cfg(target_arch = "aarch64")]
+        Isa::Neon => unsafe { neon::dots(w, columns, out) },
+        // SAFETY: the level is available.
+        #[cfg(target_arch = "aarch64")]
+        Isa::DotProd => unsafe { dotprod::dots(w, columns, out) },
     }
 }
 
@@ -209,8 +235,9 @@ pub fn dequantize<T: Decode>(isa: Isa, w: &[T], out: &mut [f32]) {
         // SAFETY: the level is available.
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512 => unsafe { avx512::dequantize(w, out) },
-        #[cfg(not(target_arch = "x86_64"))]
-        _ => unreachable!("not available"),
+        // SAFETY: the level is available.
+        #[cfg(target_arch = "aarch64")]
+        Isa::Neon | Isa::DotProd => unsafe { neon::dequantize(w, out) },
     }
 }
 
@@ -235,8 +262,9 @@ pub fn activations<T: Decode>(isa: Isa, x: &[f32], out: &mut [T::Activation]) {
         // SAFETY: every level above scalar has AVX2.
         #[cfg(target_arch = "x86_64")]
         _ => unsafe { avx2::quantize_activations::<T>(x, out) },
-        #[cfg(not(target_arch = "x86_64"))]
-        _ => unreachable!("not available"),
+        // SAFETY: every level above scalar has NEON.
+        #[cfg(target_arch = "aarch64")]
+        _ => unsafe { neon::quantize_activations::<T>(x, out) },
     }
 }
 

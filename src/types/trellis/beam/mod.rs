@@ -132,15 +132,13 @@ impl<const ROW: usize> Beam<ROW> {
         symbols: &mut [u8],
     ) -> (u8, f32) {
         match self.isa {
-            Isa::Scalar => self.search(lanes::Portable, weights, targets, feedback, symbols),
             // SAFETY: the level is available.
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 | Isa::AvxVnni => unsafe { self.search_avx2(weights, targets, feedback, symbols) },
             // SAFETY: the level is available.
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 => unsafe { self.search_avx512(weights, targets, feedback, symbols) },
-            #[cfg(not(target_arch = "x86_64"))]
-            _ => unreachable!("not available"),
+            _ => self.search(lanes::Portable, weights, targets, feedback, symbols),
         }
     }
 

@@ -185,17 +185,18 @@ impl<const ROW: usize> Search<ROW> {
     }
 
     fn step(&mut self, target: (f32, i16), before: &[i16], after: &mut [i16]) -> i16 {
-        let Search { isa, graph, scratch } = self;
-        match isa {
-            Isa::Scalar => step_portable::step(graph, target, before, after),
+        match self.isa {
             // SAFETY: the level is available.
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 | Isa::AvxVnni => unsafe { step_avx2::step(graph, scratch, target, before, after) },
+            Isa::Avx2 | Isa::AvxVnni => unsafe {
+                step_avx2::step(&self.graph, &mut self.scratch, target, before, after)
+            },
             // SAFETY: the level is available.
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => unsafe { step_avx512::step(graph, scratch, target, before, after) },
-            #[cfg(not(target_arch = "x86_64"))]
-            _ => unreachable!("not available"),
+            Isa::Avx512 => unsafe {
+                step_avx512::step(&self.graph, &mut self.scratch, target, before, after)
+            },
+            _ => step_portable::step(&self.graph, target, before, after),
         }
     }
 
@@ -236,13 +237,11 @@ impl<const ROW: usize> Search<ROW> {
 /// States in a vector.
 fn lanes(isa: Isa) -> usize {
     match isa {
-        Isa::Scalar => 1,
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2 | Isa::AvxVnni => step_avx2::LANES,
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512 => step_avx512::LANES,
-        #[cfg(not(target_arch = "x86_64"))]
-        _ => unreachable!("not available"),
+        _ => 1,
     }
 }
 

@@ -1,0 +1,39 @@
+//! NEON with dot products of bytes (FEAT_DotProd). Same results as `scalar`.
+
+use super::layout::*;
+use super::neon::*;
+use super::scale;
+use super::tile::{self, tile_products};
+use std::arch::{aarch64::*, asm};
+
+dot_products!("neon,dotprod");
+tile_products!("neon,dotprod", Neon, int32x4_t, 8);
+
+/// Lanes whose sum is the sum of `r * q` of a decoded block.
+#[inline]
+#[target_feature(enable = "neon,dotprod")]
+fn product<T: Neon>(r: &[int8x16_t; 16], a: &T::Activation) -> int32x4_t {
+    let mut product = vdupq_n_s32(0);
+    for (i, &r) in r[..T::LEN / 16].iter().enumerate() {
+        let q = vreinterpretq_s32_s8(load_quants(a.qs(), 16 * i));
+        product = multiply_add(product, vreinterpretq_s32_s8(r), q);
+    }
+    product
+}
+
+/// Adds the products of four bytes of `r` with four of `q`: `vdotq_s32`, which stable Rust does not have yet.
+#[inline]
+#[target_feature(enable = "neon,dotprod")]
+fn multiply_add(mut sum: int32x4_t, r: int32x4_t, q: int32x4_t) -> int32x4_t {
+    // SAFETY: this function requires the instruction; it reads and writes only these registers.
+    unsafe {
+        asm!(
+            "sdot {sum:v}.4s, {r:v}.16b, {q:v}.16b",
+            sum = inout(vreg) sum,
+            r = in(vreg) r,
+            q = in(vreg) q,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    sum
+}

@@ -1,0 +1,481 @@
+//! NEON. Same results as `scalar`.
+//!
+//! A vector is one step of 16 lanes; blocks of 256 decode their lanes in two halves. As in `avx2`, columns that
+//! repeat doubled leave lookups for one period of symbols only. An index is a symbol, or for T2 a pair of symbols:
+//!
+//! ```text
+//! u_i = P0[index_i] ^ P1[index_i-1]             T2: P1[index_i-2]
+//! h_i = u_i ^ 2 o_i-2                           T2: o_i-4
+//! o_i = u_i                                     T3, of window 5: u_i ^ 2 P0[index_i-2]
+//! ```
+//!
+//! What the terms of steps before 0 carry comes from one lane down; below lane 0 it is a function of
+//! the history byte, from a table. The tables of values are signed and without the zero point, so that
+//! reconstructions are multiplied as they are and the sums of the activations are not needed.
+
+use super::code::{self, Code};
+use super::layout::*;
+use super::neon_rotation::{unrotate_64, unrotate_256};
+use super::scale;
+use super::tile::{self, tile_products};
+use std::arch::aarch64::*;
+
+/// A trellis type with a NEON decoder.
+pub trait Neon: Trellis {
+    /// Table indices of 16 lanes from `lane` on: of step t at `2 + t`, from step -2 on. With 3 bits per symbol, bit 3 of an
+    /// index may be anything.
+    ///
+    /// # Safety
+    /// The processor has NEON.
+    unsafe fn indices(&self, lane: usize) -> [uint8x16_t; 10];
+}
+
+/// Blocks whose sums are made together.
+pub const GROUP: usize = 4;
+
+/// The products of rows, over what a level defines: `product` of a decoded block and its activations, lanes to be summed.
+macro_rules! dot_products {
+    ($features:literal) => {
+        /// Same result as `scalar::dot`.
+        #[target_feature(enable = $features)]
+        pub fn dot<T: Neon>(w: &[T], a: &[T::Activation]) -> f32 {
+            let (w_groups, w_rest) = w.as_chunks::<GROUP>();
+            let (a_groups, a_rest) = a.as_chunks::<GROUP>();
+            let mut sum = 0.0;
+            for (w, a) in w_groups.iter().zip(a_groups) {
+                let lanes = [
+                    product::<T>(&decode(&w[0]), &a[0]),
+                    product::<T>(&decode(&w[1]), &a[1]),
+                    product::<T>(&decode(&w[2]), &a[2]),
+                    product::<T>(&decode(&w[3]), &a[3]),
+                ];
+                sum = accumulate_group(sum, w, a, lanes);
+            }
+            for (w, a) in w_rest.iter().zip(a_rest) {
+                sum = accumulate(sum, w, a, product::<T>(&decode(w), a));
+            }
+            sum
+        }
+
+        /// Same results as `dot` of the row with every column; each block is decoded once.
+        #[target_feature(enable = $features)]
+        pub fn dots<T: Neon>(w: &[T], columns: &[&[T::Activation]], out: &mut [f32]) {
+            out.fill(0.0);
+            let (w_groups, w_rest) = w.as_chunks::<GROUP>();
+            for (i, w) in w_groups.iter().enumerate() {
+                let r = [decode(&w[0]), decode(&w[1]), decode(&w[2]), decode(&w[3])];
+                for (a, out) in columns.iter().zip(&mut *out) {
+                    let a = a[GROUP * i..].first_chunk().expect("as long as the row");
+                    let lanes = [
+                        product::<T>(&r[0], &a[0]),
+                        product::<T>(&r[1], &a[1]),
+                        product::<T>(&r[2], &a[2]),
+                        product::<T>(&r[3], &a[3]),
+                    ];
+                    *out = accumulate_group(*out, w, a, lanes);
+                }
+            }
+            for (i, w) in w_rest.iter().enumerate() {
+                let i = GROUP * w_groups.len() + i;
+                let r = decode(w);
+                for (a, out) in columns.iter().zip(&mut *out) {
+                    *out = accumulate(*out, w, &a[i], product::<T>(&r, &a[i]));
+                }
+            }
+        }
+    };
+}
+pub(super) use dot_products;
+
+dot_products!("neon");
+tile_products!("neon", Neon, int32x4_t, 8);
+
+/// What decoded blocks are above reconstructions.
+pub const ZERO_POINT: i32 = 0;
+
+/// Adds the products of four bytes of `r` with four of `q`.
+#[inline]
+#[target_feature(enable = "neon")]
+fn multiply_add(sum: int32x4_t, r: int32x4_t, q: int32x4_t) -> int32x4_t {
+    let (r, q) = (vreinterpretq_s8_s32(r), vreinterpretq_s8_s32(q));
+    let (low, high) = (vmull_s8(vget_low_s8(r), vget_low_s8(q)), vmull_high_s8(r, q));
+    vpadalq_s16(sum, vpaddq_s16(low, high))
+}
+
+/// Lanes whose sum is the sum of `r * q` of a decoded block.
+#[inline]
+#[target_feature(enable = "neon")]
+fn product<T: Neon>(r: &[int8x16_t; 16], a: &T::Activation) -> int32x4_t {
+    let mut product = vdupq_n_s32(0);
+    for (i, r) in r[..T::LEN / 16].as_chunks::<4>().0.iter().enumerate() {
+        // Four products of at most 64 * 127 in magnitude fit in 16 bits.
+        let (mut low, mut high) = (vdupq_n_s16(0), vdupq_n_s16(0));
+        for (k, &r) in r.iter().enumerate() {
+            let q = load_quants(a.qs(), 64 * i + 16 * k);
+            low = vmlal_s8(low, vget_low_s8(r), vget_low_s8(q));
+            high = vmlal_high_s8(high, r, q);
+        }
+        product = vpadalq_s16(vpadalq_s16(product, low), high);
+    }
+    product
+}
+
+/// Adds `(d_w * d_a) * integer` of a group to `sum`, in order; the integers are the sums of `lanes`.
+#[inline]
+#[target_feature(enable = "neon")]
+pub fn accumulate_group<T: Trellis>(
+    sum: f32,
+    w: &[T; GROUP],
+    a: &[T::Activation; GROUP],
+    lanes: [int32x4_t; GROUP],
+) -> f32 {
+    let integers = vpaddq_s32(vpaddq_s32(lanes[0], lanes[1]), vpaddq_s32(lanes[2], lanes[3]));
+    let d_a: float32x4_t = bytemuck::cast([a[0].d(), a[1].d(), a[2].d(), a[3].d()]);
+    let terms = vmulq_f32(vmulq_f32(scales(w), d_a), vcvtq_f32_s32(integers));
+    let [t0, t1, t2, t3]: [f32; GROUP] = bytemuck::cast(terms);
+    sum + t0 + t1 + t2 + t3
+}
+
+/// `scale::decode` of the scales of four blocks.
+#[inline]
+#[target_feature(enable = "neon")]
+fn scales<T: Trellis>(w: &[T; GROUP]) -> float32x4_t {
+    let codes = [w[0].d() as u32, w[1].d() as u32, w[2].d() as u32, w[3].d() as u32];
+    let codes: uint32x4_t = bytemuck::cast(codes);
+    let bits = vaddq_u32(vshlq_n_u32::<20>(codes), vdupq_n_u32(scale::EXPONENT_BITS as u32));
+    vreinterpretq_f32_u32(vandq_u32(bits, vtstq_u32(codes, codes)))
+}
+
+/// As [`accumulate_group`], for one block.
+#[inline]
+#[target_feature(enable = "neon")]
+pub fn accumulate<T: Trellis>(sum: f32, w: &T, a: &T::Activation, lanes: int32x4_t) -> f32 {
+    sum + (scale::decode(w.d()) * a.d()) * vaddvq_s32(lanes) as f32
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+pub fn splat(x: i32) -> int32x4_t {
+    vdupq_n_s32(x)
+}
+
+/// Bytes `32 * at..` of eight rows as words of four bytes, transposed: word i of every row, side by side, at
+/// `out[stride * i]`, for eight words.
+#[inline]
+#[target_feature(enable = "neon")]
+pub fn transpose(rows: &[[u8; 256]; 8], at: usize, out: &mut [u32], stride: usize) {
+    for (row, word) in [(0, 0), (0, 4), (4, 0), (4, 4)] {
+        let mut words = [vdupq_n_u32(0); 4];
+        for i in 0..4 {
+            words[i] = vreinterpretq_u32_u8(load(&rows[row + i], 32 * at + 4 * word));
+        }
+        let [a, b, c, d] = words;
+        let [ab, cd] = [[vtrn1q_u32(a, b), vtrn2q_u32(a, b)], [vtrn1q_u32(c, d), vtrn2q_u32(c, d)]];
+        for i in 0..2 {
+            let (ab, cd) = (vreinterpretq_u64_u32(ab[i]), vreinterpretq_u64_u32(cd[i]));
+            for (i, words) in [(i, vtrn1q_u64(ab, cd)), (i + 2, vtrn2q_u64(ab, cd))] {
+                let place = stride * (word + i) + row;
+                out[place..place + 4].copy_from_slice(&bytemuck::cast::<_, [u32; 4]>(words));
+            }
+        }
+    }
+}
+
+/// Same result as `scalar::dequantize`.
+#[target_feature(enable = "neon")]
+pub fn dequantize<T: Neon>(w: &[T], out: &mut [f32]) {
+    for (w, out) in w.iter().zip(out.chunks_exact_mut(T::LEN)) {
+        let (r, d) = (decode(w), scale::decode(w.d()));
+        if T::LEN == 256 {
+            unrotate_256(&r, d, out.try_into().expect("256 weights"));
+        } else {
+            let first = r.first_chunk().expect("4 of 16");
+            unrotate_64(first, d, out.try_into().expect("64 weights"));
+        }
+    }
+}
+
+/// Same result as `scalar::quantize_activations`, which the compiler turns into NEON as it is.
+#[target_feature(enable = "neon")]
+pub fn quantize_activations<T: Trellis>(x: &[f32], out: &mut [T::Activation]) {
+    super::scalar::quantize_activations::<T>(x, out);
+}
+
+/// The lookup tables of a code.
+struct Tables {
+    p0: [u8; 16],
+    p1: [u8; 16],
+    v0: [i8; 16],
+    v1: [i8; 16],
+    /// For every history byte, what step `-1 - age` carries into lane 0, at `carries[age][history]`.
+    carries: [[u8; 256]; 4],
+}
+
+impl Tables {
+    const fn new(code: &Code) -> Tables {
+        let c = code.columns();
+        let (p0, p1) = match code.bits {
+            3 => ([c[0], c[1], c[2], 0], [c[3], c[4], c[5], 0]),
+            _ => ([c[0], c[1], c[2], c[3]], [c[4], c[5], c[6], c[7]]),
+        };
+        // What a step carries is its hash less the last period of the window.
+        let kept = code.window_bits() - code.bits * code.period;
+        let mut carries = [[0; 256]; 4];
+        let mut age = 0;
+        while age < 4 {
+            let mut history = 0;
+            while history < 256 {
+                let window = history as u32 >> (age as u32 * code.bits) & ((1 << kept) - 1);
+                carries[age][history] = code.hash(window);
+                history += 1;
+            }
+            age += 1;
+        }
+        let (mut v0, mut v1) = ([0; 16], [0; 16]);
+        let mut i = 0;
+        while i < 16 {
+            v0[i] = code.v0[i] as i8 - code::ZERO_POINT as i8;
+            v1[i] = code.v1[i] as i8;
+            i += 1;
+        }
+        Tables { p0: nibble_table(p0), p1: nibble_table(p1), v0, v1, carries }
+    }
+}
+
+/// XOR of `columns[b]` over the set bits b of a nibble.
+const fn nibble_table(columns: [u8; 4]) -> [u8; 16] {
+    let mut table = [0; 16];
+    let mut i = 0;
+    while i < 16 {
+        let mut b = 0;
+        while b < 4 {
+            if i >> b & 1 == 1 {
+                table[i] ^= columns[b];
+            }
+            b += 1;
+        }
+        i += 1;
+    }
+    table
+}
+
+/// Reconstructions in lane order, 16 to a vector; `LEN / 16` vectors.
+#[inline]
+#[target_feature(enable = "neon")]
+pub fn decode<T: Neon>(block: &T) -> [int8x16_t; 16] {
+    let tables = const { &Tables::new(&T::CODE) };
+    let (p0, p1) = (load(&tables.p0, 0), load(&tables.p1, 0));
+    let (steps, period) = (T::STEPS, T::CODE.period as usize);
+    let has_half_period = T::CODE.window as usize > 2 * period;
+    let zero = vdupq_n_u8(0);
+    // What the last period of the lanes below carries: the last lane counts.
+    let mut below = [zero; 4];
+    for (below, carries) in below.iter_mut().zip(tables.carries[..period].iter().rev()) {
+        *below = vdupq_n_u8(carries[block.history() as usize]);
+    }
+    let mut r = [vdupq_n_s8(0); 16];
+    let vectors = T::LANES / 16;
+    for half in 0..vectors {
+        // SAFETY: this function requires NEON.
+        let index = unsafe { block.indices(16 * half) };
+        let mut newest = [zero; 10];
+        for i in 0..2 + steps {
+            newest[i] = vqtbl1q_u8(p0, index[i]);
+        }
+        let (mut u, mut carry) = ([zero; 8], [zero; 8]);
+        for t in 0..steps {
+            u[t] = veorq_u8(newest[2 + t], vqtbl1q_u8(p1, index[2 + t - period / 2]));
+            carry[t] = if has_half_period { xor_doubled(u[t], newest[t]) } else { u[t] };
+        }
+        for t in 0..steps {
+            let back = if t < period {
+                vextq_u8::<15>(below[t], carry[steps - period + t])
+            } else {
+                carry[t - period]
+            };
+            r[vectors * t + half] = value(tables, xor_doubled(u[t], back));
+        }
+        below[..period].copy_from_slice(&carry[steps - period..steps]);
+    }
+    r
+}
+
+/// The value of every hash: `v0[h & 15] + v1[h >> 4] - 64`.
+#[inline]
+#[target_feature(enable = "neon")]
+fn value(tables: &Tables, h: uint8x16_t) -> int8x16_t {
+    let (v0, v1) = (load_quants(&tables.v0, 0), load_quants(&tables.v1, 0));
+    vaddq_s8(vqtbl1q_s8(v0, low(h)), vqtbl1q_s8(v1, high(h)))
+}
+
+/// `u ^ 2 carry`
+#[inline]
+#[target_feature(enable = "neon")]
+fn xor_doubled(u: uint8x16_t, carry: uint8x16_t) -> uint8x16_t {
+    veorq_u8(u, vaddq_u8(carry, carry))
+}
+
+/// Bits 0 to 3 of every byte.
+#[inline]
+#[target_feature(enable = "neon")]
+fn low(v: uint8x16_t) -> uint8x16_t {
+    vandq_u8(v, vdupq_n_u8(15))
+}
+
+/// Bits 4 to 7 of every byte.
+#[inline]
+#[target_feature(enable = "neon")]
+fn high(v: uint8x16_t) -> uint8x16_t {
+    vshrq_n_u8::<4>(v)
+}
+
+/// Four bits of every byte, from `SHIFT` on.
+#[inline]
+#[target_feature(enable = "neon")]
+fn nibble<const SHIFT: i32>(v: uint8x16_t) -> uint8x16_t {
+    low(vshrq_n_u8::<SHIFT>(v))
+}
+
+/// 16 bytes at `bytes[at..]`.
+#[inline]
+#[target_feature(enable = "neon")]
+fn load(bytes: &[u8], at: usize) -> uint8x16_t {
+    let bytes: &[u8; 16] = bytes[at..at + 16].try_into().expect("16 bytes");
+    // SAFETY: 16 readable bytes; no alignment asked for.
+    unsafe { vld1q_u8(bytes.as_ptr()) }
+}
+
+/// 16 quants at `quants[at..]`.
+#[inline]
+#[target_feature(enable = "neon")]
+pub fn load_quants(quants: &[i8], at: usize) -> int8x16_t {
+    vreinterpretq_s8_u8(load(bytemuck::cast_slice(quants), at))
+}
+
+/// 16 bytes of the planes, from byte `at` of them on.
+#[inline]
+#[target_feature(enable = "neon")]
+fn plane<T: Trellis>(block: &T, at: usize) -> uint8x16_t {
+    load(bytemuck::bytes_of(block), 2 + at)
+}
+
+/// 16 lanes of the first plane from `lane - 1` on; lane -1 is the history.
+#[inline]
+#[target_feature(enable = "neon")]
+fn plane_below<T: Trellis>(block: &T, lane: usize) -> uint8x16_t {
+    load(bytemuck::bytes_of(block), 1 + lane)
+}
+
+/// The pair of the oldest symbol of `new` and the newest of `old`, of planes of 2 bits.
+#[inline]
+#[target_feature(enable = "neon")]
+fn join(new: uint8x16_t, old: uint8x16_t) -> uint8x16_t {
+    low(vsliq_n_u8::<2>(vshrq_n_u8::<6>(new), old))
+}
+
+impl Neon for BlockT2 {
+    #[inline]
+    #[target_feature(enable = "neon")]
+    unsafe fn indices(&self, lane: usize) -> [uint8x16_t; 10] {
+        let (late, early) = (plane(self, lane), plane(self, 32 + lane));
+        let before = plane_below(self, lane);
+        [
+            nibble::<2>(before),
+            low(before),
+            join(early, before),
+            high(early),
+            nibble::<2>(early),
+            low(early),
+            join(late, early),
+            high(late),
+            nibble::<2>(late),
+            low(late),
+        ]
+    }
+}
+
+impl Neon for BlockT3 {
+    #[inline]
+    #[target_feature(enable = "neon")]
+    unsafe fn indices(&self, lane: usize) -> [uint8x16_t; 10] {
+        let (c, a, b) = (plane(self, lane), plane(self, 32 + lane), plane(self, 64 + lane));
+        let before = plane_below(self, lane);
+        [
+            nibble::<3>(before),
+            low(before),
+            nibble::<3>(a),
+            low(a),
+            nibble::<3>(b),
+            low(b),
+            // Two bits of one plane below the third bit in another.
+            vsriq_n_u8::<6>(high(b), a),
+            vsriq_n_u8::<6>(vshrq_n_u8::<5>(b), c),
+            nibble::<3>(c),
+            low(c),
+        ]
+    }
+}
+
+impl Neon for BlockT4 {
+    #[inline]
+    #[target_feature(enable = "neon")]
+    unsafe fn indices(&self, lane: usize) -> [uint8x16_t; 10] {
+        let before = plane_below(self, lane);
+        let (s01, s23) = (plane(self, 32 + lane), plane(self, 64 + lane));
+        let (s45, s67) = (plane(self, 96 + lane), plane(self, lane));
+        [
+            high(before),
+            low(before),
+            high(s01),
+            low(s01),
+            high(s23),
+            low(s23),
+            high(s45),
+            low(s45),
+            high(s67),
+            low(s67),
+        ]
+    }
+}
+
+impl Neon for BlockT2_64 {
+    #[inline]
+    #[target_feature(enable = "neon")]
+    unsafe fn indices(&self, lane: usize) -> [uint8x16_t; 10] {
+        let (q, before) = (plane(self, lane), plane_below(self, lane));
+        let [r0, r1] = [nibble::<2>(before), low(before)];
+        steps_of_4([r0, r1, join(q, before), high(q), nibble::<2>(q), low(q)])
+    }
+}
+
+impl Neon for BlockT3_64 {
+    #[inline]
+    #[target_feature(enable = "neon")]
+    unsafe fn indices(&self, lane: usize) -> [uint8x16_t; 10] {
+        let (c, before) = (plane(self, lane), plane_below(self, lane));
+        // Bytes 16 to 23 as nibbles: the last vector of the block has them in its upper half.
+        let bytes = plane(self, 8);
+        let n = low(vzip2q_u8(bytes, high(bytes)));
+        let s1 = vsriq_n_u8::<6>(vshrq_n_u8::<1>(n), c);
+        steps_of_4([nibble::<3>(before), low(before), n, s1, nibble::<3>(c), low(c)])
+    }
+}
+
+impl Neon for BlockT4_64 {
+    #[inline]
+    #[target_feature(enable = "neon")]
+    unsafe fn indices(&self, lane: usize) -> [uint8x16_t; 10] {
+        let (s23, s01) = (plane(self, lane), plane(self, 16 + lane));
+        let before = plane_below(self, lane);
+        steps_of_4([high(before), low(before), high(s01), low(s01), high(s23), low(s23)])
+    }
+}
+
+/// The indices of a type with four steps, from step -2 on.
+#[inline]
+#[target_feature(enable = "neon")]
+fn steps_of_4(index: [uint8x16_t; 6]) -> [uint8x16_t; 10] {
+    let mut all = [vdupq_n_u8(0); 10];
+    all[..6].copy_from_slice(&index);
+    all
+}
