@@ -94,8 +94,8 @@ fn unknown_architecture() {
 
 #[test]
 fn quantized_checkpoint() {
-    let words = ["quantized", "start from the unquantized model"];
-    config_refused(|c| c["quantization_config"] = json!({"quant_method": "gptq"}), &words);
+    let words = ["quantized by `quip`", "start from the unquantized model"];
+    config_refused(|c| c["quantization_config"] = json!({"quant_method": "quip"}), &words);
 }
 
 #[test]

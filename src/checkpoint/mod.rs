@@ -6,6 +6,7 @@ mod model_card;
 mod model_name;
 mod pickle;
 mod pytorch;
+mod quantized;
 mod shards;
 mod transform;
 
@@ -13,6 +14,7 @@ pub use transform::{permuted_row, unpermuted_row};
 
 use crate::gguf::{self, GgmlType, Value};
 use half::{bf16, f16};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use transform::{Order, Transform};
 
@@ -246,6 +248,25 @@ impl Model {
         }
     }
 
+    /// What holds part `part` of a tensor, if it is quantized.
+    fn packed(&self, t: &SourceTensor, part: usize) -> Option<(&shards::Shards, &dyn quantized::Packed)> {
+        match (&t.data, &self.storage) {
+            (Data::Stored(names), Storage::Folder(shards)) => Some((shards, shards.packed(&names[part])?)),
+            _ => None,
+        }
+    }
+
+    /// How the tensors are quantized that are, and how many are so.
+    pub fn quantization(&self) -> BTreeMap<String, usize> {
+        let mut found = BTreeMap::new();
+        for t in &self.tensors {
+            if let Some((_, packed)) = self.packed(t, 0) {
+                *found.entry(packed.describe()).or_default() += 1;
+            }
+        }
+        found
+    }
+
     /// Reads rows `first..` of a tensor, as many as fill `out`, as f32.
     pub fn read_rows(&self, t: &SourceTensor, first: usize, out: &mut [f32]) -> Result<(), Error> {
         let (columns, bytes) = (t.columns(), t.dtype.bytes());
@@ -257,17 +278,20 @@ impl Model {
                 out.copy_from_slice(&v[row * columns..][..columns]);
                 continue;
             }
-            let part = self.part(t, row / rows_of_part * (t.parts() > 1) as usize)?;
+            let part_number = row / rows_of_part * (t.parts() > 1) as usize;
             let row = if t.parts() > 1 { row % rows_of_part } else { row };
-            match t.transform.order {
-                Order::Columns { stored } => {
-                    gathered.clear();
-                    for column in 0..columns {
-                        gathered.extend_from_slice(&part[(column * stored + row) * bytes..][..bytes]);
-                    }
-                    t.dtype.widen(&gathered, out);
+            if let Some((files, packed)) = self.packed(t, part_number) {
+                packed.read_row(files, row, out);
+            } else if let Order::Columns { stored } = t.transform.order {
+                let part = self.part(t, part_number)?;
+                gathered.clear();
+                for column in 0..columns {
+                    gathered.extend_from_slice(&part[(column * stored + row) * bytes..][..bytes]);
                 }
-                _ => t.dtype.widen(&part[row * columns * bytes..][..columns * bytes], out),
+                t.dtype.widen(&gathered, out);
+            } else {
+                let part = self.part(t, part_number)?;
+                t.dtype.widen(&part[row * columns * bytes..][..columns * bytes], out);
             }
             if t.transform.plus_one {
                 out.iter_mut().for_each(|x| *x = transform::plus_one(*x, t.dtype == Dtype::F16));
@@ -278,7 +302,7 @@ impl Model {
 
     /// The bytes of a whole tensor as they are stored, if they are stored as they are written.
     pub fn stored_bytes(&self, t: &SourceTensor) -> Result<Option<&[u8]>, Error> {
-        let as_stored = t.transform == Transform::NONE && t.parts() == 1;
+        let as_stored = t.transform == Transform::NONE && t.parts() == 1 && self.packed(t, 0).is_none();
         match t.data {
             Data::Computed(_) => Ok(None),
             _ if !as_stored => Ok(None),

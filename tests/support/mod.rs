@@ -2,6 +2,7 @@
 
 #![allow(dead_code)]
 
+pub mod quantized_case;
 pub mod random;
 pub mod reference_case;
 pub mod tiny_calibration;
