@@ -46,6 +46,9 @@ pub enum Recipe {
     All(Trellis),
     /// One family for all matrices but embeddings and output head, which stay as they are.
     Linear(Trellis),
+    /// Tensors that are quantized already as they are, where a type holds them without loss. The others in one family;
+    /// with none, floats as they are and what was quantized as by default.
+    Keep(Option<Trellis>),
     /// A plain file.
     Plain(Dtype),
 }
@@ -57,6 +60,8 @@ pub enum Target {
     Plain(Dtype),
     /// In blocks.
     Blocks(&'static TensorType),
+    /// In blocks, and so it is already.
+    Kept(&'static TensorType),
 }
 
 impl Target {
@@ -64,7 +69,7 @@ impl Target {
     pub fn ggml(self) -> GgmlType {
         match self {
             Target::Plain(dtype) => dtype.ggml(),
-            Target::Blocks(t) => GgmlType(t.id),
+            Target::Blocks(t) | Target::Kept(t) => GgmlType(t.id),
         }
     }
 }
@@ -142,7 +147,7 @@ pub fn plan(model: &Model, recipe: Recipe) -> Plan {
         .tensors
         .iter()
         .map(|t| {
-            let target = target(t, recipe);
+            let target = target(model, t, recipe);
             if target.is_none() {
                 left_plain.push(t.name.clone());
             }
@@ -165,16 +170,25 @@ pub fn plan(model: &Model, recipe: Recipe) -> Plan {
 }
 
 /// `None` for a matrix that should be in blocks but does not fit any.
-fn target(t: &SourceTensor, recipe: Recipe) -> Option<Target> {
+fn target(model: &Model, t: &SourceTensor, recipe: Recipe) -> Option<Target> {
     let family = match recipe {
         _ if !checkpoint::is_matrix(&t.name, &t.shape) => return Some(Target::Plain(Dtype::F32)),
         Recipe::Plain(dtype) => return Some(Target::Plain(dtype)),
         Recipe::Linear(_) if is_outer(&t.name) => return Some(Target::Plain(t.dtype)),
+        Recipe::Keep(family) => match (model.exact_type(t), family) {
+            (Some(kind), _) => return Some(Target::Kept(kind)),
+            (None, Some(family)) => family,
+            (None, None) if model.quantization(t).is_none() => return Some(Target::Plain(t.dtype)),
+            (None, None) => default_family(t),
+        },
         Recipe::All(family) | Recipe::Linear(family) => family,
-        Recipe::Default if is_sensitive(&t.name) => Trellis::T4,
-        Recipe::Default => Trellis::T3,
+        Recipe::Default => default_family(t),
     };
     family.for_columns(t.columns()).map(Target::Blocks)
+}
+
+fn default_family(t: &SourceTensor) -> Trellis {
+    if is_sensitive(&t.name) { Trellis::T4 } else { Trellis::T3 }
 }
 
 /// Attention, embeddings and output head: small or heard everywhere.
@@ -237,6 +251,11 @@ fn write_tensor(
         out.par_chunks_exact_mut(row_bytes).enumerate().try_for_each_init(
             || (vec![0.0; columns], quantizer(target)),
             |(values, quantizer), (i, out)| {
+                if let Target::Kept(_) = target {
+                    model.read_blocks(t, first + i, out);
+                    progress(columns as u64);
+                    return Ok(());
+                }
                 model.read_rows(t, first + i, values)?;
                 match (target, quantizer) {
                     (Target::Blocks(_), Some(quantizer)) => {
@@ -247,7 +266,7 @@ fn write_tensor(
                         check_range(t, first + i, values, dtype)?;
                         dtype.narrow(values, out);
                     }
-                    (Target::Blocks(_), None) => unreachable!("blocks have a quantizer"),
+                    (Target::Blocks(_) | Target::Kept(_), _) => unreachable!("blocks have a quantizer"),
                 }
                 progress(columns as u64);
                 Ok::<(), Error>(())
@@ -260,7 +279,7 @@ fn write_tensor(
 
 fn quantizer(target: Target) -> Option<Box<dyn RowQuantizer>> {
     match target {
-        Target::Plain(_) => None,
+        Target::Plain(_) | Target::Kept(_) => None,
         Target::Blocks(t) => t.kernels().map(|k| (k.quantizer)()),
     }
 }

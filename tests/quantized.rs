@@ -4,12 +4,13 @@ mod support;
 
 use serde_json::json;
 use sha2::{Digest, Sha256};
-use support::quantized_case::{Case, MODULE, TENSOR};
-use support::tiny_llama::{Folder, Stored, TinyLlama};
+use support::quantized_case::{Case, MODULE, ROWS, TENSOR};
+use support::tiny_llama::{Folder, HIDDEN, Stored, TinyLlama};
 use support::{assert_says, error};
 use tenpak_gguf::checkpoint::{Dtype, Model, Options};
 use tenpak_gguf::convert::{self, Recipe};
-use tenpak_gguf::gguf::File;
+use tenpak_gguf::gguf::{File, GgmlType};
+use tenpak_gguf::types;
 
 fn open(folder: &Folder) -> Model {
     Model::open(&folder.path, &Options::default()).unwrap()
@@ -47,6 +48,10 @@ fn weights_are_those_of_the_library() {
     }
 }
 
+fn found(model: &Model) -> Vec<String> {
+    model.tensors.iter().filter_map(|t| model.quantization(t)).collect()
+}
+
 #[test]
 fn what_was_found_is_told() {
     for (name, says) in [
@@ -63,8 +68,7 @@ fn what_was_found_is_told() {
         ("w8a8", "INT8, a scale for each row"),
     ] {
         let folder = Case::load(name).model().write();
-        let found = open(&folder).quantization();
-        assert_eq!(found.into_iter().collect::<Vec<_>>(), [(says.to_owned(), 1)], "{name}");
+        assert_eq!(found(&open(&folder)), [says], "{name}");
     }
 }
 
@@ -169,5 +173,119 @@ fn old_files_of_the_libraries_count() {
     let mut old = config.clone();
     old.as_object_mut().unwrap().remove("quant_method");
     folder.write_json("quantize_config.json", &old);
-    assert_eq!(open(&folder).quantization().len(), 1);
+    assert_eq!(found(&open(&folder)).len(), 1);
+}
+
+/// The file of a case as the command line makes it by default.
+fn kept(case: &Case) -> File {
+    converted(&case.model().write(), Recipe::Keep(None), "kept.gguf")
+}
+
+fn tensor<'a>(file: &'a File, name: &str) -> &'a tenpak_gguf::gguf::Tensor {
+    file.tensors().iter().find(|t| t.name == name).unwrap()
+}
+
+#[test]
+fn what_a_type_holds_is_kept_without_loss() {
+    for (name, kind) in [
+        ("gptq-4-128", types::G4_128.id),
+        ("gptq-4-128-v2", types::G4_128.id),
+        ("gptq-4-row", types::G4_128.id),
+        ("gptq-3-128", types::G4_128.id),
+        ("awq-128", types::G4_128.id),
+        ("pack-4-128", types::G4_128.id),
+        ("nf4-64", types::NF4_64.id),
+        ("nf4-64-nested", types::NF4_64.id),
+        ("nf4-128-nested", types::NF4_64.id),
+    ] {
+        let case = Case::load(name);
+        let file = kept(&case);
+        let tensor = tensor(&file, TENSOR);
+        assert_eq!(tensor.kind.0, kind, "{name}");
+        let mut weights = vec![0.0; ROWS * HIDDEN];
+        let kernels = types::by_id(kind).unwrap().kernels().unwrap();
+        (kernels.dequantize)(file.data(tensor).unwrap(), &mut weights);
+        let mut bytes = vec![0; weights.len() * dtype(&case).bytes()];
+        dtype(&case).narrow(&weights, &mut bytes);
+        assert_eq!(sha256(&bytes), case.sha256, "{name}");
+    }
+}
+
+#[test]
+fn floats_beside_what_is_kept_stay() {
+    let case = Case::load("gptq-4-128");
+    let folder = case.model().write();
+    let model = open(&folder);
+    let file = converted(&folder, Recipe::Keep(None), "kept.gguf");
+    for (t, source) in file.tensors().iter().zip(&model.tensors) {
+        let expected = match &t.name[..] {
+            TENSOR => types::G4_128.id,
+            name if tenpak_gguf::checkpoint::is_matrix(name, &t.shape) => source.dtype.ggml().0,
+            _ => GgmlType::F32.0,
+        };
+        assert_eq!(t.kind.0, expected, "{}", t.name);
+    }
+}
+
+#[test]
+fn what_no_type_holds_is_quantized_anew() {
+    let other = [
+        "gptq-4-64-order",
+        "gptq-2-64",
+        "gptq-8-32-bf16",
+        "awq-32",
+        "fp4-64-nested",
+        "int8",
+        "w8a8",
+        "pack-8-row",
+    ];
+    for name in other {
+        assert_eq!(tensor(&kept(&Case::load(name)), TENSOR).kind.0, types::T3.id, "{name}");
+    }
+    // A scale that binary16 has not.
+    let mut case = Case::load("pack-4-128");
+    let scales = case.tensors.get_mut("weight_scale").unwrap();
+    scales.bytes[..2].copy_from_slice(&half::bf16::from_f32(1e-9).to_le_bytes());
+    assert_eq!(tensor(&kept(&case), TENSOR).kind.0, types::T3.id);
+}
+
+/// Rows that change their order on the way, and a model with experts.
+#[test]
+fn rows_in_another_order_are_kept() {
+    let case = Case::load("nf4-64");
+    let mut tiny = case.model();
+    // 32 rows of keys: a head of 32, and eight of queries.
+    tiny.config["head_dim"] = json!(32);
+    tiny.config["num_attention_heads"] = json!(8);
+    tiny.config["num_key_value_heads"] = json!(1);
+    let values = vec![0.5; ROWS * HIDDEN];
+    let float =
+        |shape: &[usize]| Stored::new(safetensors::Dtype::BF16, shape, &values[..shape.iter().product()]);
+    for b in 0..2 {
+        for name in ["k_proj", "v_proj"] {
+            tiny.tensors.insert(format!("model.layers.{b}.self_attn.{name}.weight"), float(&[ROWS, HIDDEN]));
+        }
+    }
+    let large = vec![0.5; 8 * 32 * HIDDEN];
+    for b in 0..2 {
+        for (name, shape) in [("q_proj", [256, HIDDEN]), ("o_proj", [HIDDEN, 256])] {
+            let stored = Stored::new(safetensors::Dtype::BF16, &shape, &large);
+            tiny.tensors.insert(format!("model.layers.{b}.self_attn.{name}.weight"), stored);
+        }
+    }
+    tiny.tensors.insert(format!("{MODULE}.weight"), float(&[ROWS, HIDDEN]));
+    tiny.tensors.retain(|name, _| !name.starts_with(&format!("{MODULE}.weight.")));
+    let keys = "model.layers.1.self_attn.k_proj";
+    tiny.tensors.extend(case.tensors.iter().map(|(name, t)| (format!("{keys}.{name}"), t.clone())));
+    let folder = tiny.write();
+    let plain = converted(&folder, Recipe::Plain(Dtype::F32), "plain.gguf");
+    let kept = converted(&folder, Recipe::Keep(None), "kept.gguf");
+    let name = "blk.1.attn_k.weight";
+    let mut weights = vec![0.0; ROWS * HIDDEN];
+    let t = tensor(&kept, name);
+    assert_eq!(t.kind.0, types::NF4_64.id);
+    (types::NF4_64.kernels().unwrap().dequantize)(kept.data(t).unwrap(), &mut weights);
+    let mut bytes = vec![0; weights.len() * 4];
+    Dtype::F32.narrow(&weights, &mut bytes);
+    assert!(bytes == plain.data(tensor(&plain, name)).unwrap());
 }

@@ -13,8 +13,8 @@ mod transform;
 pub use transform::{permuted_row, unpermuted_row};
 
 use crate::gguf::{self, GgmlType, Value};
+use crate::types::TensorType;
 use half::{bf16, f16};
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use transform::{Order, Transform};
 
@@ -173,6 +173,15 @@ impl SourceTensor {
         }
     }
 
+    /// The part that holds row `row`, and its row there.
+    fn stored_row(&self, row: usize) -> (usize, usize) {
+        let row = self.transform.order.stored_row(row);
+        match self.parts() {
+            1 => (0, row),
+            parts => (row / (self.rows() / parts), row % (self.rows() / parts)),
+        }
+    }
+
     /// Number of elements.
     pub fn elements(&self) -> u64 {
         self.shape.iter().product()
@@ -256,30 +265,35 @@ impl Model {
         }
     }
 
-    /// How the tensors are quantized that are, and how many are so.
-    pub fn quantization(&self) -> BTreeMap<String, usize> {
-        let mut found = BTreeMap::new();
-        for t in &self.tensors {
-            if let Some((_, packed)) = self.packed(t, 0) {
-                *found.entry(packed.describe()).or_default() += 1;
-            }
-        }
-        found
+    /// How a tensor is quantized, for people, if it is.
+    pub fn quantization(&self, t: &SourceTensor) -> Option<String> {
+        self.packed(t, 0).map(|(_, packed)| packed.describe())
+    }
+
+    /// The type of ours that holds a quantized tensor without loss.
+    pub fn exact_type(&self, t: &SourceTensor) -> Option<&'static TensorType> {
+        let exact = |part| self.packed(t, part).and_then(|(files, packed)| packed.exact_type(files));
+        let first = exact(0).filter(|_| !t.transform.plus_one)?;
+        (1..t.parts()).all(|part| exact(part).is_some_and(|other| other.id == first.id)).then_some(first)
+    }
+
+    /// Reads row `row` of a tensor as blocks of its [`Model::exact_type`].
+    pub fn read_blocks(&self, t: &SourceTensor, row: usize, out: &mut [u8]) {
+        let (part, row) = t.stored_row(row);
+        let (files, packed) = self.packed(t, part).expect("a quantized tensor");
+        packed.read_blocks(files, row, out);
     }
 
     /// Reads rows `first..` of a tensor, as many as fill `out`, as f32.
     pub fn read_rows(&self, t: &SourceTensor, first: usize, out: &mut [f32]) -> Result<(), Error> {
         let (columns, bytes) = (t.columns(), t.dtype.bytes());
-        let rows_of_part = t.rows() / t.parts();
         let mut gathered = Vec::new();
         for (i, out) in out.chunks_exact_mut(columns).enumerate() {
-            let row = t.transform.order.stored_row(first + i);
+            let (part_number, row) = t.stored_row(first + i);
             if let Data::Computed(v) = &t.data {
                 out.copy_from_slice(&v[row * columns..][..columns]);
                 continue;
             }
-            let part_number = row / rows_of_part * (t.parts() > 1) as usize;
-            let row = if t.parts() > 1 { row % rows_of_part } else { row };
             if let Some((files, packed)) = self.packed(t, part_number) {
                 packed.read_row(files, row, out);
             } else if let Order::Columns { stored } = t.transform.order {

@@ -19,6 +19,8 @@
 use super::{Floats, Folder, Matrices, Packed, Problem, expect, float, wrong};
 use crate::checkpoint::Dtype;
 use crate::checkpoint::shards::{Shards, Span};
+use crate::types::import::layout::{BlockNf4, Import, NF4};
+use crate::types::{self, TensorType};
 use serde_json::{Map, Value as Json};
 
 /// 1 / 127 as the library has it in f32.
@@ -186,6 +188,25 @@ impl Packed for FourBits {
             for i in (block * self.block).max(first)..((block + 1) * self.block).min(end) {
                 out[i - first] = self.map[Self::code(codes, i) as usize] * scale;
             }
+        }
+    }
+
+    /// The codes are those of NF4, no block of ours has weights of two of its own.
+    fn exact_type(&self, files: &Shards) -> Option<&'static TensorType> {
+        let whole = self.columns.is_multiple_of(BlockNf4::LEN) && self.block.is_multiple_of(BlockNf4::LEN);
+        let same = self.map.map(f32::to_bits) == NF4.map(f32::to_bits);
+        let blocks = (self.rows * self.columns).div_ceil(self.block);
+        let exact = whole && same && (0..blocks).all(|b| self.scales.get(files, b).is_finite());
+        exact.then_some(&types::NF4_64)
+    }
+
+    fn read_blocks(&self, files: &Shards, row: usize, out: &mut [u8]) {
+        let codes = files.bytes(self.codes);
+        for (b, out) in out.chunks_exact_mut(size_of::<BlockNf4>()).enumerate() {
+            let first = row * self.columns + b * BlockNf4::LEN;
+            let mut block = BlockNf4::new(self.scales.get(files, first / self.block));
+            (0..BlockNf4::LEN).for_each(|i| block.set_code(i, Self::code(codes, first + i)));
+            out.copy_from_slice(bytemuck::bytes_of(&block));
         }
     }
 }

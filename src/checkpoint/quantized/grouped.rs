@@ -3,6 +3,10 @@
 use super::Packed;
 use crate::checkpoint::Dtype;
 use crate::checkpoint::shards::Shards;
+use crate::types::import::float16;
+use crate::types::import::layout::{BlockG4, Import};
+use crate::types::{self, TensorType};
+use rayon::prelude::*;
 
 /// Where a format has the integers of a matrix.
 pub trait Grouped: std::fmt::Debug + Send + Sync {
@@ -83,6 +87,34 @@ impl<T: Grouped> Packed for T {
                     *out = weight(*code, all[*group as usize]);
                 }
             }
+        }
+    }
+
+    /// The groups are whole blocks, the codes have 4 bits, the scales are floats of 16 bits.
+    fn exact_type(&self, files: &Shards) -> Option<&'static TensorType> {
+        let Layout { rows, columns, bits, group, .. } = *self.layout();
+        let whole =
+            columns.is_multiple_of(BlockG4::LEN) && (group.is_multiple_of(BlockG4::LEN) || group >= columns);
+        let fits = bits <= 4 && whole && self.groups_of_columns().is_none();
+        let is_exact = |scale: f32| float16::decode(float16::encode(scale)).to_bits() == scale.to_bits();
+        let groups = self.layout().groups();
+        let exact = fits
+            && (0..rows)
+                .into_par_iter()
+                .all(|row| (0..groups).all(|group| is_exact(self.scale_and_zero(files, row, group).0)));
+        exact.then_some(&types::G4_128)
+    }
+
+    fn read_blocks(&self, files: &Shards, row: usize, out: &mut [u8]) {
+        let Layout { columns, group, .. } = *self.layout();
+        let mut codes = vec![0; columns];
+        self.codes(files, row, &mut codes);
+        let blocks = codes.chunks_exact(BlockG4::LEN).zip(out.chunks_exact_mut(size_of::<BlockG4>()));
+        for (b, (codes, out)) in blocks.enumerate() {
+            let (scale, zero) = self.scale_and_zero(files, row, b * BlockG4::LEN / group);
+            let mut block = BlockG4::new(scale, zero as u8);
+            codes.iter().enumerate().for_each(|(i, code)| block.set_code(i, *code));
+            out.copy_from_slice(bytemuck::bytes_of(&block));
         }
     }
 }

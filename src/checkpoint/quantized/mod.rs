@@ -14,6 +14,7 @@ mod scaled;
 
 use super::Dtype;
 use super::shards::{Entry, Shards, Span};
+use crate::types::TensorType;
 use half::{bf16, f16};
 use serde_json::{Map, Value as Json};
 use std::fmt::Debug;
@@ -32,6 +33,16 @@ pub trait Packed: Debug + Send + Sync {
 
     /// Writes the weights of a row to `out`, which is as long as a row.
     fn read_row(&self, files: &Shards, row: usize, out: &mut [f32]);
+
+    /// The type that holds the weights without loss, if there is one for all of them.
+    fn exact_type(&self, _: &Shards) -> Option<&'static TensorType> {
+        None
+    }
+
+    /// Writes the blocks of a row in [`Packed::exact_type`] to `out`.
+    fn read_blocks(&self, _files: &Shards, _row: usize, _out: &mut [u8]) {
+        unreachable!("no type holds it")
+    }
 }
 
 /// What holds the quantized matrices of a folder, and the names of what else belongs to them.
