@@ -1,6 +1,7 @@
 //! Model to GGUF: plan, header, then every tensor in order, its rows in parallel.
 
 mod guided;
+pub mod resume;
 
 pub use guided::Guide;
 
@@ -213,9 +214,26 @@ pub fn run(
     path: &Path,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<u64, Error> {
-    let mut writer = Writer::create(path, &plan.keys, plan.headers.clone())?;
+    run_or_resume(model, plan, guide, path, false, progress)
+}
+
+/// As [`run`], but goes on with the whole tensors that a killed run left, if `resume` is set. A run with another model
+/// or other options begins anew. The bytes are the same.
+pub fn run_or_resume(
+    model: &Model,
+    plan: &Plan,
+    guide: Option<Guide>,
+    path: &Path,
+    resume: bool,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<u64, Error> {
+    let id = resume::id(model, plan, guide);
+    let (headers, keys) = (plan.headers.clone(), &plan.keys);
+    let (mut writer, done) = Writer::create_or_resume(path, keys, headers, &id, resume)?;
     let mut guided = guide.map(|guide| Guided::new(guide, model, plan)).transpose()?;
-    for (t, target) in model.tensors[plan.first..].iter().zip(&plan.targets) {
+    let tensors = &model.tensors[plan.first..];
+    tensors[..done].iter().for_each(|t| progress(t.elements()));
+    for (t, target) in tensors[done..].iter().zip(&plan.targets[done..]) {
         match target {
             Target::Plain(dtype) if *dtype == t.dtype => match model.stored_bytes(t)? {
                 Some(bytes) => {

@@ -70,6 +70,9 @@ pub struct Args {
     /// Write over an existing file
     #[arg(short, long)]
     force: bool,
+    /// Go on where the same command was killed; the file is the same as without
+    #[arg(long, conflicts_with = "dry_run")]
+    resume: bool,
     /// Write parts of at most so many bytes (K, M and G are powers of 1000): FILE-00001-of-0000N.gguf and so on
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     split_max_size: Option<u64>,
@@ -169,7 +172,9 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     }
     let Some(output) = &args.output else { bail!("-o FILE is missing") };
     let files = args.files(plan, output)?;
-    for (_, path) in &files {
+    // Parts that are complete need not be written again.
+    let is_complete = |plan: &Plan, path: &Path| args.resume && convert::resume::is_complete(plan, path);
+    for (_, path) in files.iter().filter(|(plan, path)| !is_complete(plan, path)) {
         check_output(path, &args.model, args.force)?;
     }
     let start = Instant::now();
@@ -183,9 +188,18 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     }
     let guide = calibration.as_ref().map(|calibration| Guide { calibration, effort: args.effort.into() });
     for (plan, path) in &files {
+        if is_complete(plan, path) {
+            eprintln!("{}: complete already", path.display());
+            continue;
+        }
+        for name in convert::resume::left_by_others(&model, plan, guide, path) {
+            eprintln!(
+                "warning: {name} was left by a conversion with other options or of another model; delete it"
+            );
+        }
         let weights = plan.headers.iter().flat_map(|h| h.shape.iter().copied().reduce(|a, b| a * b)).sum();
         let bar = progress_bar(weights, "converting");
-        let result = convert::run(&model, plan, guide, path, &|n| bar.inc(n));
+        let result = convert::run_or_resume(&model, plan, guide, path, args.resume, &|n| bar.inc(n));
         bar.finish_and_clear();
         let out = &mut std::io::stdout();
         writeln!(out, "{}: {} tensors, {}", path.display(), plan.headers.len(), rate(result?, weights))?;

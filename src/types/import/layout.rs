@@ -11,7 +11,7 @@ use bytemuck::{Pod, Zeroable};
 /// | 0 | `d`, binary16 |
 /// | 2 | `zero` |
 /// | 3 .. 66 | codes |
-#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct BlockG4 {
     /// Scale.
@@ -22,6 +22,11 @@ pub struct BlockG4 {
     pub qs: [u8; 64],
 }
 
+// SAFETY: bytes only; any are valid.
+unsafe impl Zeroable for BlockG4 {}
+// SAFETY: as above; no padding.
+unsafe impl Pod for BlockG4 {}
+
 const _: () = assert!(size_of::<BlockG4>() == 67);
 
 /// 4.5 bits per weight.
@@ -30,7 +35,7 @@ const _: () = assert!(size_of::<BlockG4>() == 67);
 /// |---|---|
 /// | 0 | `d`, f32 |
 /// | 4 .. 35 | codes |
-#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct BlockNf4 {
     /// Scale: the largest magnitude. What is not finite counts as zero.
@@ -38,6 +43,11 @@ pub struct BlockNf4 {
     /// Codes.
     pub qs: [u8; 32],
 }
+
+// SAFETY: bytes only; any are valid.
+unsafe impl Zeroable for BlockNf4 {}
+// SAFETY: as above; no padding.
+unsafe impl Pod for BlockNf4 {}
 
 const _: () = assert!(size_of::<BlockNf4>() == 36);
 

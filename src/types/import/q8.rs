@@ -8,7 +8,7 @@ pub const LEN: usize = 64;
 const MAX_QUANT: f32 = 127.0;
 
 /// 64 activations: `x = d * q`.
-#[derive(Clone, Copy, Debug, PartialEq, Pod, Zeroable)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 #[repr(C)]
 pub struct BlockQ8 {
     /// Scale.
@@ -18,6 +18,11 @@ pub struct BlockQ8 {
     /// Quants.
     pub qs: [i8; LEN],
 }
+
+// SAFETY: two 4-byte fields and a multiple of 4 bytes: no padding; any bits are valid.
+unsafe impl Zeroable for BlockQ8 {}
+// SAFETY: as above.
+unsafe impl Pod for BlockQ8 {}
 
 const _: () = assert!(size_of::<BlockQ8>() == 72);
 
