@@ -204,6 +204,8 @@ fn is_outer(name: &str) -> bool {
 
 /// Values converted at a time: bounds memory whatever the model.
 const CHUNK: usize = 1 << 22;
+/// Bytes copied at a time.
+const PIECE: usize = 1 << 26;
 
 /// Writes the planned file; `progress` hears of every number of weights done. With a guide, the weights that it
 /// has statistics for are quantized with error feedback.
@@ -237,7 +239,10 @@ pub fn run_or_resume(
         match target {
             Target::Plain(dtype) if *dtype == t.dtype => match model.stored_bytes(t)? {
                 Some(bytes) => {
-                    writer.write(bytes)?;
+                    for piece in bytes.chunks(PIECE) {
+                        writer.write(piece)?;
+                        model.release();
+                    }
                     progress(t.elements());
                 }
                 None => write_tensor(model, t, *target, &mut writer, progress)?,
@@ -291,6 +296,7 @@ fn write_tensor(
             },
         )?;
         writer.write(&out)?;
+        model.release();
     }
     Ok(())
 }

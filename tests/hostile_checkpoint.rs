@@ -129,6 +129,18 @@ fn metaspace() -> Json {
     json!({"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": true})
 }
 
+/// Their class says how text is cut, and this one is not known.
+#[test]
+fn old_tokenizer_files_of_another_class() {
+    let mut tiny = TinyLlama::new();
+    tiny.tokenizer_config["tokenizer_class"] = json!("CodeGenTokenizer");
+    let folder = tiny.write();
+    folder.remove("tokenizer.json");
+    folder.write_json("vocab.json", &json!({"a": 0}));
+    std::fs::write(folder.path.join("merges.txt"), "").unwrap();
+    refused(&folder, &["tokenizer_config.json", "CodeGenTokenizer", "save it"]);
+}
+
 #[test]
 fn unknown_pre_tokenizer() {
     tokenizer_refused(|t| t["pre_tokenizer"] = metaspace(), &["--tokenizer-pre", "llama-bpe"]);
@@ -296,7 +308,8 @@ fn gguf_that_is_quantized_already() {
     let (_folder, path) = file(&[]);
     write(&path, &[], &[tensor("blk.0.w", &[256], GgmlType(12))]);
     let e = error(Model::open(&path, &Options::default()));
-    assert_says(e, &["model.gguf", "`blk.0.w`", "q4_K", "start from the unquantized model"]);
+    let words = ["model.gguf", "`blk.0.w`", "q4_K", "start from the unquantized model", "loses twice"];
+    assert_says(e, &words);
 }
 
 #[test]

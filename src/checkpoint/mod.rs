@@ -314,6 +314,14 @@ impl Model {
         Ok(())
     }
 
+    /// Lets go of the memory of what has been read. Pages of mapped files count as a program's memory until then.
+    pub fn release(&self) {
+        match &self.storage {
+            Storage::Gguf(file) => file.maps().iter().for_each(shards::release),
+            Storage::Folder(shards) => shards.release(),
+        }
+    }
+
     /// The bytes of a whole tensor as they are stored, if they are stored as they are written.
     pub fn stored_bytes(&self, t: &SourceTensor) -> Result<Option<&[u8]>, Error> {
         let as_stored = t.transform == Transform::NONE && t.parts() == 1 && self.packed(t, 0).is_none();

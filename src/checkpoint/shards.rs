@@ -106,6 +106,11 @@ impl Shards {
         &self.maps[span.map][span.start..][..span.len]
     }
 
+    /// Lets go of the memory of pages that have been read; they are read again when they are needed.
+    pub fn release(&self) {
+        self.maps.iter().for_each(release);
+    }
+
     /// What holds a tensor that is quantized.
     pub fn packed(&self, name: &str) -> Option<&dyn Packed> {
         self.packed.get(name).map(|p| &**p)
@@ -123,6 +128,16 @@ impl Shards {
         self.tensors.insert(name.clone(), entry);
         self.packed.insert(name, packed);
     }
+}
+
+/// Lets go of the memory of a map's pages.
+pub(super) fn release(map: &Mmap) {
+    #[cfg(unix)]
+    // SAFETY: the map is read-only and of a file, from which its pages come again unchanged. It is only memory that is
+    // saved, so that an error is none.
+    let _ = unsafe { map.unchecked_advise(memmap2::UncheckedAdvice::DontNeed) };
+    #[cfg(not(unix))]
+    let _ = map;
 }
 
 fn safetensors(map: &[u8]) -> Result<Vec<Found>, String> {
