@@ -12,7 +12,8 @@ python=${REFERENCE:-python3}
 "$python" -c 'import torch, transformers, safetensors, gguf' 2>/dev/null ||
     die "$python lacks torch, transformers, safetensors or gguf: set REFERENCE, see docs/reference-f16.md"
 unpacked=$TARGET/bench_convert/llama.cpp
-work=$TARGET/bench_convert/work
+# WORK: a folder on another disk, or in memory.
+work=${WORK:-$TARGET/bench_convert}/work
 install_build_tools
 [ -f "$unpacked/convert_hf_to_gguf.py" ] || unpack_llama "$unpacked"
 # TENPAK: a program that is built already.

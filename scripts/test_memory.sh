@@ -28,7 +28,7 @@ import resource, subprocess, sys, time
 start = time.time()
 status = subprocess.run(sys.argv[2:], stdout=subprocess.DEVNULL).returncode
 kilobytes = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-print(f"{sys.argv[-1]} {sys.argv[6]}: peak {kilobytes} kB, {time.time() - start:.1f} s", flush=True)
+print(f"{sys.argv[-1]} {sys.argv[8]}: peak {kilobytes} kB, {time.time() - start:.1f} s", flush=True)
 sys.exit(status or kilobytes > int(sys.argv[1]))
 PY
         rm -f "$work"/out*.gguf
