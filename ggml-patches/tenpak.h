@@ -12,16 +12,19 @@
     X(T4, t4, 514, 256, 130, A8) \
     X(T2_64, t2_64, 515, 64, 18, A8_64) \
     X(T3_64, t3_64, 516, 64, 26, A8_64) \
-    X(T4_64, t4_64, 517, 64, 34, A8_64)
+    X(T4_64, t4_64, 517, 64, 34, A8_64) \
+    X(G4_128, g4_128, 520, 128, 67, Q8_64) \
+    X(NF4_64, nf4_64, 521, 64, 36, Q8_64)
 
 // X(NAME, name, id, values per block, bytes per block)
 #define TENPAK_FOR_EACH_ACTIVATION(X) \
     X(A8, a8, 518, 256, 264) \
-    X(A8_64, a8_64, 519, 64, 72)
+    X(A8_64, a8_64, 519, 64, 72) \
+    X(Q8_64, q8_64, 522, 64, 72)
 
 // The lowest id, and one above the highest.
 #define TENPAK_TYPE_BEGIN 512
-#define TENPAK_TYPE_END 520
+#define TENPAK_TYPE_END 523
 
 #ifdef __cplusplus
 extern "C" {

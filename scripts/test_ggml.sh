@@ -12,7 +12,7 @@ say "test-quantize-fns"
 for type in $types; do
     [ "$(grep -cE "^ *$type .*: +ok" "$log")" = 3 ] || die "test-quantize-fns did not test $type: see $log"
 done
-grep -E '^ *t[234](_64)? ' "$log"
+grep -E '^ *(t[234](_64)?|g4_128|nf4_64) ' "$log"
 
 say "test-backend-ops"
 for op in MUL_MAT MUL_MAT_ID GET_ROWS; do

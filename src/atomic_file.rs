@@ -1,11 +1,12 @@
 //! Files that appear under their name only when they are complete.
 
-use std::io::{BufWriter, Result, Write};
+use std::fs::{OpenOptions, TryLockError};
+use std::io::{BufWriter, Error, ErrorKind, Read, Result, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempPath};
 
 /// A file written beside its final name and renamed at the end; one that is dropped earlier leaves
-/// nothing behind.
+/// nothing behind. Only a process that is killed leaves one.
 pub struct AtomicFile {
     path: PathBuf,
     out: BufWriter<NamedTempFile>,
@@ -24,6 +25,41 @@ impl AtomicFile {
         Ok(AtomicFile { path: path.to_owned(), out: BufWriter::with_capacity(1 << 20, file) })
     }
 
+    /// Starts a file that will be `path`, or goes on with one that was left: its name until it is complete says `id`.
+    /// Returns how many bytes are there; none if `resume` is not set.
+    ///
+    /// Fails if another process is writing it.
+    pub fn create_or_resume(path: &Path, id: &str, resume: bool) -> Result<(AtomicFile, u64)> {
+        let part = part_path(path, id);
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&part)?;
+        file.try_lock().map_err(|e| match e {
+            TryLockError::WouldBlock => {
+                Error::new(ErrorKind::ResourceBusy, "another process is writing it; wait for that, or end it")
+            }
+            TryLockError::Error(e) => e,
+        })?;
+        if !resume {
+            file.set_len(0)?;
+        }
+        let there = file.metadata()?.len();
+        let file = NamedTempFile::from_parts(file, TempPath::try_from_path(part)?);
+        Ok((AtomicFile { path: path.to_owned(), out: BufWriter::with_capacity(1 << 20, file) }, there))
+    }
+
+    /// Reads the first bytes of a file that is resumed.
+    pub fn read_start(&mut self, bytes: &mut [u8]) -> Result<()> {
+        let file = self.out.get_mut().as_file_mut();
+        file.seek(SeekFrom::Start(0))?;
+        file.read_exact(bytes)
+    }
+
+    /// Forgets what is there after the first `bytes` bytes, and goes on there.
+    pub fn go_on_at(&mut self, bytes: u64) -> Result<()> {
+        let file = self.out.get_mut().as_file_mut();
+        file.set_len(bytes)?;
+        file.seek(SeekFrom::Start(bytes)).map(drop)
+    }
+
     /// Puts the file under its name; returns its size.
     pub fn persist(self) -> Result<u64> {
         let file = self.out.into_inner().map_err(|e| e.into_error())?;
@@ -31,6 +67,25 @@ impl AtomicFile {
         file.persist(&self.path).map_err(|e| e.error)?;
         Ok(bytes)
     }
+}
+
+/// The name of a file that is not complete.
+fn part_path(path: &Path, id: &str) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".{name}.{id}.part"))
+}
+
+/// Files that were left when others than `id` were ended in the middle, by their names.
+pub fn other_parts(path: &Path, id: &str) -> Vec<String> {
+    let ours = part_path(path, id);
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let start = format!(".{}.", path.file_name().unwrap_or_default().to_string_lossy());
+    let names = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let names = names.map(|e| e.file_name().to_string_lossy().into_owned());
+    let is_other = |name: &String| {
+        name.starts_with(&start) && name.ends_with(".part") && ours.file_name() != Some(name.as_ref())
+    };
+    names.filter(is_other).collect()
 }
 
 impl Write for AtomicFile {

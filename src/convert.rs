@@ -1,6 +1,7 @@
 //! Model to GGUF: plan, header, then every tensor in order, its rows in parallel.
 
 mod guided;
+pub mod resume;
 
 pub use guided::Guide;
 
@@ -46,6 +47,9 @@ pub enum Recipe {
     All(Trellis),
     /// One family for all matrices but embeddings and output head, which stay as they are.
     Linear(Trellis),
+    /// Tensors that are quantized already as they are, where a type holds them without loss. The others in one family;
+    /// with none, floats as they are and what was quantized as by default.
+    Keep(Option<Trellis>),
     /// A plain file.
     Plain(Dtype),
 }
@@ -57,6 +61,8 @@ pub enum Target {
     Plain(Dtype),
     /// In blocks.
     Blocks(&'static TensorType),
+    /// In blocks, and so it is already.
+    Kept(&'static TensorType),
 }
 
 impl Target {
@@ -64,7 +70,7 @@ impl Target {
     pub fn ggml(self) -> GgmlType {
         match self {
             Target::Plain(dtype) => dtype.ggml(),
-            Target::Blocks(t) => GgmlType(t.id),
+            Target::Blocks(t) | Target::Kept(t) => GgmlType(t.id),
         }
     }
 }
@@ -142,7 +148,7 @@ pub fn plan(model: &Model, recipe: Recipe) -> Plan {
         .tensors
         .iter()
         .map(|t| {
-            let target = target(t, recipe);
+            let target = target(model, t, recipe);
             if target.is_none() {
                 left_plain.push(t.name.clone());
             }
@@ -165,16 +171,25 @@ pub fn plan(model: &Model, recipe: Recipe) -> Plan {
 }
 
 /// `None` for a matrix that should be in blocks but does not fit any.
-fn target(t: &SourceTensor, recipe: Recipe) -> Option<Target> {
+fn target(model: &Model, t: &SourceTensor, recipe: Recipe) -> Option<Target> {
     let family = match recipe {
         _ if !checkpoint::is_matrix(&t.name, &t.shape) => return Some(Target::Plain(Dtype::F32)),
         Recipe::Plain(dtype) => return Some(Target::Plain(dtype)),
         Recipe::Linear(_) if is_outer(&t.name) => return Some(Target::Plain(t.dtype)),
+        Recipe::Keep(family) => match (model.exact_type(t), family) {
+            (Some(kind), _) => return Some(Target::Kept(kind)),
+            (None, Some(family)) => family,
+            (None, None) if model.quantization(t).is_none() => return Some(Target::Plain(t.dtype)),
+            (None, None) => default_family(t),
+        },
         Recipe::All(family) | Recipe::Linear(family) => family,
-        Recipe::Default if is_sensitive(&t.name) => Trellis::T4,
-        Recipe::Default => Trellis::T3,
+        Recipe::Default => default_family(t),
     };
     family.for_columns(t.columns()).map(Target::Blocks)
+}
+
+fn default_family(t: &SourceTensor) -> Trellis {
+    if is_sensitive(&t.name) { Trellis::T4 } else { Trellis::T3 }
 }
 
 /// Attention, embeddings and output head: small or heard everywhere.
@@ -189,6 +204,8 @@ fn is_outer(name: &str) -> bool {
 
 /// Values converted at a time: bounds memory whatever the model.
 const CHUNK: usize = 1 << 22;
+/// Bytes copied at a time.
+const PIECE: usize = 1 << 26;
 
 /// Writes the planned file; `progress` hears of every number of weights done. With a guide, the weights that it
 /// has statistics for are quantized with error feedback.
@@ -199,13 +216,33 @@ pub fn run(
     path: &Path,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<u64, Error> {
-    let mut writer = Writer::create(path, &plan.keys, plan.headers.clone())?;
+    run_or_resume(model, plan, guide, path, false, progress)
+}
+
+/// As [`run`], but goes on with the whole tensors that a killed run left, if `resume` is set. A run with another model
+/// or other options begins anew. The bytes are the same.
+pub fn run_or_resume(
+    model: &Model,
+    plan: &Plan,
+    guide: Option<Guide>,
+    path: &Path,
+    resume: bool,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<u64, Error> {
+    let id = resume::id(model, plan, guide);
+    let (headers, keys) = (plan.headers.clone(), &plan.keys);
+    let (mut writer, done) = Writer::create_or_resume(path, keys, headers, &id, resume)?;
     let mut guided = guide.map(|guide| Guided::new(guide, model, plan)).transpose()?;
-    for (t, target) in model.tensors[plan.first..].iter().zip(&plan.targets) {
+    let tensors = &model.tensors[plan.first..];
+    tensors[..done].iter().for_each(|t| progress(t.elements()));
+    for (t, target) in tensors[done..].iter().zip(&plan.targets[done..]) {
         match target {
             Target::Plain(dtype) if *dtype == t.dtype => match model.stored_bytes(t)? {
                 Some(bytes) => {
-                    writer.write(bytes)?;
+                    for piece in bytes.chunks(PIECE) {
+                        writer.write(piece)?;
+                        model.release();
+                    }
                     progress(t.elements());
                 }
                 None => write_tensor(model, t, *target, &mut writer, progress)?,
@@ -237,6 +274,11 @@ fn write_tensor(
         out.par_chunks_exact_mut(row_bytes).enumerate().try_for_each_init(
             || (vec![0.0; columns], quantizer(target)),
             |(values, quantizer), (i, out)| {
+                if let Target::Kept(_) = target {
+                    model.read_blocks(t, first + i, out);
+                    progress(columns as u64);
+                    return Ok(());
+                }
                 model.read_rows(t, first + i, values)?;
                 match (target, quantizer) {
                     (Target::Blocks(_), Some(quantizer)) => {
@@ -247,20 +289,21 @@ fn write_tensor(
                         check_range(t, first + i, values, dtype)?;
                         dtype.narrow(values, out);
                     }
-                    (Target::Blocks(_), None) => unreachable!("blocks have a quantizer"),
+                    (Target::Blocks(_) | Target::Kept(_), _) => unreachable!("blocks have a quantizer"),
                 }
                 progress(columns as u64);
                 Ok::<(), Error>(())
             },
         )?;
         writer.write(&out)?;
+        model.release();
     }
     Ok(())
 }
 
 fn quantizer(target: Target) -> Option<Box<dyn RowQuantizer>> {
     match target {
-        Target::Plain(_) => None,
+        Target::Plain(_) | Target::Kept(_) => None,
         Target::Blocks(t) => t.kernels().map(|k| (k.quantizer)()),
     }
 }
@@ -274,8 +317,13 @@ fn check_finite(t: &SourceTensor, row: usize, values: &[f32]) -> Result<(), Erro
 
 fn check_range(t: &SourceTensor, row: usize, values: &[f32], dtype: Dtype) -> Result<(), Error> {
     let largest = half::f16::MAX.to_f32();
+    // Bits of magnitudes are in the order of magnitudes; this is fast.
+    let peak = values.iter().fold(0, |peak, v| (v.to_bits() & 0x7fff_ffff).max(peak));
+    if dtype != Dtype::F16 || peak <= largest.to_bits() {
+        return Ok(());
+    }
     match values.iter().find(|v| v.is_finite() && v.abs() > largest) {
-        Some(&value) if dtype == Dtype::F16 => Err(Error::TooLarge { tensor: t.name.clone(), row, value }),
-        _ => Ok(()),
+        Some(&value) => Err(Error::TooLarge { tensor: t.name.clone(), row, value }),
+        None => Ok(()),
     }
 }

@@ -314,3 +314,20 @@ fn a_gguf_file_is_a_model_too() {
     convert(&from_gguf, Recipe::Default, &paths[1]);
     assert!(std::fs::read(&paths[0]).unwrap() == std::fs::read(&paths[1]).unwrap());
 }
+
+/// vocab.json and merges.txt say what tokenizer.json does.
+#[test]
+fn old_tokenizer_files_are_the_same() {
+    let tiny = TinyLlama::new();
+    let new = open(&tiny.write());
+    let mut tiny = TinyLlama::new();
+    let special = |content: &str| serde_json::json!({"content": content, "special": true});
+    tiny.tokenizer_config["tokenizer_class"] = "GPT2Tokenizer".into();
+    tiny.tokenizer_config["added_tokens_decoder"] =
+        serde_json::json!({"0": special("<s>"), "1": special("</s>")});
+    let folder = tiny.write();
+    folder.remove("tokenizer.json");
+    folder.write_json("vocab.json", &tiny.tokenizer["model"]["vocab"]);
+    std::fs::write(folder.path.join("merges.txt"), "#version: 0.2\na b\n\u{120} a\n").unwrap();
+    assert_eq!(open(&folder).keys, new.keys);
+}

@@ -156,6 +156,28 @@ fn a_full_disk_leaves_nothing() {
     assert_eq!(files_in(folder.parent.path()), ["tiny-llama"]);
 }
 
+/// Even root may not make files in /sys.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_folder_without_permission_is_named() {
+    let folder = TinyLlama::new().write();
+    let args = ["convert", text(&folder.path), "-o", "/sys/out.gguf", "--outtype", "f16"];
+    fails(&args, 1, &["/sys/out.gguf", "Permission denied"]);
+}
+
+/// The files of the input are not outputs, whatever is forced.
+#[test]
+fn a_file_of_the_input_is_never_written_over() {
+    let folder = TinyLlama::new().write();
+    for name in ["model.safetensors", "config.json", "tokenizer.json"] {
+        let output = folder.path.join(name);
+        let before = std::fs::read(&output).unwrap();
+        let args = ["convert", text(&folder.path), "-o", text(&output), "--outtype", "f16", "--force"];
+        fails(&args, 1, &[name, "is the input", "another output"]);
+        assert!(std::fs::read(&output).unwrap() == before);
+    }
+}
+
 #[test]
 fn a_folder_that_is_not_there_is_named() {
     let folder = TinyLlama::new().write();

@@ -94,8 +94,8 @@ fn unknown_architecture() {
 
 #[test]
 fn quantized_checkpoint() {
-    let words = ["quantized", "start from the unquantized model"];
-    config_refused(|c| c["quantization_config"] = json!({"quant_method": "gptq"}), &words);
+    let words = ["quantized by `quip`", "start from the unquantized model"];
+    config_refused(|c| c["quantization_config"] = json!({"quant_method": "quip"}), &words);
 }
 
 #[test]
@@ -127,6 +127,18 @@ fn tokenizer_of_another_kind() {
 /// A pre-tokenizer that llama.cpp has no name for.
 fn metaspace() -> Json {
     json!({"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": true})
+}
+
+/// Their class says how text is cut, and this one is not known.
+#[test]
+fn old_tokenizer_files_of_another_class() {
+    let mut tiny = TinyLlama::new();
+    tiny.tokenizer_config["tokenizer_class"] = json!("CodeGenTokenizer");
+    let folder = tiny.write();
+    folder.remove("tokenizer.json");
+    folder.write_json("vocab.json", &json!({"a": 0}));
+    std::fs::write(folder.path.join("merges.txt"), "").unwrap();
+    refused(&folder, &["tokenizer_config.json", "CodeGenTokenizer", "save it"]);
 }
 
 #[test]
@@ -296,7 +308,8 @@ fn gguf_that_is_quantized_already() {
     let (_folder, path) = file(&[]);
     write(&path, &[], &[tensor("blk.0.w", &[256], GgmlType(12))]);
     let e = error(Model::open(&path, &Options::default()));
-    assert_says(e, &["model.gguf", "`blk.0.w`", "q4_K", "start from the unquantized model"]);
+    let words = ["model.gguf", "`blk.0.w`", "q4_K", "start from the unquantized model", "loses twice"];
+    assert_says(e, &words);
 }
 
 #[test]

@@ -14,7 +14,8 @@ pub fn open(path: &Path) -> Result<Model, Error> {
                 path,
                 format!(
                     "tensor `{}` is {}: only F32, F16 and BF16 can be converted; \
-                     start from the unquantized model",
+                     start from the unquantized model. If there is none, llama.cpp's `llama-quantize --allow-requantize \
+                     FILE f16.gguf F16` makes an F16 file of this one, but what is quantized twice loses twice",
                     t.name,
                     t.kind.name()
                 ),

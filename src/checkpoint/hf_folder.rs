@@ -1,6 +1,7 @@
 //! A Hugging Face folder as a model to convert: config.json, a tokenizer, and safetensors or pytorch_model.bin.
 
 use super::model_card;
+use super::quantized;
 use super::shards::{Entry, Shards};
 use super::transform::{Order, Transform};
 use super::{Data, Dtype, Error, Model, Options, SourceTensor, Storage, problem};
@@ -16,9 +17,6 @@ pub fn open(folder: &Path, options: &Options) -> Result<Model, Error> {
     let config_path = folder.join("config.json");
     let json = object(&config_path)?;
     let architecture = architecture(&json).map_err(|e| problem(&config_path, e))?;
-    if json.get("quantization_config").is_some_and(|q| !q.is_null()) {
-        return Err(problem(&config_path, "the checkpoint is quantized; start from the unquantized model"));
-    }
     let at_config = |e: String| problem(&config_path, e);
     let config = Config::new(&json, architecture);
     let mut hyper_parameters = Keys::new(&config, architecture.name);
@@ -28,7 +26,8 @@ pub fn open(folder: &Path, options: &Options) -> Result<Model, Error> {
         hyper_parameters.integer("vocab_size", &["vocab_size"]).map_err(at_config)?;
     }
     let tokenizer = tokenizer_keys(folder, architecture, &json, &config, options)?;
-    let shards = Shards::open(folder)?;
+    let mut shards = Shards::open(folder)?;
+    quantized::unpack(&json, folder, &mut shards).map_err(|(path, e)| problem(&path, e))?;
     let mut tensors = Vec::new();
     for (name, values) in (architecture.computed)(&config).map_err(at_config)? {
         tensors.push(SourceTensor {
@@ -127,7 +126,7 @@ impl Source<'_> {
                     How::Stacked => {
                         stacks.entry(place.name).or_default().insert(place.index, hf);
                     }
-                    _ => tensors.push(self.tensor(hf, entry, &place)?),
+                    _ => tensors.push(self.tensor(shards, hf, entry, &place)?),
                 }
             }
         }
@@ -143,7 +142,7 @@ impl Source<'_> {
     }
 
     /// One tensor of the file that is one of the checkpoint, or a part of one.
-    fn tensor(&self, hf: &str, entry: &Entry, place: &Place) -> Result<SourceTensor, Error> {
+    fn tensor(&self, shards: &Shards, hf: &str, entry: &Entry, place: &Place) -> Result<SourceTensor, Error> {
         let dtype = self.dtype(hf, entry)?;
         let mut shape: Vec<u64> = entry.shape.iter().rev().copied().collect();
         let rows = entry.shape.first().copied().unwrap_or(0);
@@ -179,6 +178,12 @@ impl Source<'_> {
                 Transform::order(Order::Ungrouped { groups, queries, head_rows })
             }
             How::PlusOne => Transform { plus_one: true, ..Transform::NONE },
+            How::Transposed if shards.packed(hf).is_some() => {
+                return Err(self.error(format!(
+                    "tensor `{hf}` is quantized, and models of this architecture have it transposed: start from the \
+                     unquantized model"
+                )));
+            }
             How::Transposed if shape.len() == 2 => {
                 shape.reverse();
                 Transform::order(Order::Columns { stored: shape[1] as usize })

@@ -6,12 +6,15 @@ mod model_card;
 mod model_name;
 mod pickle;
 mod pytorch;
+mod quantized;
 mod shards;
 mod transform;
 
 pub use transform::{permuted_row, unpermuted_row};
 
 use crate::gguf::{self, GgmlType, Value};
+use crate::types::TensorType;
+use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use std::path::{Path, PathBuf};
 use transform::{Order, Transform};
@@ -127,8 +130,14 @@ impl Dtype {
                 }
             }
             Dtype::F16 => {
-                for (x, o) in x.iter().zip(out.chunks_exact_mut(2)) {
-                    o.copy_from_slice(&f16::from_f32(*x).to_le_bytes());
+                // Many at a time: there are instructions for that.
+                let mut halves = [f16::ZERO; 256];
+                for (x, out) in x.chunks(256).zip(out.chunks_mut(512)) {
+                    let halves = &mut halves[..x.len()];
+                    halves.convert_from_f32_slice(x);
+                    for (h, o) in halves.iter().zip(out.chunks_exact_mut(2)) {
+                        o.copy_from_slice(&h.to_le_bytes());
+                    }
                 }
             }
             Dtype::BF16 => {
@@ -168,6 +177,15 @@ impl SourceTensor {
         match &self.data {
             Data::Stored(names) => names.len(),
             _ => 1,
+        }
+    }
+
+    /// The part that holds row `row`, and its row there.
+    fn stored_row(&self, row: usize) -> (usize, usize) {
+        let row = self.transform.order.stored_row(row);
+        match self.parts() {
+            1 => (0, row),
+            parts => (row / (self.rows() / parts), row % (self.rows() / parts)),
         }
     }
 
@@ -246,28 +264,55 @@ impl Model {
         }
     }
 
+    /// What holds part `part` of a tensor, if it is quantized.
+    fn packed(&self, t: &SourceTensor, part: usize) -> Option<(&shards::Shards, &dyn quantized::Packed)> {
+        match (&t.data, &self.storage) {
+            (Data::Stored(names), Storage::Folder(shards)) => Some((shards, shards.packed(&names[part])?)),
+            _ => None,
+        }
+    }
+
+    /// How a tensor is quantized, for people, if it is.
+    pub fn quantization(&self, t: &SourceTensor) -> Option<String> {
+        self.packed(t, 0).map(|(_, packed)| packed.describe())
+    }
+
+    /// The type of ours that holds a quantized tensor without loss.
+    pub fn exact_type(&self, t: &SourceTensor) -> Option<&'static TensorType> {
+        let exact = |part| self.packed(t, part).and_then(|(files, packed)| packed.exact_type(files));
+        let first = exact(0).filter(|_| !t.transform.plus_one)?;
+        (1..t.parts()).all(|part| exact(part).is_some_and(|other| other.id == first.id)).then_some(first)
+    }
+
+    /// Reads row `row` of a tensor as blocks of its [`Model::exact_type`].
+    pub fn read_blocks(&self, t: &SourceTensor, row: usize, out: &mut [u8]) {
+        let (part, row) = t.stored_row(row);
+        let (files, packed) = self.packed(t, part).expect("a quantized tensor");
+        packed.read_blocks(files, row, out);
+    }
+
     /// Reads rows `first..` of a tensor, as many as fill `out`, as f32.
     pub fn read_rows(&self, t: &SourceTensor, first: usize, out: &mut [f32]) -> Result<(), Error> {
         let (columns, bytes) = (t.columns(), t.dtype.bytes());
-        let rows_of_part = t.rows() / t.parts();
         let mut gathered = Vec::new();
         for (i, out) in out.chunks_exact_mut(columns).enumerate() {
-            let row = t.transform.order.stored_row(first + i);
+            let (part_number, row) = t.stored_row(first + i);
             if let Data::Computed(v) = &t.data {
                 out.copy_from_slice(&v[row * columns..][..columns]);
                 continue;
             }
-            let part = self.part(t, row / rows_of_part * (t.parts() > 1) as usize)?;
-            let row = if t.parts() > 1 { row % rows_of_part } else { row };
-            match t.transform.order {
-                Order::Columns { stored } => {
-                    gathered.clear();
-                    for column in 0..columns {
-                        gathered.extend_from_slice(&part[(column * stored + row) * bytes..][..bytes]);
-                    }
-                    t.dtype.widen(&gathered, out);
+            if let Some((files, packed)) = self.packed(t, part_number) {
+                packed.read_row(files, row, out);
+            } else if let Order::Columns { stored } = t.transform.order {
+                let part = self.part(t, part_number)?;
+                gathered.clear();
+                for column in 0..columns {
+                    gathered.extend_from_slice(&part[(column * stored + row) * bytes..][..bytes]);
                 }
-                _ => t.dtype.widen(&part[row * columns * bytes..][..columns * bytes], out),
+                t.dtype.widen(&gathered, out);
+            } else {
+                let part = self.part(t, part_number)?;
+                t.dtype.widen(&part[row * columns * bytes..][..columns * bytes], out);
             }
             if t.transform.plus_one {
                 out.iter_mut().for_each(|x| *x = transform::plus_one(*x, t.dtype == Dtype::F16));
@@ -276,9 +321,17 @@ impl Model {
         Ok(())
     }
 
+    /// Lets go of the memory of what has been read. Pages of mapped files count as a program's memory until then.
+    pub fn release(&self) {
+        match &self.storage {
+            Storage::Gguf(file) => file.maps().iter().for_each(shards::release),
+            Storage::Folder(shards) => shards.release(),
+        }
+    }
+
     /// The bytes of a whole tensor as they are stored, if they are stored as they are written.
     pub fn stored_bytes(&self, t: &SourceTensor) -> Result<Option<&[u8]>, Error> {
-        let as_stored = t.transform == Transform::NONE && t.parts() == 1;
+        let as_stored = t.transform == Transform::NONE && t.parts() == 1 && self.packed(t, 0).is_none();
         match t.data {
             Data::Computed(_) => Ok(None),
             _ if !as_stored => Ok(None),

@@ -1,5 +1,6 @@
 //! The files of a folder that hold its tensors, one or many with an index, mapped into memory.
 
+use super::quantized::Packed;
 use super::{Dtype, Error, problem, pytorch};
 use memmap2::Mmap;
 use safetensors::SafeTensors;
@@ -15,6 +16,8 @@ const INDEX: &str = ".index.json";
 pub struct Shards {
     maps: Vec<Mmap>,
     tensors: BTreeMap<String, Entry>,
+    /// What stands for those that are quantized, by their names.
+    packed: BTreeMap<String, Box<dyn Packed>>,
 }
 
 /// A stored tensor.
@@ -26,6 +29,13 @@ pub struct Entry {
     pub shape: Vec<u64>,
     /// The file.
     pub path: PathBuf,
+    /// Its bytes.
+    pub span: Span,
+}
+
+/// Bytes of one of the files.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Span {
     map: usize,
     start: usize,
     len: usize,
@@ -43,7 +53,7 @@ pub(super) struct Found {
 impl Shards {
     /// Maps the files of `folder`.
     pub fn open(folder: &Path) -> Result<Shards, Error> {
-        let mut shards = Shards { maps: Vec::new(), tensors: BTreeMap::new() };
+        let mut shards = Shards { maps: Vec::new(), tensors: BTreeMap::new(), packed: BTreeMap::new() };
         for path in files(folder)? {
             shards.add(&path)?;
         }
@@ -61,7 +71,8 @@ impl Shards {
         };
         for t in found.map_err(|e| problem(path, e))? {
             let Found { name, dtype, shape, start, len } = t;
-            let entry = Entry { dtype, shape, path: path.to_owned(), map: self.maps.len(), start, len };
+            let span = Span { map: self.maps.len(), start, len };
+            let entry = Entry { dtype, shape, path: path.to_owned(), span };
             if self.tensors.insert(name.clone(), entry).is_some() {
                 return Err(problem(path, format!("tensor `{name}` is in two shards")));
             }
@@ -80,11 +91,53 @@ impl Shards {
         &self.tensors[name]
     }
 
+    /// The description of a tensor, if it is there.
+    pub fn get(&self, name: &str) -> Option<&Entry> {
+        self.tensors.get(name)
+    }
+
     /// The bytes of a tensor that is there.
     pub fn data(&self, name: &str) -> &[u8] {
-        let e = &self.tensors[name];
-        &self.maps[e.map][e.start..][..e.len]
+        self.bytes(self.tensors[name].span)
     }
+
+    /// The bytes of a span of these files.
+    pub fn bytes(&self, span: Span) -> &[u8] {
+        &self.maps[span.map][span.start..][..span.len]
+    }
+
+    /// Lets go of the memory of pages that have been read; they are read again when they are needed.
+    pub fn release(&self) {
+        self.maps.iter().for_each(release);
+    }
+
+    /// What holds a tensor that is quantized.
+    pub fn packed(&self, name: &str) -> Option<&dyn Packed> {
+        self.packed.get(name).map(|p| &**p)
+    }
+
+    /// Takes a tensor out.
+    pub fn remove(&mut self, name: &str) -> Option<Entry> {
+        self.tensors.remove(name)
+    }
+
+    /// Puts a quantized matrix in the place of the tensors that it was stored as; `path` is the file of one of them.
+    pub fn put(&mut self, name: String, path: PathBuf, packed: Box<dyn Packed>) {
+        let shape = packed.shape().map(|n| n as u64).to_vec();
+        let entry = Entry { dtype: Ok(packed.dtype()), shape, path, span: Span::default() };
+        self.tensors.insert(name.clone(), entry);
+        self.packed.insert(name, packed);
+    }
+}
+
+/// Lets go of the memory of a map's pages.
+pub(super) fn release(map: &Mmap) {
+    #[cfg(unix)]
+    // SAFETY: the map is read-only and of a file, from which its pages come again unchanged. It is only memory that is
+    // saved, so that an error is none.
+    let _ = unsafe { map.unchecked_advise(memmap2::UncheckedAdvice::DontNeed) };
+    #[cfg(not(unix))]
+    let _ = map;
 }
 
 fn safetensors(map: &[u8]) -> Result<Vec<Found>, String> {

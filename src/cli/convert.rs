@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 use tenpak_gguf::calibration::{Calibration, collect};
 use tenpak_gguf::checkpoint::{Dtype, Model, Options, is_matrix};
-use tenpak_gguf::convert::{self, Guide, Plan, Recipe, Trellis};
+use tenpak_gguf::convert::{self, Guide, Plan, Recipe, Target, Trellis};
 use tenpak_gguf::quantize::Effort;
 use tenpak_gguf::split;
 
@@ -24,6 +24,7 @@ Examples:
   tenpak-gguf convert ./SmolLM2-135M-Instruct -o smol.gguf --calibration smol.gram.gguf      with a calibration made before
   tenpak-gguf convert model-f16.gguf -o smol.gguf --dry-run           the plan and its size, nothing written
   tenpak-gguf convert ./SmolLM2-135M-Instruct -o smol-f16.gguf --outtype f16   a plain file, for any llama.cpp
+  tenpak-gguf convert ./Llama-3-8B-GPTQ -o llama.gguf                 what GPTQ, AWQ or bitsandbytes made, without loss
   tenpak-gguf convert ./big -o big.gguf --shard $SLURM_ARRAY_TASK_ID/8      one of eight parts; llama.cpp loads the first
 
 Rows that 256 does not divide use the types with blocks of 64 (t3_64 for t3 and so on).")]
@@ -39,6 +40,12 @@ pub struct Args {
     /// Leave embeddings and output head in the type of the checkpoint
     #[arg(long, requires = "family")]
     keep_embeddings: bool,
+    /// Keep what is quantized already as it is, where a type holds it without loss [default, unless --type is given]
+    #[arg(long, conflicts_with_all = ["outtype", "keep_embeddings"])]
+    keep_quantization: bool,
+    /// Quantize anew what is quantized already
+    #[arg(long, conflicts_with = "keep_quantization")]
+    requantize: bool,
     /// Statistics of the model's inputs: a file of `tenpak-gguf calibrate`, or an imatrix of llama.cpp
     #[arg(long, value_name = "FILE", conflicts_with = "outtype")]
     calibration: Option<PathBuf>,
@@ -63,6 +70,9 @@ pub struct Args {
     /// Write over an existing file
     #[arg(short, long)]
     force: bool,
+    /// Go on where the same command was killed; the file is the same as without
+    #[arg(long, conflicts_with = "dry_run")]
+    resume: bool,
     /// Write parts of at most so many bytes (K, M and G are powers of 1000): FILE-00001-of-0000N.gguf and so on
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     split_max_size: Option<u64>,
@@ -127,13 +137,15 @@ impl Args {
         Ok(wanted.map(|i| (split::part(&plan, &parts, i), split::path(output, i, parts.len()))).collect())
     }
 
-    fn recipe(&self) -> Recipe {
+    fn recipe(&self, is_quantized: bool) -> Recipe {
         let family = self.family.map(|family| match family {
             Family::T2 => Trellis::T2,
             Family::T3 => Trellis::T3,
             Family::T4 => Trellis::T4,
         });
         match (family, self.outtype) {
+            _ if self.keep_quantization => Recipe::Keep(family),
+            (None, None) if is_quantized && !self.requantize => Recipe::Keep(None),
             (Some(family), _) if self.keep_embeddings => Recipe::Linear(family),
             (Some(family), _) => Recipe::All(family),
             (None, Some(float)) => Recipe::Plain(float.into()),
@@ -145,7 +157,12 @@ impl Args {
 pub fn run(args: Args) -> anyhow::Result<()> {
     set_threads(args.threads)?;
     let model = Model::open(&args.model, &args.options())?;
-    let plan = convert::plan(&model, args.recipe());
+    let is_quantized = model.tensors.iter().any(|t| model.quantization(t).is_some());
+    if args.keep_quantization && !is_quantized {
+        bail!("--keep-quantization: nothing in {} is quantized", args.model.display());
+    }
+    let plan = convert::plan(&model, args.recipe(is_quantized));
+    tell_quantization(&model, &plan);
     let weights: u64 = model.tensors.iter().map(|t| t.elements()).sum();
     for name in &plan.left_plain {
         eprintln!("warning: tensor `{name}`: rows are not a multiple of 64; it stays F16");
@@ -155,7 +172,9 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     }
     let Some(output) = &args.output else { bail!("-o FILE is missing") };
     let files = args.files(plan, output)?;
-    for (_, path) in &files {
+    // Parts that are complete need not be written again.
+    let is_complete = |plan: &Plan, path: &Path| args.resume && convert::resume::is_complete(plan, path);
+    for (_, path) in files.iter().filter(|(plan, path)| !is_complete(plan, path)) {
         check_output(path, &args.model, args.force)?;
     }
     let start = Instant::now();
@@ -169,9 +188,18 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     }
     let guide = calibration.as_ref().map(|calibration| Guide { calibration, effort: args.effort.into() });
     for (plan, path) in &files {
+        if is_complete(plan, path) {
+            eprintln!("{}: complete already", path.display());
+            continue;
+        }
+        for name in convert::resume::left_by_others(&model, plan, guide, path) {
+            eprintln!(
+                "warning: {name} was left by a conversion with other options or of another model; delete it"
+            );
+        }
         let weights = plan.headers.iter().flat_map(|h| h.shape.iter().copied().reduce(|a, b| a * b)).sum();
         let bar = progress_bar(weights, "converting");
-        let result = convert::run(&model, plan, guide, path, &|n| bar.inc(n));
+        let result = convert::run_or_resume(&model, plan, guide, path, args.resume, &|n| bar.inc(n));
         bar.finish_and_clear();
         let out = &mut std::io::stdout();
         writeln!(out, "{}: {} tensors, {}", path.display(), plan.headers.len(), rate(result?, weights))?;
@@ -206,6 +234,23 @@ fn calibrate(model: &Model, text: &Path, args: &Args, output: &Path) -> anyhow::
     let calibration = Calibration::open(&options.output)?;
     drop(work);
     Ok(calibration)
+}
+
+/// How tensors were quantized already, and what becomes of them.
+fn tell_quantization(model: &Model, plan: &Plan) {
+    let mut found = BTreeMap::new();
+    for (t, target) in model.tensors.iter().zip(&plan.targets) {
+        let Some(how) = model.quantization(t) else { continue };
+        let becomes = match target {
+            Target::Kept(kind) => format!("kept without loss as {}", kind.name),
+            Target::Blocks(kind) => format!("quantized anew to {}", kind.name),
+            Target::Plain(dtype) => format!("written as {}", dtype.ggml().name()),
+        };
+        *found.entry((how, becomes)).or_insert(0) += 1;
+    }
+    for ((how, becomes), tensors) in found {
+        eprintln!("quantized already: {tensors} tensors ({how}), {becomes}");
+    }
 }
 
 /// `4G` and the like.

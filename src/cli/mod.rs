@@ -99,6 +99,11 @@ fn rate(bytes: u64, weights: u64) -> String {
 /// Refuses to write over the input or, without `--force`, over anything.
 fn check_output(output: &Path, input: &Path, force: bool) -> anyhow::Result<()> {
     let same = output.canonicalize().ok().is_some_and(|o| input.canonicalize().ok() == Some(o));
+    // A file of the model's folder, or another part of its file.
+    let of_model = |suffix: &str| output.exists() && output.to_string_lossy().ends_with(suffix);
+    let folder = |path: &Path| path.parent().and_then(|p| std::path::absolute(p).ok()?.canonicalize().ok());
+    let inside = input.is_dir() && folder(output).is_some_and(|f| input.canonicalize().ok() == Some(f));
+    let same = same || inside && [".safetensors", ".bin", ".json", ".model"].into_iter().any(of_model);
     anyhow::ensure!(!same, "{}: is the input; choose another output", output.display());
     anyhow::ensure!(
         force || !output.exists(),

@@ -13,7 +13,7 @@ pub fn run(_: Args) -> anyhow::Result<()> {
     for t in REGISTRY {
         let about = match &t.role {
             Role::Weight { about, .. } => (*about).to_owned(),
-            Role::Activation { .. } => "Activations, int8 after rotation; never in files".to_owned(),
+            Role::Activation { .. } => "Activations, int8; never in files".to_owned(),
         };
         table.add_row([
             t.name.to_owned(),

@@ -81,6 +81,7 @@ impl<'a> Guided<'a> {
                 },
             )?;
             writer.write(&out)?;
+            model.release();
         }
         Ok(())
     }

@@ -119,6 +119,11 @@ impl File {
         self.keys.iter().find(|(k, _)| k == name).map(|(_, v)| v)
     }
 
+    /// Its parts in memory.
+    pub(crate) fn maps(&self) -> &[Mmap] {
+        &self.parts
+    }
+
     /// Tensors in the order of the file.
     pub fn tensors(&self) -> &[Tensor] {
         &self.tensors

@@ -40,24 +40,76 @@ impl Writer {
         Self::start(path, keys, tensors).map_err(|p| p.at(path))
     }
 
+    /// As [`Writer::create`], but a file that a killed process left is gone on with, if `resume` is set. `id` stands
+    /// for all that decides the bytes. Returns how many tensors are complete already: what is to be written begins
+    /// with the next.
+    pub fn create_or_resume(
+        path: &Path,
+        keys: &[(String, Value)],
+        tensors: Vec<TensorHeader>,
+        id: &str,
+        resume: bool,
+    ) -> Result<(Writer, usize), Error> {
+        let resumed = || {
+            let (out, there) = AtomicFile::create_or_resume(path, id, resume)?;
+            Self::go_on(path, keys, tensors, out, there)
+        };
+        resumed().map_err(|p: Problem| p.at(path))
+    }
+
+    /// Whether a file is as long as one with these keys and tensors, and begins as it.
+    pub fn has_written(path: &Path, keys: &[(String, Value)], tensors: &[TensorHeader]) -> bool {
+        let expected = header(keys, tensors, alignment(keys));
+        let mut found = vec![0; expected.len()];
+        let begins = std::fs::File::open(path).and_then(|mut file| {
+            file.read_exact(&mut found)?;
+            Ok(file.metadata()?.len() == Self::file_bytes(keys, tensors))
+        });
+        begins.unwrap_or(false) && found == expected
+    }
+
     fn start(path: &Path, keys: &[(String, Value)], tensors: Vec<TensorHeader>) -> Result<Writer, Problem> {
-        let alignment = keys.iter().find(|(k, _)| k == ALIGNMENT_KEY);
-        let alignment = alignment.map_or(DEFAULT_ALIGNMENT, |(_, v)| v.as_u64().unwrap_or(0));
+        Ok(Self::go_on(path, keys, tensors, AtomicFile::create(path)?, 0)?.0)
+    }
+
+    fn go_on(
+        path: &Path,
+        keys: &[(String, Value)],
+        tensors: Vec<TensorHeader>,
+        mut out: AtomicFile,
+        there: u64,
+    ) -> Result<(Writer, usize), Problem> {
+        let alignment = alignment(keys);
         if !alignment.is_power_of_two() {
             return Err(Problem::Alignment(alignment));
         }
-        let mut out = AtomicFile::create(path)?;
-        let header = header(keys, &tensors, alignment);
-        let padding = padding(header.len() as u64, alignment);
-        out.write_all(&header)?;
-        std::io::copy(&mut std::io::repeat(0).take(padding), &mut out)?;
-        Ok(Writer { path: path.to_owned(), out, alignment, tensors, current: 0, written: 0 })
+        let mut header = header(keys, &tensors, alignment);
+        header.resize(header.len().next_multiple_of(alignment as usize), 0);
+        let mut found = vec![0; header.len()];
+        if there >= header.len() as u64 {
+            out.read_start(&mut found)?;
+        }
+        let mut current = 0;
+        if found == header {
+            let mut end = header.len() as u64;
+            for t in &tensors {
+                let next = end + t.bytes.next_multiple_of(alignment);
+                if next > there {
+                    break;
+                }
+                (end, current) = (next, current + 1);
+            }
+            out.go_on_at(end)?;
+        } else {
+            out.go_on_at(0)?;
+            out.write_all(&header)?;
+        }
+        Ok((Writer { path: path.to_owned(), out, alignment, tensors, current, written: 0 }, current))
     }
 
     /// Bytes of the whole file with these keys and tensors.
     pub fn file_bytes(keys: &[(String, Value)], tensors: &[TensorHeader]) -> u64 {
-        let alignment = keys.iter().find(|(k, _)| k == ALIGNMENT_KEY);
-        let alignment = alignment.and_then(|(_, v)| v.as_u64()).unwrap_or(DEFAULT_ALIGNMENT);
+        let alignment = alignment(keys).max(1);
         let data: u64 = tensors.iter().map(|t| t.bytes.next_multiple_of(alignment)).sum();
         (header(keys, tensors, alignment).len() as u64).next_multiple_of(alignment) + data
     }
@@ -90,6 +142,8 @@ impl Writer {
             std::io::copy(&mut std::io::repeat(0).take(padding), &mut self.out)?;
             self.current += 1;
             self.written = 0;
+            // A process that is killed leaves whole tensors.
+            self.out.flush()?;
         }
         Ok(())
     }
@@ -105,6 +159,12 @@ impl Writer {
         }
         self.out.persist().map_err(at)
     }
+}
+
+/// What `general.alignment` says; 0 if that is no number.
+fn alignment(keys: &[(String, Value)]) -> u64 {
+    let said = keys.iter().find(|(k, _)| k == ALIGNMENT_KEY);
+    said.map_or(DEFAULT_ALIGNMENT, |(_, v)| v.as_u64().unwrap_or(0))
 }
 
 /// Bytes from `at` to the next multiple of `alignment`.

@@ -5,9 +5,11 @@
 
 pub mod a8;
 pub mod feedback;
+pub mod import;
 pub mod trellis;
 
 use feedback::{Breadth, FeedbackQuantizer};
+use import::layout::{BlockG4, BlockNf4, Import};
 use trellis::layout::*;
 
 /// A ggml tensor type of ours.
@@ -62,6 +64,27 @@ pub struct Kernels {
     pub feedback_quantizer: fn(Breadth) -> Box<dyn FeedbackQuantizer>,
 }
 
+/// Columns that a row is multiplied with while it is decoded.
+const COLUMNS: usize = 16;
+
+/// Multiplies row after row: `dots` writes the products of a row and some columns.
+fn multiply_rows<W: Copy, A>(
+    rows: &[W],
+    columns: &[A],
+    out: &mut [&mut [f32]],
+    dots: impl Fn(W, &[A], &mut [f32]),
+) {
+    let mut products = [0.0; COLUMNS];
+    for (r, &w) in rows.iter().enumerate() {
+        for (columns, out) in columns.chunks(COLUMNS).zip(out.chunks_mut(COLUMNS)) {
+            dots(w, columns, &mut products[..columns.len()]);
+            for (out, product) in out.iter_mut().zip(products) {
+                out[r] = product;
+            }
+        }
+    }
+}
+
 /// Quantizes rows of whole blocks.
 pub trait RowQuantizer: Send {
     /// Quantizes `x`; values that are not finite count as zero.
@@ -106,6 +129,8 @@ macro_rules! registry {
     (
         weights { $($weight:ident, $wname:ident, $wid:literal, $block:ty, $act:ident, $about:literal;)* }
         activations { $($activation:ident, $aname:ident, $aid:literal, $like:ty;)* }
+        imports { $($import:ident, $iname:ident, $iid:literal, $iblock:ty, $iabout:literal;)* }
+        import_activations { $($q8:ident, $qname:ident, $qid:literal;)* }
     ) => {
         $(
             #[doc = $about]
@@ -131,16 +156,40 @@ macro_rules! registry {
                 role: Role::Activation { quantize: trellis::quantize_activations::<$like> },
             };
         )*
+        $(
+            #[doc = $iabout]
+            pub static $import: TensorType = TensorType {
+                id: $iid,
+                name: stringify!($iname),
+                block_len: <$iblock as Import>::LEN,
+                block_bytes: size_of::<$iblock>(),
+                role: Role::Weight {
+                    activation: &Q8_64,
+                    about: $iabout,
+                    kernels: import::kernels::<$iblock>(),
+                },
+            };
+        )*
+        $(
+            /// Activations for weights that are not rotated.
+            pub static $q8: TensorType = TensorType {
+                id: $qid,
+                name: stringify!($qname),
+                block_len: import::q8::LEN,
+                block_bytes: size_of::<import::q8::BlockQ8>(),
+                role: Role::Activation { quantize: import::quantize_activations },
+            };
+        )*
 
         /// Every type, by id.
-        pub static REGISTRY: &[&TensorType] = &[$(&$weight,)* $(&$activation,)*];
+        pub static REGISTRY: &[&TensorType] = &[$(&$weight,)* $(&$activation,)* $(&$import,)* $(&$q8,)*];
 
         /// Calls `$then! { weights {...} activations {...} }` with a row for each type.
         macro_rules! for_each_type {
             ($then:ident) => {
                 $then! {
-                    weights { $($weight, $wname;)* }
-                    activations { $($activation, $aname;)* }
+                    weights { $($weight, $wname;)* $($import, $iname;)* }
+                    activations { $($activation, $aname;)* $($q8, $qname;)* }
                 }
             };
         }
@@ -160,5 +209,12 @@ registry! {
     activations {
         A8, a8, 518, BlockT3;
         A8_64, a8_64, 519, BlockT3_64;
+    }
+    imports {
+        G4_128, g4_128, 520, BlockG4, "4 bits as GPTQ, AWQ and compressed-tensors have them, blocks of 128";
+        NF4_64, nf4_64, 521, BlockNf4, "4 bits as bitsandbytes has them, blocks of 64";
+    }
+    import_activations {
+        Q8_64, q8_64, 522;
     }
 }

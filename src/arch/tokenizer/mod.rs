@@ -5,6 +5,7 @@
 mod bpe;
 mod byte_fallback;
 mod json_files;
+mod old_files;
 mod pre_tokenizer;
 mod sentencepiece;
 mod special;
@@ -145,8 +146,11 @@ impl Files<'_> {
         String::from_utf8(bytes).map(Some).map_err(|_| Problem::of(name)("is not UTF-8".into()))
     }
 
+    /// A file, or what stands for tokenizer.json in folders that have none.
     fn json(&self, name: &'static str) -> Result<Option<Map<String, Json>>, Problem> {
-        let Some(bytes) = self.bytes(name)? else { return Ok(None) };
+        let Some(bytes) = self.bytes(name)? else {
+            return if name == TOKENIZER_JSON { old_files::tokenizer_json(self) } else { Ok(None) };
+        };
         let json = serde_json::from_slice(&bytes);
         json.map(Some).map_err(|e| Problem::of(name)(format!("not a JSON object: {e}; fetch it again")))
     }
@@ -246,7 +250,7 @@ fn kind(files: &Files, v: &Vocabulary, tokenizer_config: &Map<String, Json>) -> 
         let fits = match kind {
             Kind::SentencePiece => there(TOKENIZER_MODEL),
             Kind::ByteFallback => files.json(TOKENIZER_JSON)?.is_some_and(|j| byte_fallback::is_one(&j)),
-            Kind::Bpe => there(TOKENIZER_JSON),
+            Kind::Bpe => there(TOKENIZER_JSON) || there(old_files::VOCAB) && there(old_files::MERGES),
         };
         if fits {
             return Ok(*kind);

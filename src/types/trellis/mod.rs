@@ -165,16 +165,7 @@ pub fn multiply<T: Decode>(isa: Isa, rows: &[&[T]], columns: &[&[T::Activation]]
         return out.iter_mut().for_each(|out| out.fill(0.0));
     }
     if columns.len() < MANY_COLUMNS || isa == Isa::Scalar {
-        let mut products = [0.0; MANY_COLUMNS];
-        for (r, w) in rows.iter().enumerate() {
-            for (columns, out) in columns.chunks(MANY_COLUMNS).zip(out.chunks_mut(MANY_COLUMNS)) {
-                dots(isa, w, columns, &mut products[..columns.len()]);
-                for (out, product) in out.iter_mut().zip(products) {
-                    out[r] = product;
-                }
-            }
-        }
-        return;
+        return super::multiply_rows(rows, columns, out, |w, columns, out| dots(isa, w, columns, out));
     }
     match isa {
         // SAFETY: the level is available.

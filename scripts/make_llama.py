@@ -1,0 +1,80 @@
+#!/usr/bin/env python3
+"""A llama checkpoint of any size, for measurements: no words in it, but every tensor that there should be.
+
+    scripts/make_llama.py FOLDER SHAPE [sparse]
+
+SHAPE is 70b (Llama 2 and 3 70B) or 1b (TinyLlama 1.1B). `sparse` files are all zeros and take no room on the disk; else
+weights are random BF16. There is no tokenizer: convert with --no-tokenizer, or put the files of one into the folder.
+"""
+import json, os, struct, sys
+from pathlib import Path
+
+#       layers, width, inner, heads, kv heads, tokens
+SHAPES = {"70b": (80, 8192, 28672, 64, 8, 128256), "1b": (22, 2048, 5632, 32, 4, 49152)}
+SHARD = 5_000_000_000
+
+
+def tensors(layers, width, inner, heads, kv_heads, tokens):
+    kv = width // heads * kv_heads
+    yield "model.embed_tokens.weight", [tokens, width]
+    for b in range(layers):
+        for name, shape in [("self_attn.q_proj", [width, width]), ("self_attn.k_proj", [kv, width]),
+                            ("self_attn.v_proj", [kv, width]), ("self_attn.o_proj", [width, width]),
+                            ("mlp.gate_proj", [inner, width]), ("mlp.up_proj", [inner, width]),
+                            ("mlp.down_proj", [width, inner]), ("input_layernorm", [width]),
+                            ("post_attention_layernorm", [width])]:
+            yield f"model.layers.{b}.{name}.weight", shape
+    yield "model.norm.weight", [width]
+    yield "lm_head.weight", [tokens, width]
+
+
+def bytes_of(shape):
+    size = 2
+    for n in shape:
+        size *= n
+    return size
+
+
+def main():
+    folder, shape = Path(sys.argv[1]), SHAPES[sys.argv[2]]
+    sparse = sys.argv[3:] == ["sparse"]
+    folder.mkdir(parents=True, exist_ok=True)
+    layers, width, inner, heads, kv_heads, tokens = shape
+    (folder / "config.json").write_text(json.dumps({
+        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "torch_dtype": "bfloat16",
+        "num_hidden_layers": layers, "hidden_size": width, "intermediate_size": inner, "num_attention_heads": heads,
+        "num_key_value_heads": kv_heads, "vocab_size": tokens, "max_position_embeddings": 4096,
+        "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": False, "hidden_act": "silu"}))
+    shards = [[]]
+    for tensor in tensors(*shape):
+        if sum(bytes_of(s) for _, s in shards[-1]) + bytes_of(tensor[1]) > SHARD:
+            shards.append([])
+        shards[-1].append(tensor)
+    weight_map = {}
+    for i, shard in enumerate(shards):
+        name = f"model-{i + 1:05}-of-{len(shards):05}.safetensors"
+        header, at = {}, 0
+        for tensor, extents in shard:
+            header[tensor] = {"dtype": "BF16", "shape": extents, "data_offsets": [at, at + bytes_of(extents)]}
+            at += bytes_of(extents)
+            weight_map[tensor] = name
+        text = json.dumps(header).encode()
+        with open(folder / name, "wb") as f:
+            f.write(struct.pack("<Q", len(text)) + text)
+            if sparse:
+                f.truncate(8 + len(text) + at)
+                continue
+            while at > 0:
+                # Two bytes a weight: any mantissa and sign, magnitudes of 2^-9 to 2^-7.
+                piece = bytearray(os.urandom(min(at, 1 << 24)))
+                piece[1::2] = piece[1::2].translate(TABLE)
+                f.write(piece)
+                at -= len(piece)
+    index = {"metadata": {}, "weight_map": weight_map}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    print(sum(bytes_of(s) for _, s in tensors(*shape)))
+
+
+# The upper byte of a BF16: the sign, and the exponent but for its lowest bit.
+TABLE = bytes(b & 0x80 | 0x3b for b in range(256))
+main()

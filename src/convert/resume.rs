@@ -1,0 +1,60 @@
+//! What makes two conversions the same, so that one can go on where the other was killed.
+
+use super::{Guide, Plan, Target};
+use crate::atomic_file;
+use crate::checkpoint::Model;
+use crate::gguf::Writer;
+use sha2::{Digest, Sha256};
+use std::path::{Path, PathBuf};
+
+/// Files of a folder that hold tensors.
+const TENSORS: [&str; 2] = ["safetensors", "bin"];
+
+/// Digest of all that decides the bytes of a file: this program's version, the model's files by name, size and time,
+/// keys, tensors and their types, the calibration.
+pub fn id(model: &Model, plan: &Plan, guide: Option<Guide>) -> String {
+    let mut hash = Sha256::new();
+    let mut add = |bytes: &[u8]| {
+        hash.update((bytes.len() as u64).to_le_bytes());
+        hash.update(bytes);
+    };
+    add(env!("CARGO_PKG_VERSION").as_bytes());
+    for path in files(&model.path) {
+        let metadata = std::fs::metadata(&path);
+        let modified = metadata.as_ref().ok().and_then(|m| m.modified().ok());
+        add(format!("{path:?} {:?} {modified:?}", metadata.map(|m| m.len()).ok()).as_bytes());
+    }
+    for (key, value) in &plan.keys {
+        add(key.as_bytes());
+        add(&value.to_bytes());
+    }
+    for (header, target) in plan.headers.iter().zip(&plan.targets) {
+        let kept = matches!(target, Target::Kept(_));
+        add(format!("{} {:?} {} {kept}", header.name, header.shape, header.kind.0).as_bytes());
+    }
+    add(&(plan.first as u64).to_le_bytes());
+    if let Some(guide) = guide {
+        add(format!("{:?} {}", guide.effort, guide.calibration.describe()).as_bytes());
+    }
+    hash.finalize()[..8].iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// The files that hold the tensors of a model.
+fn files(path: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(path) else { return vec![path.to_owned()] };
+    let paths = entries.flatten().map(|e| e.path());
+    let mut paths: Vec<_> =
+        paths.filter(|p| p.extension().is_some_and(|e| TENSORS.iter().any(|t| e == *t))).collect();
+    paths.sort();
+    paths
+}
+
+/// Files that killed runs with another model or other options left beside `path`.
+pub fn left_by_others(model: &Model, plan: &Plan, guide: Option<Guide>, path: &Path) -> Vec<String> {
+    atomic_file::other_parts(path, &id(model, plan, guide))
+}
+
+/// Whether a file is there and has the keys, tensors and size that are planned.
+pub fn is_complete(plan: &Plan, path: &Path) -> bool {
+    Writer::has_written(path, &plan.keys, &plan.headers)
+}

@@ -1,0 +1,64 @@
+//! AVX2. Same results as `scalar`.
+//!
+//! `maddubs` multiplies unsigned integers with signed quants and adds pairs in 16 bits: integers of 15 leave room for
+//! sums of several, those of 7 bits for one. Integers of 14 bits are two halves of 7.
+
+use super::layout::Import;
+use super::q8::{self, BlockQ8};
+use super::scalar;
+use super::x86::*;
+use std::arch::x86_64::*;
+
+dots!("avx2");
+
+/// The codes of a block, 64 at a time, in two vectors.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub fn codes<T: Import>(w: &T) -> [[__m256i; 2]; 2] {
+    let nibble = _mm256_set1_epi8(15);
+    let low = |v| _mm256_and_si256(v, nibble);
+    let high = |v| _mm256_and_si256(_mm256_srli_epi16::<4>(v), nibble);
+    let first = load(w.qs(), 0);
+    if T::PARTS == 1 {
+        return [[low(first), high(first)]; 2];
+    }
+    let second = load(w.qs(), 32);
+    [[low(first), low(second)], [high(first), high(second)]]
+}
+
+/// Adds the products of 64 weights and quants to `start`, lane by lane.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn sums<T: Import>(codes: [__m256i; 2], a: &BlockQ8, start: __m256i) -> __m256i {
+    let quants = [load(&a.qs, 0), load(&a.qs, 32)];
+    let ones = _mm256_set1_epi16(1);
+    if !T::WIDE {
+        // At most 4 * 15 * 127.
+        let pairs = _mm256_add_epi16(
+            _mm256_maddubs_epi16(codes[0], quants[0]),
+            _mm256_maddubs_epi16(codes[1], quants[1]),
+        );
+        return _mm256_add_epi32(start, _mm256_madd_epi16(pairs, ones));
+    }
+    let (low, high) = const { halves::<T>() };
+    let (low, high) = (table(low), table(high));
+    let product = |table, i: usize| {
+        let integers = _mm256_shuffle_epi8(table, codes[i]);
+        _mm256_madd_epi16(_mm256_maddubs_epi16(integers, quants[i]), ones)
+    };
+    let high = _mm256_add_epi32(product(high, 0), product(high, 1));
+    let low = _mm256_add_epi32(product(low, 0), product(low, 1));
+    _mm256_add_epi32(start, _mm256_add_epi32(low, _mm256_slli_epi32::<7>(high)))
+}
+
+/// Same result as `scalar::dequantize`, by the compiler.
+#[target_feature(enable = "avx2")]
+pub fn dequantize<T: Import>(w: &[T], out: &mut [f32]) {
+    scalar::dequantize(w, out);
+}
+
+/// Same result as `q8::quantize`, by the compiler.
+#[target_feature(enable = "avx2")]
+pub fn quantize_activations(x: &[f32], out: &mut [BlockQ8]) {
+    q8::quantize(x, out);
+}

@@ -1,0 +1,29 @@
+//! AVX-VNNI: one instruction adds four products. Same results as `scalar`.
+
+use super::avx2::codes;
+use super::layout::Import;
+use super::q8::BlockQ8;
+use super::x86::*;
+use std::arch::x86_64::*;
+
+dots!("avx2,avxvnni");
+
+/// Adds the products of 64 weights and quants to `start`, lane by lane.
+#[inline]
+#[target_feature(enable = "avx2,avxvnni")]
+fn sums<T: Import>(codes: [__m256i; 2], a: &BlockQ8, start: __m256i) -> __m256i {
+    let quants = [load(&a.qs, 0), load(&a.qs, 32)];
+    if !T::WIDE {
+        let sums = _mm256_dpbusd_avx_epi32(start, codes[0], quants[0]);
+        return _mm256_dpbusd_avx_epi32(sums, codes[1], quants[1]);
+    }
+    let (low, high) = const { halves::<T>() };
+    let (low, high) = (table(low), table(high));
+    let mut low_sums = start;
+    let mut high_sums = _mm256_setzero_si256();
+    for i in 0..2 {
+        low_sums = _mm256_dpbusd_avx_epi32(low_sums, _mm256_shuffle_epi8(low, codes[i]), quants[i]);
+        high_sums = _mm256_dpbusd_avx_epi32(high_sums, _mm256_shuffle_epi8(high, codes[i]), quants[i]);
+    }
+    _mm256_add_epi32(low_sums, _mm256_slli_epi32::<7>(high_sums))
+}

@@ -1,0 +1,131 @@
+//! Types for weights that another library has quantized, without loss: G4_128 for GPTQ, AWQ and compressed-tensors,
+//! NF4_64 for bitsandbytes.
+//!
+//! Codes of 4 bits, no rotation. A product with int8 activations is a sum of small integers:
+//!
+//! ```text
+//! G4_128   weight = d * (code - zero)         integer = code - zero
+//! NF4_64   weight = d * value[code]           integer = value[code] * 8191, rounded
+//! ```
+//!
+//! `layout` has the blocks, `scalar` is the definition and the other kernels give the same bits; `nearest` quantizes
+//! weights that come as floats.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod avxvnni;
+pub mod float16;
+pub mod layout;
+mod nearest;
+pub mod q8;
+mod scalar;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+use super::{Kernels, RowQuantizer};
+use crate::isa::Isa;
+use layout::Import;
+use q8::BlockQ8;
+
+/// The kernels of a type, at the current level.
+pub const fn kernels<T: Import>() -> Kernels {
+    Kernels {
+        dot: |w, a| dot::<T>(Isa::current(), cast(w), cast(a)),
+        multiply: |rows, columns, out| {
+            let rows: Vec<&[T]> = rows.iter().map(|bytes| cast(bytes)).collect();
+            let columns: Vec<&[BlockQ8]> = columns.iter().map(|bytes| cast(bytes)).collect();
+            super::multiply_rows(&rows, &columns, out, |w, columns, out| {
+                dots::<T>(Isa::current(), w, columns, out);
+            });
+        },
+        dequantize: |w, out| dequantize::<T>(Isa::current(), cast(w), out),
+        quantizer: || Box::new(Quantizer::<T>(std::marker::PhantomData)),
+        feedback_quantizer: |_| Box::new(nearest::WithFeedback::<T>::new()),
+    }
+}
+
+/// Dot product of a row of weights and a row of activations; the same bits at every level.
+///
+/// # Panics
+/// If the level is not available or the rows differ in length.
+pub fn dot<T: Import>(isa: Isa, w: &[T], a: &[BlockQ8]) -> f32 {
+    let mut out = [0.0];
+    dots(isa, w, &[a], &mut out);
+    out[0]
+}
+
+/// Dot products of a row of weights and every column of activations: the bits of [`dot`].
+///
+/// # Panics
+/// If the level is not available or lengths differ.
+pub fn dots<T: Import>(isa: Isa, w: &[T], columns: &[&[BlockQ8]], out: &mut [f32]) {
+    assert!(isa.is_available() && columns.len() == out.len());
+    assert!(columns.iter().all(|a| a.len() == w.len() * T::PARTS));
+    match isa {
+        // SAFETY: the level is available.
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => unsafe { avx2::dots(w, columns, out) },
+        // SAFETY: the level is available.
+        #[cfg(target_arch = "x86_64")]
+        Isa::AvxVnni => unsafe { avxvnni::dots(w, columns, out) },
+        // SAFETY: the level is available.
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 => unsafe { avx512::dots(w, columns, out) },
+        // On other processors too: what compilers make of it.
+        _ => {
+            for (a, out) in columns.iter().zip(out) {
+                *out = scalar::dot(w, a);
+            }
+        }
+    }
+}
+
+/// Weights of a row; the same bits at every level.
+///
+/// # Panics
+/// If the level is not available or `out` is not as long as the row.
+pub fn dequantize<T: Import>(isa: Isa, w: &[T], out: &mut [f32]) {
+    assert!(isa.is_available() && w.len() * T::LEN == out.len());
+    match isa {
+        // SAFETY: every level of x86 above scalar has AVX2.
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 | Isa::AvxVnni | Isa::Avx512 => unsafe { avx2::dequantize(w, out) },
+        _ => scalar::dequantize(w, out),
+    }
+}
+
+/// Activations of a row as int8, at the current level.
+pub fn quantize_activations(x: &[f32], out: &mut [u8]) {
+    activations(Isa::current(), x, bytemuck::cast_slice_mut(out));
+}
+
+/// As [`quantize_activations`], at a given level; the same bits at every level.
+///
+/// # Panics
+/// If the level is not available or `out` is not as long as the row.
+pub fn activations(isa: Isa, x: &[f32], out: &mut [BlockQ8]) {
+    assert!(isa.is_available() && out.len() * q8::LEN == x.len());
+    match isa {
+        // SAFETY: every level of x86 above scalar has AVX2.
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 | Isa::AvxVnni | Isa::Avx512 => unsafe { avx2::quantize_activations(x, out) },
+        _ => q8::quantize(x, out),
+    }
+}
+
+/// Bytes as blocks.
+fn cast<B: bytemuck::Pod>(bytes: &[u8]) -> &[B] {
+    bytemuck::cast_slice(bytes)
+}
+
+struct Quantizer<T>(std::marker::PhantomData<T>);
+
+impl<T: Import> RowQuantizer for Quantizer<T> {
+    fn quantize(&mut self, x: &[f32], out: &mut [u8]) {
+        assert_eq!(x.len() / T::LEN * size_of::<T>(), out.len());
+        nearest::quantize_row::<T>(x, bytemuck::cast_slice_mut(out));
+    }
+}

@@ -1,0 +1,250 @@
+//! G4_128 and NF4_64: every level gives the bits of the definition, whatever the bytes; the definition is the document's.
+//!
+//! Golden bytes, in tests/golden/NAME.bin, as in golden.rs: 4 blocks of weights from `Random(id)`, their activations,
+//! the weights, the dot product. `TENPAK_WRITE_GOLDEN=1` writes them and fails.
+
+mod support;
+
+use bytemuck::{bytes_of, cast_slice, pod_read_unaligned};
+use support::levels;
+use support::random::Random;
+use tenpak_gguf::isa::Isa;
+use tenpak_gguf::types::feedback::{Breadth, Feedback};
+use tenpak_gguf::types::import::layout::{BlockG4, BlockNf4, Import, NF4};
+use tenpak_gguf::types::import::q8::BlockQ8;
+use tenpak_gguf::types::import::{activations, dequantize, dot, dots, float16};
+use tenpak_gguf::types::{self, TensorType};
+
+/// Columns at once: every rest of the groups of four.
+const COLUMNS: usize = 7;
+
+fn blocks<T: bytemuck::Pod>(random: &mut Random, n: usize) -> Vec<T> {
+    (0..n).map(|_| pod_read_unaligned(&random.bytes(size_of::<T>()))).collect()
+}
+
+fn quantized(isa: Isa, x: &[f32]) -> Vec<BlockQ8> {
+    // Not zeroed: a kernel must write every byte.
+    let mut out = vec![BlockQ8 { d: 7.0, sum: 7, qs: [7; 64] }; x.len() / 64];
+    activations(isa, x, &mut out);
+    out
+}
+
+fn weights<T: Import>(isa: Isa, w: &[T]) -> Vec<f32> {
+    let mut out = vec![f32::NAN; w.len() * T::LEN];
+    dequantize(isa, w, &mut out);
+    out
+}
+
+fn bits(x: &[f32]) -> Vec<u32> {
+    x.iter().map(|v| v.to_bits()).collect()
+}
+
+/// Weights of arbitrary blocks and Gaussian activations at every level.
+fn levels_agree<T: Import>() {
+    let mut random = Random(3);
+    for n in 0..20 {
+        let w: Vec<T> = blocks(&mut random, n);
+        let x: Vec<Vec<f32>> = (0..COLUMNS).map(|_| random.gaussians(n * T::LEN)).collect();
+        let a: Vec<_> = x.iter().map(|x| quantized(Isa::Scalar, x)).collect();
+        let expected = weights(Isa::Scalar, &w);
+        assert!(expected.iter().all(|v| v.is_finite()));
+        let products: Vec<f32> = a.iter().map(|a| dot(Isa::Scalar, &w, a)).collect();
+        for isa in levels() {
+            assert_eq!(bits(&weights(isa, &w)), bits(&expected), "weights, {isa:?}");
+            for (x, a) in x.iter().zip(&a) {
+                assert_eq!(&quantized(isa, x), a, "activations, {isa:?}");
+            }
+            let columns: Vec<&[BlockQ8]> = a.iter().map(|a| &a[..]).collect();
+            for count in 0..=COLUMNS {
+                let mut out = vec![f32::NAN; count];
+                dots(isa, &w, &columns[..count], &mut out);
+                // Scales of any bytes may overflow; the payload of a NaN is nobody's business.
+                let same = |(a, b): (&f32, &f32)| a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan();
+                assert!(out.iter().zip(&products).all(same), "{isa:?}: {out:?} instead of {products:?}");
+            }
+        }
+    }
+}
+
+/// Quants and codes at their ends: what could overflow 16 or 32 bits does it here.
+fn ends_are_exact<T: Import>(block: impl Fn() -> T) {
+    for code in 0..16 {
+        for q in [-127, 127] {
+            let mut w = block();
+            (0..T::LEN).for_each(|i| w.set_code(i, code));
+            let a = vec![BlockQ8 { d: 1.0, sum: q as i32 * 64, qs: [q; 64] }; T::PARTS];
+            let integer = (T::INTEGERS[code as usize] as i32 - w.zero()) * q as i32 * T::LEN as i32;
+            for isa in levels() {
+                let got = dot(isa, &[w], &a) as f64;
+                let expected = w.unit() as f64 * integer as f64;
+                assert!((got - expected).abs() <= expected.abs() * 1e-6, "{isa:?}, {code}, {q}: {got}");
+            }
+        }
+    }
+}
+
+#[test]
+fn levels_agree_g4() {
+    levels_agree::<BlockG4>();
+    for zero in [0, 8, 15, 16, 255] {
+        ends_are_exact(|| BlockG4::new(0.5, zero));
+    }
+}
+
+#[test]
+fn levels_agree_nf4() {
+    levels_agree::<BlockNf4>();
+    ends_are_exact(|| BlockNf4::new(0.5));
+}
+
+/// int8 activations are off by 1/254 of their peak at most, 0.3 % in the mean, and errors of 64 add up like noise;
+/// the integers of NF4 are off by far less.
+const DOT_ERROR: f64 = 0.01;
+
+fn dot_is_near_the_exact_one<T: Import>() {
+    let mut random = Random(5);
+    let (x, y) = (random.gaussians(16 * T::LEN), random.gaussians(16 * T::LEN));
+    let mut w = vec![T::zeroed(); 16];
+    for (w, x) in w.iter_mut().zip(x.chunks_exact(T::LEN)) {
+        *w = T::fit(x);
+        for (i, &x) in x.iter().enumerate() {
+            w.set_code(i, w.nearest(x));
+        }
+    }
+    let values = weights(Isa::Scalar, &w);
+    let exact: f64 = values.iter().zip(&y).map(|(w, y)| *w as f64 * *y as f64).sum();
+    let norm = |x: &[f32]| x.iter().map(|v| (*v as f64).powi(2)).sum::<f64>().sqrt();
+    let got = dot(Isa::Scalar, &w, &quantized(Isa::Scalar, &y)) as f64;
+    assert!((got - exact).abs() < DOT_ERROR * norm(&values) * norm(&y) / 4.0, "{got} instead of {exact}");
+}
+
+#[test]
+fn dots_are_near_the_exact_ones() {
+    dot_is_near_the_exact_one::<BlockG4>();
+    dot_is_near_the_exact_one::<BlockNf4>();
+}
+
+/// Blocks decoded by nothing but section 15 of FORMAT.md.
+#[test]
+fn blocks_decode_as_the_document_says() {
+    let text = include_str!("../docs/FORMAT.md");
+    let start = text.find("```text nf4\n").expect("the block of values") + 12;
+    let said: Vec<f32> =
+        text[start..].split("```").next().unwrap().split_whitespace().map(|w| w.parse().unwrap()).collect();
+    assert_eq!(said, NF4);
+    let mut random = Random(9);
+    for _ in 0..200 {
+        let bytes = random.bytes(67);
+        let h = u16::from_le_bytes([bytes[0], bytes[1]]);
+        let (exponent, mantissa) = ((h >> 10 & 31) as i32, (h & 1023) as f32);
+        let d = match exponent {
+            0 => mantissa * 2f32.powi(-24),
+            e => (1.0 + mantissa / 1024.0) * 2f32.powi(e - 15),
+        };
+        let d = if h >> 15 == 1 { -d } else { d };
+        let code = |qs: &[u8], half: usize, i: usize| if i < half { qs[i] & 15 } else { qs[i - half] >> 4 };
+        let expected: Vec<f32> =
+            (0..128).map(|i| (code(&bytes[3..], 64, i) as f32 - bytes[2] as f32) * d).collect();
+        assert_eq!(weights(Isa::Scalar, &[pod_read_unaligned::<BlockG4>(&bytes)]), expected);
+
+        let bytes = random.bytes(36);
+        let d = f32::from_le_bytes(*bytes.first_chunk().unwrap());
+        let d = if d.is_finite() { d } else { 0.0 };
+        let expected: Vec<f32> = (0..64).map(|i| said[code(&bytes[4..], 32, i) as usize] * d).collect();
+        assert_eq!(weights(Isa::Scalar, &[pod_read_unaligned::<BlockNf4>(&bytes)]), expected);
+    }
+}
+
+#[test]
+fn scales_that_are_not_finite_count_as_zero() {
+    for d in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        let mut w = BlockNf4::new(d);
+        w.qs = [0xff; 32];
+        assert_eq!(weights(Isa::Scalar, &[w]), [0.0; 64]);
+    }
+    let mut w = BlockG4::new(f32::INFINITY, 0);
+    w.qs = [0xff; 64];
+    assert_eq!(weights(Isa::Scalar, &[w])[0], 15.0 * float16::decode(0x7fff));
+}
+
+fn quantize(t: &TensorType, x: &[f32]) -> (Vec<u8>, Vec<f32>) {
+    let mut out = vec![0xa5; t.row_bytes(x.len()).unwrap()];
+    let kernels = t.kernels().unwrap();
+    (kernels.quantizer)().quantize(x, &mut out);
+    let mut values = vec![f32::NAN; x.len()];
+    (kernels.dequantize)(&out, &mut values);
+    (out, values)
+}
+
+#[test]
+fn floats_become_the_nearest_weights() {
+    for t in [&types::G4_128, &types::NF4_64] {
+        // What the type can hold comes back as it is.
+        let (bytes, values) = quantize(t, &Random(1).gaussians(4 * t.block_len));
+        assert_eq!(quantize(t, &values), (bytes, values), "{}", t.name);
+        assert_eq!(quantize(t, &vec![0.0; t.block_len]).1, vec![0.0; t.block_len]);
+        for odd in [f32::NAN, f32::INFINITY, 1e30, 1e-30] {
+            let mut x = vec![0.25; t.block_len];
+            x[3] = odd;
+            assert!(quantize(t, &x).1.iter().all(|v| v.is_finite()), "{} {odd}", t.name);
+        }
+    }
+}
+
+/// Feedback makes the sum of a block's errors smaller, if all inputs are nearly the same.
+#[test]
+fn feedback_lowers_the_loss() {
+    for t in [&types::G4_128, &types::NF4_64] {
+        let n = t.block_len;
+        let weights = Random(2).gaussians(n);
+        let d = vec![1.0; n];
+        let u: Vec<f32> =
+            (0..n * n).map(|i| if i / n < i % n { 0.9 } else { (i / n == i % n) as u8 as f32 }).collect();
+        let feedback = Feedback { weights: &d, rows: &u, stride: n };
+        let mut quantizer = (t.kernels().unwrap().feedback_quantizer)(Breadth { paths: 1, scales: 1 });
+        let (mut out, mut errors) = (vec![0; t.block_bytes], vec![0.0; n]);
+        let loss = quantizer.quantize(&weights, &weights, feedback, &mut out, &mut errors);
+        let mut values = vec![0.0; n];
+        (t.kernels().unwrap().dequantize)(&out, &mut values);
+        let e: Vec<f32> = weights.iter().zip(&values).map(|(w, v)| w - v).collect();
+        assert_eq!(e, errors);
+        let loss_of = |e: &[f32]| -> f32 {
+            (0..n).map(|i| (e[i] + (0..i).map(|j| u[j * n + i] * e[j]).sum::<f32>()).powi(2)).sum()
+        };
+        assert!((loss - loss_of(&e)).abs() < 1e-3 * loss, "{} {loss} {}", t.name, loss_of(&e));
+        let plain: Vec<f32> = weights.iter().zip(quantize(t, &weights).1).map(|(w, v)| w - v).collect();
+        assert!(loss < 0.5 * loss_of(&plain), "{}: {loss}, without feedback {}", t.name, loss_of(&plain));
+    }
+}
+
+fn golden<T: Import>(t: &TensorType) {
+    let mut random = Random(t.id as u64);
+    let x: Vec<f32> = random.gaussians(4 * T::LEN).iter().map(|v| v * 0.03125).collect();
+    let bytes = quantize(t, &x).0;
+    let w: Vec<T> = bytes.chunks_exact(size_of::<T>()).map(pod_read_unaligned).collect();
+    let y = random.gaussians(4 * T::LEN);
+    let path = format!("{}/tests/golden/{}.bin", env!("CARGO_MANIFEST_DIR"), t.name);
+    let made = |isa| {
+        let a = quantized(isa, &y);
+        let product = dot(isa, &w, &a);
+        [&bytes[..], cast_slice(&a), cast_slice(&weights(isa, &w)), bytes_of(&product)].concat()
+    };
+    if std::env::var("TENPAK_WRITE_GOLDEN").is_ok_and(|v| v == "1") {
+        std::fs::write(&path, made(Isa::Scalar)).unwrap();
+        panic!("{path} was written anew, so this run fails; look at the difference and run again");
+    }
+    let golden = std::fs::read(&path).unwrap();
+    for isa in levels() {
+        assert!(made(isa) == golden, "{isa:?}: not the bytes of {path}, which files have that people have");
+    }
+}
+
+#[test]
+fn golden_g4_128() {
+    golden::<BlockG4>(&types::G4_128);
+}
+
+#[test]
+fn golden_nf4_64() {
+    golden::<BlockNf4>(&types::NF4_64);
+}

@@ -1,0 +1,291 @@
+//! Checkpoints that are quantized already: their weights are what the library says that quantized them.
+
+mod support;
+
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use support::quantized_case::{Case, MODULE, ROWS, TENSOR};
+use support::tiny_llama::{Folder, HIDDEN, Stored, TinyLlama};
+use support::{assert_says, error};
+use tenpak_gguf::checkpoint::{Dtype, Model, Options};
+use tenpak_gguf::convert::{self, Recipe};
+use tenpak_gguf::gguf::{File, GgmlType};
+use tenpak_gguf::types;
+
+fn open(folder: &Folder) -> Model {
+    Model::open(&folder.path, &Options::default()).unwrap()
+}
+
+fn converted(folder: &Folder, recipe: Recipe, name: &str) -> File {
+    let model = open(folder);
+    let plan = convert::plan(&model, recipe);
+    let path = folder.beside(name);
+    convert::run(&model, &plan, None, &path, &|_| ()).unwrap();
+    File::open(&path).unwrap()
+}
+
+fn dtype(case: &Case) -> Dtype {
+    match &case.dtype[..] {
+        "f16" => Dtype::F16,
+        "bf16" => Dtype::BF16,
+        _ => Dtype::F32,
+    }
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+}
+
+#[test]
+fn weights_are_those_of_the_library() {
+    let cases = Case::all();
+    assert_eq!(cases.len(), 23);
+    for case in cases {
+        let folder = case.model().write();
+        let file = converted(&folder, Recipe::Plain(dtype(&case)), "plain.gguf");
+        let tensor = file.tensors().iter().find(|t| t.name == TENSOR).unwrap();
+        assert_eq!(sha256(file.data(tensor).unwrap()), case.sha256, "{}", case.name);
+    }
+}
+
+fn found(model: &Model) -> Vec<String> {
+    model.tensors.iter().filter_map(|t| model.quantization(t)).collect()
+}
+
+#[test]
+fn what_was_found_is_told() {
+    for (name, says) in [
+        ("gptq-4-128", "GPTQ, 4 bits, groups of 128"),
+        ("gptq-4-64-order", "GPTQ, 4 bits, groups of 64, columns in activation order"),
+        ("gptq-4-row", "GPTQ, 4 bits, a scale for each row"),
+        ("awq-32", "AWQ, 4 bits, groups of 32"),
+        ("nf4-64-nested", "NF4, blocks of 64, quantized scales"),
+        ("fp4-64-nested", "FP4, blocks of 64, quantized scales"),
+        ("int8", "bitsandbytes INT8"),
+        ("fp8-16x128", "FP8 (E4M3), blocks of 16 x 128"),
+        ("fp8-tensor", "FP8 (E4M3), one scale"),
+        ("pack-4-32-zero", "compressed-tensors, 4 bits, groups of 32"),
+        ("w8a8", "INT8, a scale for each row"),
+    ] {
+        let folder = Case::load(name).model().write();
+        assert_eq!(found(&open(&folder)), [says], "{name}");
+    }
+}
+
+/// A model with a quantized matrix that has been changed is refused.
+#[track_caller]
+fn refused(name: &str, change: impl Fn(&mut TinyLlama), words: &[&str]) {
+    let mut tiny = Case::load(name).model();
+    change(&mut tiny);
+    let e = error(Model::open(&tiny.write().path, &Options::default()));
+    assert_says(e, words);
+}
+
+fn part<'a>(tiny: &'a mut TinyLlama, name: &str) -> &'a mut Stored {
+    tiny.tensors.get_mut(&format!("{MODULE}.{name}")).expect("a part of the matrix")
+}
+
+#[test]
+fn unknown_methods_are_named() {
+    refused(
+        "int8",
+        |t| t.config["quantization_config"]["quant_method"] = json!("hqq"),
+        &["hqq", "unquantized"],
+    );
+    let no_method = |t: &mut TinyLlama| t.config["quantization_config"] = json!({"bits": 4});
+    refused("int8", no_method, &["config.json", "no quant_method"]);
+    let marlin = |t: &mut TinyLlama| t.config["quantization_config"]["checkpoint_format"] = json!("marlin");
+    refused("gptq-4-128", marlin, &["model.safetensors", MODULE, "marlin", "gptq_v2"]);
+    let gemv = |t: &mut TinyLlama| t.config["quantization_config"]["version"] = json!("gemv");
+    refused("awq-128", gemv, &[MODULE, "gemv"]);
+}
+
+#[test]
+fn parts_that_are_missing_are_named() {
+    for (name, part) in [
+        ("gptq-4-128", "scales"),
+        ("gptq-4-128", "qzeros"),
+        ("awq-128", "scales"),
+        ("nf4-64", "weight.absmax"),
+        ("nf4-64-nested", "weight.nested_quant_map"),
+        ("int8", "weight"),
+        ("fp8-16x128", "weight"),
+        ("pack-4-128", "weight_scale"),
+        ("pack-4-128", "weight_shape"),
+    ] {
+        let full = format!("{MODULE}.{part}");
+        refused(name, |t| drop(t.tensors.remove(&full)), &[&full, "model.safetensors"]);
+    }
+    // A format that is said, but nothing in it.
+    let none = |t: &mut TinyLlama| t.tensors.retain(|name, _| !name.starts_with(MODULE));
+    refused("gptq-4-128", none, &["config.json", "none are"]);
+}
+
+#[test]
+fn shapes_that_contradict_are_named() {
+    for (name, changed) in [
+        ("gptq-4-128", "qweight"),
+        ("gptq-4-128", "scales"),
+        ("gptq-4-128", "qzeros"),
+        ("gptq-4-128", "g_idx"),
+        ("awq-128", "qzeros"),
+        ("awq-128", "scales"),
+        ("nf4-64-nested", "weight"),
+        ("nf4-64-nested", "weight.absmax"),
+        ("nf4-64-nested", "weight.nested_absmax"),
+        ("int8", "SCB"),
+        ("fp8-16x128", "weight_scale_inv"),
+        ("pack-4-128", "weight_packed"),
+        ("pack-4-32-zero", "weight_zero_point"),
+    ] {
+        // One line less.
+        let shorter = |t: &mut TinyLlama| {
+            let stored = part(t, changed);
+            let lines = stored.shape[0];
+            stored.bytes.truncate(stored.bytes.len() / lines * (lines - 1));
+            stored.shape[0] -= 1;
+        };
+        refused(name, shorter, &[MODULE, "model.safetensors"]);
+    }
+}
+
+#[test]
+fn contents_that_are_wrong_are_named() {
+    let far = |t: &mut TinyLlama| part(t, "g_idx").bytes[0] = 99;
+    refused("gptq-4-64-order", far, &["g_idx", "group 99 of 4"]);
+    let state = |t: &mut TinyLlama| part(t, "weight.quant_state.bitsandbytes__nf4").bytes[0] = b'x';
+    refused("nf4-64", state, &["quant_state", "not a JSON object"]);
+    let shape = |t: &mut TinyLlama| part(t, "weight_shape").bytes[8] = 3;
+    refused("pack-4-128", shape, &["weight_packed", "config_groups"]);
+    let columns = |t: &mut TinyLlama| part(t, "weight_format").bytes[0] = 1;
+    refused("int8", columns, &["weight_format", "row by row"]);
+    let types = |t: &mut TinyLlama| part(t, "qweight").dtype = safetensors::Dtype::U32;
+    refused("gptq-4-128", types, &["qweight", "U32, not I32"]);
+}
+
+#[test]
+fn old_files_of_the_libraries_count() {
+    let mut tiny = Case::load("gptq-4-128").model();
+    let config = tiny.config.as_object_mut().unwrap().remove("quantization_config").unwrap();
+    let folder = tiny.write();
+    // Nothing says how it is quantized: the tensors are unknown.
+    assert_says(error(Model::open(&folder.path, &Options::default())), &[MODULE]);
+    let mut old = config.clone();
+    old.as_object_mut().unwrap().remove("quant_method");
+    folder.write_json("quantize_config.json", &old);
+    assert_eq!(found(&open(&folder)).len(), 1);
+}
+
+/// The file of a case as the command line makes it by default.
+fn kept(case: &Case) -> File {
+    converted(&case.model().write(), Recipe::Keep(None), "kept.gguf")
+}
+
+fn tensor<'a>(file: &'a File, name: &str) -> &'a tenpak_gguf::gguf::Tensor {
+    file.tensors().iter().find(|t| t.name == name).unwrap()
+}
+
+#[test]
+fn what_a_type_holds_is_kept_without_loss() {
+    for (name, kind) in [
+        ("gptq-4-128", types::G4_128.id),
+        ("gptq-4-128-v2", types::G4_128.id),
+        ("gptq-4-row", types::G4_128.id),
+        ("gptq-3-128", types::G4_128.id),
+        ("awq-128", types::G4_128.id),
+        ("pack-4-128", types::G4_128.id),
+        ("nf4-64", types::NF4_64.id),
+        ("nf4-64-nested", types::NF4_64.id),
+        ("nf4-128-nested", types::NF4_64.id),
+    ] {
+        let case = Case::load(name);
+        let file = kept(&case);
+        let tensor = tensor(&file, TENSOR);
+        assert_eq!(tensor.kind.0, kind, "{name}");
+        let mut weights = vec![0.0; ROWS * HIDDEN];
+        let kernels = types::by_id(kind).unwrap().kernels().unwrap();
+        (kernels.dequantize)(file.data(tensor).unwrap(), &mut weights);
+        let mut bytes = vec![0; weights.len() * dtype(&case).bytes()];
+        dtype(&case).narrow(&weights, &mut bytes);
+        assert_eq!(sha256(&bytes), case.sha256, "{name}");
+    }
+}
+
+#[test]
+fn floats_beside_what_is_kept_stay() {
+    let case = Case::load("gptq-4-128");
+    let folder = case.model().write();
+    let model = open(&folder);
+    let file = converted(&folder, Recipe::Keep(None), "kept.gguf");
+    for (t, source) in file.tensors().iter().zip(&model.tensors) {
+        let expected = match &t.name[..] {
+            TENSOR => types::G4_128.id,
+            name if tenpak_gguf::checkpoint::is_matrix(name, &t.shape) => source.dtype.ggml().0,
+            _ => GgmlType::F32.0,
+        };
+        assert_eq!(t.kind.0, expected, "{}", t.name);
+    }
+}
+
+#[test]
+fn what_no_type_holds_is_quantized_anew() {
+    let other = [
+        "gptq-4-64-order",
+        "gptq-2-64",
+        "gptq-8-32-bf16",
+        "awq-32",
+        "fp4-64-nested",
+        "int8",
+        "w8a8",
+        "pack-8-row",
+    ];
+    for name in other {
+        assert_eq!(tensor(&kept(&Case::load(name)), TENSOR).kind.0, types::T3.id, "{name}");
+    }
+    // A scale that binary16 has not.
+    let mut case = Case::load("pack-4-128");
+    let scales = case.tensors.get_mut("weight_scale").unwrap();
+    scales.bytes[..2].copy_from_slice(&half::bf16::from_f32(1e-9).to_le_bytes());
+    assert_eq!(tensor(&kept(&case), TENSOR).kind.0, types::T3.id);
+}
+
+/// Rows that change their order on the way, and a model with experts.
+#[test]
+fn rows_in_another_order_are_kept() {
+    let case = Case::load("nf4-64");
+    let mut tiny = case.model();
+    // 32 rows of keys: a head of 32, and eight of queries.
+    tiny.config["head_dim"] = json!(32);
+    tiny.config["num_attention_heads"] = json!(8);
+    tiny.config["num_key_value_heads"] = json!(1);
+    let values = vec![0.5; ROWS * HIDDEN];
+    let float =
+        |shape: &[usize]| Stored::new(safetensors::Dtype::BF16, shape, &values[..shape.iter().product()]);
+    for b in 0..2 {
+        for name in ["k_proj", "v_proj"] {
+            tiny.tensors.insert(format!("model.layers.{b}.self_attn.{name}.weight"), float(&[ROWS, HIDDEN]));
+        }
+    }
+    let large = vec![0.5; 8 * 32 * HIDDEN];
+    for b in 0..2 {
+        for (name, shape) in [("q_proj", [256, HIDDEN]), ("o_proj", [HIDDEN, 256])] {
+            let stored = Stored::new(safetensors::Dtype::BF16, &shape, &large);
+            tiny.tensors.insert(format!("model.layers.{b}.self_attn.{name}.weight"), stored);
+        }
+    }
+    tiny.tensors.insert(format!("{MODULE}.weight"), float(&[ROWS, HIDDEN]));
+    tiny.tensors.retain(|name, _| !name.starts_with(&format!("{MODULE}.weight.")));
+    let keys = "model.layers.1.self_attn.k_proj";
+    tiny.tensors.extend(case.tensors.iter().map(|(name, t)| (format!("{keys}.{name}"), t.clone())));
+    let folder = tiny.write();
+    let plain = converted(&folder, Recipe::Plain(Dtype::F32), "plain.gguf");
+    let kept = converted(&folder, Recipe::Keep(None), "kept.gguf");
+    let name = "blk.1.attn_k.weight";
+    let mut weights = vec![0.0; ROWS * HIDDEN];
+    let t = tensor(&kept, name);
+    assert_eq!(t.kind.0, types::NF4_64.id);
+    (types::NF4_64.kernels().unwrap().dequantize)(kept.data(t).unwrap(), &mut weights);
+    let mut bytes = vec![0; weights.len() * 4];
+    Dtype::F32.narrow(&weights, &mut bytes);
+    assert!(bytes == plain.data(tensor(&plain, name)).unwrap());
+}

@@ -1,0 +1,150 @@
+//! A conversion that was killed goes on where it was, and gives the same bytes.
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+use support::tiny_llama::{Folder, TinyLlama};
+use support::{assert_says, files_in};
+
+fn command(folder: &Folder, output: &Path, options: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tenpak-gguf"));
+    command.arg("convert").arg(&folder.path).arg("-o").arg(output).args(options).stdout(Stdio::null());
+    command
+}
+
+#[track_caller]
+fn convert(folder: &Folder, output: &Path, options: &[&str]) -> Output {
+    let done = command(folder, output, options).stderr(Stdio::piped()).output().expect("it runs");
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    done
+}
+
+/// The file that a killed conversion of `name` left.
+fn part(folder: &Folder, name: &str) -> Option<PathBuf> {
+    let names = files_in(folder.parent.path());
+    let is_part = |n: &&String| n.starts_with(&format!(".{name}.")) && n.ends_with(".part");
+    names.iter().find(is_part).map(|n| folder.beside(n))
+}
+
+/// Kills conversions until one has written something, but not all.
+fn killed(folder: &Folder, name: &str, options: &[&str]) -> PathBuf {
+    let output = folder.beside(name);
+    for _ in 0..50 {
+        let mut running = command(folder, &output, options).stderr(Stdio::null()).spawn().expect("it starts");
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_secs(60) && running.try_wait().expect("a process").is_none() {
+            let part = part(folder, name);
+            if part.is_some_and(|p| std::fs::metadata(p).is_ok_and(|m| m.len() > 20_000)) {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        // SIGKILL: nothing can clean up.
+        running.kill().expect("it is ours");
+        running.wait().expect("a process");
+        match part(folder, name) {
+            Some(part) => {
+                assert!(!output.exists(), "half a file under the final name");
+                return part;
+            }
+            None => drop(std::fs::remove_file(&output)),
+        }
+    }
+    panic!("no conversion could be killed in the middle");
+}
+
+#[test]
+fn a_killed_conversion_goes_on() {
+    let folder = TinyLlama::new().write();
+    for options in [&["--type", "t3"][..], &["--outtype", "f32"]] {
+        let (whole, out) = (folder.beside("whole.gguf"), folder.beside("out.gguf"));
+        convert(&folder, &whole, options);
+        let whole = {
+            let bytes = std::fs::read(&whole).unwrap();
+            std::fs::remove_file(&whole).unwrap();
+            bytes
+        };
+        let left = killed(&folder, "out.gguf", options);
+        let there = std::fs::read(&left).unwrap();
+        assert!(whole.starts_with(&there), "a killed conversion left other bytes");
+        convert(&folder, &out, &[options, &["--resume"]].concat());
+        assert!(std::fs::read(&out).unwrap() == whole);
+        assert_eq!(files_in(folder.parent.path()), ["out.gguf", "tiny-llama"]);
+        std::fs::remove_file(&out).unwrap();
+
+        // Killed anywhere: in the header, at its end, within tensors and between them.
+        let anywhere = (0..whole.len()).step_by(whole.len() / 5);
+        for length in anywhere.chain([1, 100, whole.len() - 1, whole.len()]) {
+            std::fs::write(&left, &whole[..length]).unwrap();
+            convert(&folder, &out, &[options, &["--resume"]].concat());
+            assert!(std::fs::read(&out).unwrap() == whole, "{length} bytes were there");
+            std::fs::remove_file(&out).unwrap();
+        }
+        // What is no start of this file is not used, and without --resume nothing is.
+        for (start, resume) in [(vec![b'x'; whole.len()], &["--resume"][..]), (vec![b'x'; 9], &[])] {
+            std::fs::write(&left, start).unwrap();
+            convert(&folder, &out, &[options, resume].concat());
+            assert!(std::fs::read(&out).unwrap() == whole);
+            std::fs::remove_file(&out).unwrap();
+        }
+    }
+}
+
+/// Tensors that are there are taken as they are: this is what makes it go on, and why others must not be used.
+#[test]
+fn what_is_there_is_not_made_again() {
+    let folder = TinyLlama::new().write();
+    let out = folder.beside("out.gguf");
+    let left = killed(&folder, "out.gguf", &["--type", "t3"]);
+    convert(&folder, &out, &["--type", "t3"]);
+    let mut bytes = std::fs::read(&out).unwrap();
+    std::fs::remove_file(&out).unwrap();
+    // The last byte of the file but one tensor's padding: changed, and still there afterwards.
+    let place = bytes.len() - 40;
+    bytes[place] ^= 0xff;
+    std::fs::write(&left, &bytes).unwrap();
+    convert(&folder, &out, &["--type", "t3", "--resume"]);
+    assert!(std::fs::read(&out).unwrap() == bytes);
+    std::fs::remove_file(&out).unwrap();
+
+    // Of other options, or of a model that has changed: begun anew, and told.
+    std::fs::write(&left, &bytes).unwrap();
+    let done = convert(&folder, &out, &["--type", "t2", "--resume"]);
+    let name = left.file_name().unwrap().to_string_lossy().into_owned();
+    assert_says(String::from_utf8_lossy(&done.stderr), &[&name, "other options", "delete it"]);
+    std::fs::remove_file(&out).unwrap();
+    let tensors = folder.path.join("model.safetensors");
+    let stored = std::fs::read(&tensors).unwrap();
+    std::thread::sleep(Duration::from_millis(20));
+    std::fs::write(&tensors, stored).unwrap();
+    convert(&folder, &out, &["--type", "t3", "--resume"]);
+    assert!(std::fs::read(&out).unwrap() != bytes);
+}
+
+#[test]
+fn parts_that_are_complete_stay() {
+    let folder = TinyLlama::new().write();
+    let options = ["--outtype", "f16", "--split-max-size", "100K"];
+    let out = folder.beside("out.gguf");
+    convert(&folder, &out, &options);
+    let read = || {
+        let names = files_in(folder.parent.path());
+        names
+            .into_iter()
+            .filter(|n| n.ends_with(".gguf"))
+            .map(|n| (std::fs::read(folder.beside(&n)).unwrap(), n))
+            .collect::<Vec<_>>()
+    };
+    let all = read();
+    assert!(all.len() > 3);
+    // One is missing, one is of something else.
+    std::fs::remove_file(folder.beside(&all[1].1)).unwrap();
+    let done = convert(&folder, &out, &[&options[..], &["--resume"]].concat());
+    assert_says(String::from_utf8_lossy(&done.stderr), &[&all[0].1, "complete already"]);
+    assert!(read() == all);
+    std::fs::write(folder.beside(&all[2].1), b"GGUF").unwrap();
+    let refused = command(&folder, &out, &options).arg("--resume").stderr(Stdio::piped()).output().unwrap();
+    assert_says(String::from_utf8_lossy(&refused.stderr), &[&all[2].1, "exists already", "--force"]);
+}
