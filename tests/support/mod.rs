@@ -2,6 +2,7 @@
 
 #![allow(dead_code)]
 
+#[cfg(feature = "converter")]
 pub mod quantized_case;
 pub mod random;
 #[cfg(feature = "converter")]
