@@ -5,6 +5,9 @@ use std::io::{BufWriter, Error, ErrorKind, Read, Result, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use tempfile::{NamedTempFile, TempPath};
 
+/// Bytes that are gathered: headers and padding. What is longer is written as it comes.
+const BUFFER: usize = 1 << 16;
+
 /// A file written beside its final name and renamed at the end; one that is dropped earlier leaves
 /// nothing behind. Only a process that is killed leaves one.
 pub struct AtomicFile {
@@ -22,7 +25,7 @@ impl AtomicFile {
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
         let file = builder.tempfile_in(folder.unwrap_or(Path::new(".")))?;
-        Ok(AtomicFile { path: path.to_owned(), out: BufWriter::with_capacity(1 << 20, file) })
+        Ok(AtomicFile { path: path.to_owned(), out: BufWriter::with_capacity(BUFFER, file) })
     }
 
     /// Starts a file that will be `path`, or goes on with one that was left: its name until it is complete says `id`.
@@ -43,7 +46,7 @@ impl AtomicFile {
         }
         let there = file.metadata()?.len();
         let file = NamedTempFile::from_parts(file, TempPath::try_from_path(part)?);
-        Ok((AtomicFile { path: path.to_owned(), out: BufWriter::with_capacity(1 << 20, file) }, there))
+        Ok((AtomicFile { path: path.to_owned(), out: BufWriter::with_capacity(BUFFER, file) }, there))
     }
 
     /// Reads the first bytes of a file that is resumed.

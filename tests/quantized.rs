@@ -72,6 +72,30 @@ fn what_was_found_is_told() {
     }
 }
 
+#[test]
+fn the_last_group_may_be_shorter() {
+    let mut tiny = Case::load("gptq-4-64-order").model();
+    tiny.config["quantization_config"]["group_size"] = json!(80);
+    let groups = (0..HIDDEN).flat_map(|column| (column as i32 / 80).to_le_bytes());
+    part(&mut tiny, "g_idx").bytes = groups.collect();
+    let weights = |tiny: &TinyLlama| {
+        let folder = tiny.write();
+        assert_eq!(found(&open(&folder)), ["GPTQ, 4 bits, groups of 80"]);
+        let file = converted(&folder, Recipe::Plain(Dtype::F16), "plain.gguf");
+        let tensor = file.tensors().iter().find(|t| t.name == TENSOR).unwrap();
+        file.data(tensor).unwrap().to_vec()
+    };
+    let with_g_idx = weights(&tiny);
+    // The same when the tensor that says it for every column is not there.
+    tiny.tensors.remove(&format!("{MODULE}.g_idx"));
+    assert!(weights(&tiny) == with_g_idx);
+    // In groups of 64, as the shapes would have it, the weights are others.
+    tiny.config["quantization_config"]["group_size"] = json!(64);
+    let file = converted(&tiny.write(), Recipe::Plain(Dtype::F16), "plain.gguf");
+    let tensor = file.tensors().iter().find(|t| t.name == TENSOR).unwrap();
+    assert!(file.data(tensor).unwrap() != with_g_idx);
+}
+
 /// A model with a quantized matrix that has been changed is refused.
 #[track_caller]
 fn refused(name: &str, change: impl Fn(&mut TinyLlama), words: &[&str]) {

@@ -6,6 +6,8 @@
 pub mod a8;
 pub mod feedback;
 pub mod import;
+#[cfg(target_arch = "aarch64")]
+mod sdot;
 pub mod trellis;
 
 use feedback::{Breadth, FeedbackQuantizer};

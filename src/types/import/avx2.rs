@@ -5,6 +5,7 @@
 
 use super::layout::Import;
 use super::q8::{self, BlockQ8};
+use super::row::{GROUP, dots, halves};
 use super::scalar;
 use super::x86::*;
 use std::arch::x86_64::*;

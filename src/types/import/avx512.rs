@@ -2,6 +2,7 @@
 
 use super::layout::Import;
 use super::q8::BlockQ8;
+use super::row::{GROUP, dots, halves};
 use super::x86::*;
 use std::arch::x86_64::*;
 

@@ -3,6 +3,7 @@
 use super::avx2::codes;
 use super::layout::Import;
 use super::q8::BlockQ8;
+use super::row::{GROUP, dots, halves};
 use super::x86::*;
 use std::arch::x86_64::*;
 

@@ -17,10 +17,16 @@ mod avx2;
 mod avx512;
 #[cfg(target_arch = "x86_64")]
 mod avxvnni;
+#[cfg(target_arch = "aarch64")]
+mod dotprod;
 pub mod float16;
 pub mod layout;
 mod nearest;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 pub mod q8;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod row;
 mod scalar;
 #[cfg(target_arch = "x86_64")]
 mod x86;
@@ -33,17 +39,42 @@ use q8::BlockQ8;
 /// The kernels of a type, at the current level.
 pub const fn kernels<T: Import>() -> Kernels {
     Kernels {
-        dot: |w, a| dot::<T>(Isa::current(), cast(w), cast(a)),
+        dot: |w, a| {
+            let product = dot::<T>(Isa::current(), cast(w), cast(a));
+            check("a product", &[product], || vec![scalar::dot::<T>(cast(w), cast(a))]);
+            product
+        },
         multiply: |rows, columns, out| {
             let rows: Vec<&[T]> = rows.iter().map(|bytes| cast(bytes)).collect();
             let columns: Vec<&[BlockQ8]> = columns.iter().map(|bytes| cast(bytes)).collect();
             super::multiply_rows(&rows, &columns, out, |w, columns, out| {
                 dots::<T>(Isa::current(), w, columns, out);
+                check("products", out, || columns.iter().map(|a| scalar::dot(w, a)).collect());
             });
         },
-        dequantize: |w, out| dequantize::<T>(Isa::current(), cast(w), out),
+        dequantize: |w, out| {
+            dequantize::<T>(Isa::current(), cast(w), out);
+            check("weights", out, || {
+                let mut expected = vec![0.0; out.len()];
+                scalar::dequantize::<T>(cast(w), &mut expected);
+                expected
+            });
+        },
         quantizer: || Box::new(Quantizer::<T>(std::marker::PhantomData)),
         feedback_quantizer: |_| Box::new(nearest::WithFeedback::<T>::new()),
+    }
+}
+
+/// With the feature `check_kernels`: that a kernel gave the bits of the definition.
+///
+/// # Panics
+/// If it did not.
+fn check(what: &str, got: &[f32], expected: impl FnOnce() -> Vec<f32>) {
+    if cfg!(feature = "check_kernels") {
+        for (got, expected) in got.iter().zip(expected()) {
+            let same = got.to_bits() == expected.to_bits() || got.is_nan() && expected.is_nan();
+            assert!(same, "{what} at {}: {got:e}, scalar {expected:e}", Isa::current().name());
+        }
     }
 }
 
@@ -74,8 +105,13 @@ pub fn dots<T: Import>(isa: Isa, w: &[T], columns: &[&[BlockQ8]], out: &mut [f32
         // SAFETY: the level is available.
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512 => unsafe { avx512::dots(w, columns, out) },
-        // On other processors too: what compilers make of it.
-        _ => {
+        // SAFETY: the level is available.
+        #[cfg(target_arch = "aarch64")]
+        Isa::Neon => unsafe { neon::dots(w, columns, out) },
+        // SAFETY: the level is available.
+        #[cfg(target_arch = "aarch64")]
+        Isa::DotProd => unsafe { dotprod::dots(w, columns, out) },
+        Isa::Scalar => {
             for (a, out) in columns.iter().zip(out) {
                 *out = scalar::dot(w, a);
             }
@@ -93,13 +129,21 @@ pub fn dequantize<T: Import>(isa: Isa, w: &[T], out: &mut [f32]) {
         // SAFETY: every level of x86 above scalar has AVX2.
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2 | Isa::AvxVnni | Isa::Avx512 => unsafe { avx2::dequantize(w, out) },
-        _ => scalar::dequantize(w, out),
+        // SAFETY: every level of ARM above scalar has NEON.
+        #[cfg(target_arch = "aarch64")]
+        Isa::Neon | Isa::DotProd => unsafe { neon::dequantize(w, out) },
+        Isa::Scalar => scalar::dequantize(w, out),
     }
 }
 
 /// Activations of a row as int8, at the current level.
 pub fn quantize_activations(x: &[f32], out: &mut [u8]) {
     activations(Isa::current(), x, bytemuck::cast_slice_mut(out));
+    if cfg!(feature = "check_kernels") {
+        let mut expected = vec![0; out.len()];
+        q8::quantize(x, bytemuck::cast_slice_mut(&mut expected));
+        assert!(out == expected, "activations: other bytes than scalar's");
+    }
 }
 
 /// As [`quantize_activations`], at a given level; the same bits at every level.
@@ -112,6 +156,7 @@ pub fn activations(isa: Isa, x: &[f32], out: &mut [BlockQ8]) {
         // SAFETY: every level of x86 above scalar has AVX2.
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2 | Isa::AvxVnni | Isa::Avx512 => unsafe { avx2::quantize_activations(x, out) },
+        // On ARM too: compilers may use NEON everywhere there.
         _ => q8::quantize(x, out),
     }
 }

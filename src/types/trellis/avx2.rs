@@ -16,6 +16,7 @@
 
 use super::code::{Code, ZERO_POINT};
 use super::layout::*;
+use super::row::{GROUP, dot_products, prefetch_after};
 use super::tile::{self, tile_products};
 use super::x86::*;
 use super::{rotation, scale};
@@ -315,21 +316,27 @@ impl Avx2 for BlockT4 {
         let (p0, p1) = (table(&tables.p0), table(&tables.p1));
         let history = self.history;
         let block = bytes(self);
-        let mut newest = bits::<0>(load(block, HISTORY), 15);
-        let mut u = [_mm256_setzero_si256(); 8];
-        // Steps 0 and 1, 2 and 3, 4 and 5, 6 and 7.
-        for (pair, plane) in [32, 64, 96, 0].into_iter().enumerate() {
+        // Symbols of steps 0 and 1, 2 and 3, 4 and 5, 6 and 7.
+        let symbols = |plane: usize| {
             let v = load(block, QS + plane);
-            let (old, new) = (bits::<4>(v, 15), bits::<0>(v, 15));
-            u[2 * pair] = xor(look_up(p0, old), look_up(p1, newest));
-            u[2 * pair + 1] = xor(look_up(p0, new), look_up(p1, old));
-            newest = new;
-        }
+            [bits::<4>(v, 15), bits::<0>(v, 15)]
+        };
+        let ([s0, s1], [s2, s3], [s4, s5], [s6, s7]) = (symbols(32), symbols(64), symbols(96), symbols(0));
+        let u = |s: __m256i, before: __m256i| xor(look_up(p0, s), look_up(p1, before));
         let mut r = [_mm256_setzero_si256(); 8];
-        for t in 0..8 {
-            let back = if t < 2 { lane_up(u[6 + t], tables, 1 - t, history) } else { u[t - 2] };
-            r[t] = value(&Self::CODE, xor_doubled(u[t], back));
-        }
+        // In the order in which few are alive at a time.
+        let (u6, u7) = (u(s6, s5), u(s7, s6));
+        let (u0, u1) = (u(s0, bits::<0>(load(block, HISTORY), 15)), u(s1, s0));
+        r[0] = value(&Self::CODE, xor_doubled(u0, lane_up(u6, tables, 1, history)));
+        r[1] = value(&Self::CODE, xor_doubled(u1, lane_up(u7, tables, 0, history)));
+        let (u2, u3) = (u(s2, s1), u(s3, s2));
+        r[2] = value(&Self::CODE, xor_doubled(u2, u0));
+        r[3] = value(&Self::CODE, xor_doubled(u3, u1));
+        let (u4, u5) = (u(s4, s3), u(s5, s4));
+        r[4] = value(&Self::CODE, xor_doubled(u4, u2));
+        r[5] = value(&Self::CODE, xor_doubled(u5, u3));
+        r[6] = value(&Self::CODE, xor_doubled(u6, u4));
+        r[7] = value(&Self::CODE, xor_doubled(u7, u5));
         r
     }
 }

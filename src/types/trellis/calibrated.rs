@@ -1,10 +1,9 @@
 //! Blocks with error feedback: the scales to try, and the beam search for each.
 
 use super::beam::Beam;
-use super::code::ZERO_POINT;
 use super::layout::Trellis;
 use super::quantize::finite;
-use super::{rotation, scalar, scale};
+use super::{rotation, scale};
 use crate::types::feedback::{Breadth, Feedback, FeedbackQuantizer};
 
 /// Scale of a block by the spread of its targets. They spread out on the way, as errors are fed back within the
@@ -24,6 +23,9 @@ pub trait FeedbackSearch: Send {
         feedback: Feedback,
         symbols: &mut [u8],
     ) -> (u8, f32);
+
+    /// See [`Beam::values`].
+    fn values(&self, history: u8, symbols: &[u8], out: &mut [f32]);
 }
 
 impl<const ROW: usize> FeedbackSearch for Beam<ROW> {
@@ -39,6 +41,10 @@ impl<const ROW: usize> FeedbackSearch for Beam<ROW> {
         symbols: &mut [u8],
     ) -> (u8, f32) {
         Beam::run(self, weights, targets, feedback, symbols)
+    }
+
+    fn values(&self, history: u8, symbols: &[u8], out: &mut [f32]) {
+        Beam::values(self, history, symbols, out);
     }
 }
 
@@ -78,8 +84,11 @@ impl<T: Trellis> FeedbackQuantizer for Quantizer<T> {
         let n = T::LEN;
         let power = targets.iter().map(|&v| v as f64 * v as f64).sum::<f64>();
         let spread = SPREAD * (power / n as f64).sqrt() as f32;
-        let (mut least, mut block) = (f32::INFINITY, T::zeroed());
-        let (mut symbols, mut w, mut t) = ([0; 256], [0.0; 256], [0.0; 256]);
+        let mut least = f32::INFINITY;
+        let mut block = T::zeroed();
+        let (mut w, mut t) = ([0.0; 256], [0.0; 256]);
+        let (mut symbols, mut values) = ([0; 256], [0.0; 256]);
+        errors.copy_from_slice(weights);
         for code in nearest_codes(spread / T::CODE.sigma, self.scales) {
             let d = scale::decode(code);
             for i in 0..n {
@@ -90,12 +99,11 @@ impl<T: Trellis> FeedbackQuantizer for Quantizer<T> {
             let loss = loss * d * d;
             if loss < least {
                 (least, block) = (loss, T::pack(code, history, &symbols[..n]));
+                self.beam.values(history, &symbols[..n], &mut values[..n]);
+                for ((error, &w), &r) in errors.iter_mut().zip(weights).zip(&values) {
+                    *error = w - d * r;
+                }
             }
-        }
-        let d = scale::decode(block.d());
-        let values = scalar::reconstruct(&block);
-        for ((error, &w), &r) in errors.iter_mut().zip(weights).zip(&values) {
-            *error = w - d * (r as i32 - ZERO_POINT) as f32;
         }
         out.copy_from_slice(bytemuck::bytes_of(&block));
         if least.is_finite() { least } else { 0.0 }
@@ -118,6 +126,7 @@ fn nearest_codes(d: f32, count: u8) -> impl Iterator<Item = u8> {
 #[cfg(test)]
 mod tests {
     use super::super::layout::{BlockT2, BlockT3, BlockT3_64, BlockT4};
+    use super::super::scalar;
     use super::*;
 
     /// Numbers like those of a Gaussian: sums of four uniform ones.

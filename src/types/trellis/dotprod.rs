@@ -2,11 +2,12 @@
 
 use super::layout::*;
 use super::neon::*;
+use super::row::{GROUP, dot_products, prefetch_after};
 use super::scale;
 use super::tile::{self, tile_products};
 use std::arch::{aarch64::*, asm};
 
-dot_products!("neon,dotprod");
+dot_products!("neon,dotprod", Neon, int32x4_t);
 tile_products!("neon,dotprod", Neon, int32x4_t, 8);
 
 /// Lanes whose sum is the sum of `r * q` of a decoded block.

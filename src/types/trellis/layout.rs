@@ -137,10 +137,10 @@ pub trait Trellis: Pod + Send + Sync {
     /// Calls `f(byte in qs, bit of that byte, symbol index, bit of that symbol)` for every bit.
     fn for_each_bit(mut f: impl FnMut(usize, usize, usize, u8)) {
         for plane in Self::PLANES {
-            for lane in 0..Self::LANES {
-                let first = lane * plane.width;
-                for (bit, source) in (0..plane.width).map(|b| (b, plane.source(b))) {
-                    let Some((step, symbol_bit)) = source else { continue };
+            for (bit, source) in (0..plane.width).map(|b| (b, plane.source(b))) {
+                let Some((step, symbol_bit)) = source else { continue };
+                for lane in 0..Self::LANES {
+                    let first = lane * plane.width;
                     let index = Self::STEPS * lane + step as usize;
                     f(plane.offset + first / 8, first % 8 + bit, index, symbol_bit);
                 }

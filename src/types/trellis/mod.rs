@@ -39,6 +39,8 @@ mod neon;
 mod neon_rotation;
 pub mod quantize;
 pub mod rotation;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod row;
 mod scalar;
 pub mod scale;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]

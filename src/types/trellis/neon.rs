@@ -16,6 +16,7 @@
 use super::code::{self, Code};
 use super::layout::*;
 use super::neon_rotation::{unrotate_64, unrotate_256};
+use super::row::{GROUP, dot_products, prefetch_after};
 use super::scale;
 use super::tile::{self, tile_products};
 use std::arch::aarch64::*;
@@ -30,64 +31,7 @@ pub trait Neon: Trellis {
     unsafe fn indices(&self, lane: usize) -> [uint8x16_t; 10];
 }
 
-/// Blocks whose sums are made together.
-pub const GROUP: usize = 4;
-
-/// The products of rows, over what a level defines: `product` of a decoded block and its activations, lanes to be summed.
-macro_rules! dot_products {
-    ($features:literal) => {
-        /// Same result as `scalar::dot`.
-        #[target_feature(enable = $features)]
-        pub fn dot<T: Neon>(w: &[T], a: &[T::Activation]) -> f32 {
-            let (w_groups, w_rest) = w.as_chunks::<GROUP>();
-            let (a_groups, a_rest) = a.as_chunks::<GROUP>();
-            let mut sum = 0.0;
-            for (w, a) in w_groups.iter().zip(a_groups) {
-                let lanes = [
-                    product::<T>(&decode(&w[0]), &a[0]),
-                    product::<T>(&decode(&w[1]), &a[1]),
-                    product::<T>(&decode(&w[2]), &a[2]),
-                    product::<T>(&decode(&w[3]), &a[3]),
-                ];
-                sum = accumulate_group(sum, w, a, lanes);
-            }
-            for (w, a) in w_rest.iter().zip(a_rest) {
-                sum = accumulate(sum, w, a, product::<T>(&decode(w), a));
-            }
-            sum
-        }
-
-        /// Same results as `dot` of the row with every column; each block is decoded once.
-        #[target_feature(enable = $features)]
-        pub fn dots<T: Neon>(w: &[T], columns: &[&[T::Activation]], out: &mut [f32]) {
-            out.fill(0.0);
-            let (w_groups, w_rest) = w.as_chunks::<GROUP>();
-            for (i, w) in w_groups.iter().enumerate() {
-                let r = [decode(&w[0]), decode(&w[1]), decode(&w[2]), decode(&w[3])];
-                for (a, out) in columns.iter().zip(&mut *out) {
-                    let a = a[GROUP * i..].first_chunk().expect("as long as the row");
-                    let lanes = [
-                        product::<T>(&r[0], &a[0]),
-                        product::<T>(&r[1], &a[1]),
-                        product::<T>(&r[2], &a[2]),
-                        product::<T>(&r[3], &a[3]),
-                    ];
-                    *out = accumulate_group(*out, w, a, lanes);
-                }
-            }
-            for (i, w) in w_rest.iter().enumerate() {
-                let i = GROUP * w_groups.len() + i;
-                let r = decode(w);
-                for (a, out) in columns.iter().zip(&mut *out) {
-                    *out = accumulate(*out, w, &a[i], product::<T>(&r, &a[i]));
-                }
-            }
-        }
-    };
-}
-pub(super) use dot_products;
-
-dot_products!("neon");
+dot_products!("neon", Neon, int32x4_t);
 tile_products!("neon", Neon, int32x4_t, 8);
 
 /// What decoded blocks are above reconstructions.
@@ -120,16 +64,29 @@ fn product<T: Neon>(r: &[int8x16_t; 16], a: &T::Activation) -> int32x4_t {
     product
 }
 
-/// Adds `(d_w * d_a) * integer` of a group to `sum`, in order; the integers are the sums of `lanes`.
+/// Sum of the lanes.
+#[inline]
+#[target_feature(enable = "neon")]
+pub fn sum_lanes(v: int32x4_t) -> i32 {
+    vaddvq_s32(v)
+}
+
+/// Sums of the lanes of four vectors.
+#[inline]
+#[target_feature(enable = "neon")]
+pub fn sum_lanes_group(v: [int32x4_t; GROUP]) -> int32x4_t {
+    vpaddq_s32(vpaddq_s32(v[0], v[1]), vpaddq_s32(v[2], v[3]))
+}
+
+/// Adds `(d_w * d_a) * integer` of a group to `sum`, in order.
 #[inline]
 #[target_feature(enable = "neon")]
 pub fn accumulate_group<T: Trellis>(
     sum: f32,
     w: &[T; GROUP],
     a: &[T::Activation; GROUP],
-    lanes: [int32x4_t; GROUP],
+    integers: int32x4_t,
 ) -> f32 {
-    let integers = vpaddq_s32(vpaddq_s32(lanes[0], lanes[1]), vpaddq_s32(lanes[2], lanes[3]));
     let d_a: float32x4_t = bytemuck::cast([a[0].d(), a[1].d(), a[2].d(), a[3].d()]);
     let terms = vmulq_f32(vmulq_f32(scales(w), d_a), vcvtq_f32_s32(integers));
     let [t0, t1, t2, t3]: [f32; GROUP] = bytemuck::cast(terms);
@@ -147,10 +104,9 @@ fn scales<T: Trellis>(w: &[T; GROUP]) -> float32x4_t {
 }
 
 /// As [`accumulate_group`], for one block.
-#[inline]
-#[target_feature(enable = "neon")]
-pub fn accumulate<T: Trellis>(sum: f32, w: &T, a: &T::Activation, lanes: int32x4_t) -> f32 {
-    sum + (scale::decode(w.d()) * a.d()) * vaddvq_s32(lanes) as f32
+#[inline(always)]
+pub fn accumulate<T: Trellis>(sum: f32, w: &T, a: &T::Activation, integer: i32) -> f32 {
+    sum + (scale::decode(w.d()) * a.d()) * integer as f32
 }
 
 #[inline]

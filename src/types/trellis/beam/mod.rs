@@ -263,6 +263,15 @@ impl<const ROW: usize> Beam<ROW> {
         std::mem::swap(now, next);
     }
 
+    /// What the symbols after a history reconstruct to.
+    pub fn values(&self, history: u8, symbols: &[u8], out: &mut [f32]) {
+        let mut state = history as usize;
+        for (value, &s) in out.iter_mut().zip(symbols) {
+            *value = self.children[self.prefix[state] as usize][s as usize];
+            state = (state * ROW + s as usize) & (self.prefix.len() - 1);
+        }
+    }
+
     /// Writes the symbols of a survivor's path and returns its history.
     fn walk_back(&self, survivor: usize, symbols: &mut [u8]) -> u8 {
         let mut p = survivor;

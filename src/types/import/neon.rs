@@ -1,0 +1,137 @@
+//! NEON. Same results as `scalar`, whose eight sums are the lanes of two vectors.
+//!
+//! Products are those of signed bytes: codes as they are, or integers of 14 bits as two halves of 7.
+
+use super::layout::Import;
+use super::q8::BlockQ8;
+use super::row::{GROUP, dots, halves};
+use std::arch::aarch64::*;
+
+/// Sums of 64 products: `scalar`'s lanes 0 to 3 and 4 to 7.
+pub type Sums = [int32x4_t; 2];
+/// Totals of a row, likewise.
+pub type Totals = [float32x4_t; 2];
+
+/// Writes `sums` over a level's `multiply_add`. `$features` are those of the level.
+macro_rules! products {
+    ($features:literal) => {
+        /// Adds the products of 64 weights and quants to `start`, lane by lane.
+        #[inline]
+        #[target_feature(enable = $features)]
+        fn sums<T: Import>(codes: [uint8x16_t; 4], a: &BlockQ8, start: Sums) -> Sums {
+            let (low, high) = const { halves::<T>() };
+            let (low, high) = (load(&low, 0), load(&high, 0));
+            let (mut low_sums, mut high_sums) = (start, [vdupq_n_s32(0); 2]);
+            for (i, codes) in codes.into_iter().enumerate() {
+                let quants = load_quants(a, 16 * i);
+                let lanes = i % 2;
+                if T::WIDE {
+                    low_sums[lanes] = multiply_add(low_sums[lanes], vqtbl1q_u8(low, codes), quants);
+                    high_sums[lanes] = multiply_add(high_sums[lanes], vqtbl1q_u8(high, codes), quants);
+                } else {
+                    low_sums[lanes] = multiply_add(low_sums[lanes], codes, quants);
+                }
+            }
+            let add = |low, high| vaddq_s32(low, vshlq_n_s32::<7>(high));
+            [add(low_sums[0], high_sums[0]), add(low_sums[1], high_sums[1])]
+        }
+    };
+}
+pub(super) use products;
+
+dots!("neon");
+products!("neon");
+
+/// Adds the products of four bytes of `r` with four of `q`. Those of `r` are of 7 bits, so that two products fit in 16.
+#[inline]
+#[target_feature(enable = "neon")]
+fn multiply_add(sums: int32x4_t, r: uint8x16_t, q: int8x16_t) -> int32x4_t {
+    let r = vreinterpretq_s8_u8(r);
+    let (low, high) = (vmull_s8(vget_low_s8(r), vget_low_s8(q)), vmull_high_s8(r, q));
+    vpadalq_s16(sums, vpaddq_s16(low, high))
+}
+
+/// The codes of a block, 64 at a time, in four vectors.
+#[inline]
+#[target_feature(enable = "neon")]
+pub fn codes<T: Import>(w: &T) -> [[uint8x16_t; 4]; 2] {
+    let low = |v| vandq_u8(v, vdupq_n_u8(15));
+    let high = |v| vshrq_n_u8::<4>(v);
+    let [a, b] = [load(w.qs(), 0), load(w.qs(), 16)];
+    if T::PARTS == 1 {
+        return [[low(a), low(b), high(a), high(b)]; 2];
+    }
+    let [c, d] = [load(w.qs(), 32), load(w.qs(), 48)];
+    [[low(a), low(b), low(c), low(d)], [high(a), high(b), high(c), high(d)]]
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+pub fn load(bytes: &[u8], at: usize) -> uint8x16_t {
+    let bytes: &[u8; 16] = bytes[at..].first_chunk().expect("16 bytes");
+    // SAFETY: 16 readable bytes; no alignment asked for.
+    unsafe { vld1q_u8(bytes.as_ptr()) }
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+pub fn load_quants(a: &BlockQ8, at: usize) -> int8x16_t {
+    vreinterpretq_s8_u8(load(bytemuck::cast_slice(&a.qs), at))
+}
+
+/// Totals of a row before its first block.
+#[inline]
+#[target_feature(enable = "neon")]
+pub fn no_totals() -> Totals {
+    [vdupq_n_f32(0.0); 2]
+}
+
+/// Adds `scale * sums` to totals, lane by lane.
+#[inline]
+#[target_feature(enable = "neon")]
+pub fn add_scaled(totals: Totals, scale: f32, sums: Sums) -> Totals {
+    let add = |total, sums| vaddq_f32(total, vmulq_f32(vdupq_n_f32(scale), vcvtq_f32_s32(sums)));
+    [add(totals[0], sums[0]), add(totals[1], sums[1])]
+}
+
+/// The first sums: minus the zero point, in lane 0.
+#[inline]
+#[target_feature(enable = "neon")]
+pub fn start(zero: i32, sum: i32) -> Sums {
+    [vsetq_lane_s32::<0>(-zero * sum, vdupq_n_s32(0)), vdupq_n_s32(0)]
+}
+
+/// `((a + e) + (c + g)) + ((b + f) + (d + h))` of the lanes a to h.
+#[inline]
+#[target_feature(enable = "neon")]
+pub fn sum_lanes(totals: Totals) -> f32 {
+    let four = vaddq_f32(totals[0], totals[1]);
+    vpadds_f32(vadd_f32(vget_low_f32(four), vget_high_f32(four)))
+}
+
+/// Same result as `scalar::dequantize`: the 16 weights of a block are looked up, each byte of them in a table of its own.
+#[target_feature(enable = "neon")]
+pub fn dequantize<T: Import>(w: &[T], out: &mut [f32]) {
+    for (w, out) in w.iter().zip(out.chunks_exact_mut(T::LEN)) {
+        let weights: [f32; 16] = std::array::from_fn(|code| w.weight(code as u8));
+        // SAFETY: 64 readable bytes; no alignment asked for.
+        let bytes = unsafe { vld4q_u8(weights.as_ptr().cast()) };
+        let (low, high) = out.split_at_mut(T::LEN / 2);
+        let halves = low.as_chunks_mut().0.iter_mut().zip(high.as_chunks_mut().0);
+        for (i, (low, high)) in halves.enumerate() {
+            let codes = load(w.qs(), 16 * i);
+            look_up(bytes, vandq_u8(codes, vdupq_n_u8(15)), low);
+            look_up(bytes, vshrq_n_u8::<4>(codes), high);
+        }
+    }
+}
+
+/// Writes the weights of 16 codes.
+#[inline]
+#[target_feature(enable = "neon")]
+fn look_up(bytes: uint8x16x4_t, codes: uint8x16_t, out: &mut [f32; 16]) {
+    let uint8x16x4_t(a, b, c, d) = bytes;
+    let [a, b, c, d] = [a, b, c, d].map(|table| vqtbl1q_u8(table, codes));
+    // SAFETY: 64 writable bytes; no alignment asked for.
+    unsafe { vst4q_u8(out.as_mut_ptr().cast(), uint8x16x4_t(a, b, c, d)) }
+}
