@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Plain conversion against llama.cpp's converter: the same folder, the same types, one run after the other.
 #
-#   REFERENCE=/tmp/reference/bin/python scripts/bench_convert.sh [FOLDER]      a Python with what docs/reference-f16.md says
+#   REFERENCE=/tmp/reference/bin/python scripts/bench_convert.sh [FOLDER]      the Python of docs/reference-f16.md
 #
-# Without FOLDER a llama of 1.1B random weights with the tokenizer of SmolLM2. Serves the decision how rows are read and written: a
-# plain conversion has to be 5 times as fast as the converter, and near the speed of cp.
+# Without FOLDER a llama of 1.1B random weights with the tokenizer of SmolLM2. Serves the decision how rows are read and
+# written: a plain conversion has to be 5 times as fast as the converter, and near the speed of cat.
 source "$(dirname "$0")/setup.sh"
 
 MIN_RATIO=5
@@ -15,7 +15,8 @@ unpacked=$TARGET/bench_convert/llama.cpp
 # WORK: a folder on another disk, or in memory.
 work=${WORK:-$TARGET/bench_convert}/work
 install_build_tools
-[ -f "$unpacked/convert_hf_to_gguf.py" ] || unpack_llama "$unpacked"
+converter=$unpacked/convert_hf_to_gguf.py
+[ -f "$converter" ] || unpack_llama "$unpacked"
 # TENPAK: a program that is built already.
 [ -n "${TENPAK:-}" ] || (cd "$ROOT" && cargo build --quiet --release)
 tenpak=${TENPAK:-$TARGET/release/tenpak-gguf}
@@ -29,27 +30,38 @@ else
     cp "$("$ROOT/scripts/fetch_model.sh")"/tokenizer*.json "$folder/"
 fi
 
-# seconds COMMAND...: of the better of two runs, the first of which fills the cache of files
-seconds() {
-    local start best=
+# measured COMMAND...: seconds, and those of all cores together, of the better of two runs; the first fills the cache
+measured() {
     for _ in 1 2; do
         rm -f "$work"/*.gguf "$work"/copy
-        start=$(date +%s.%N)
-        "$@" >"$work/log" 2>&1 || { tail -n 5 "$work/log" >&2; die "$1 failed"; }
-        best=$(awk "BEGIN { t = $(date +%s.%N) - $start; b = \"$best\"; print (b == \"\" || t < b) ? t : b }")
-    done
-    echo "$best"
+        python3 - "$work/log" "$@" <<'PY' || { tail -n 5 "$work/log" >&2; die "$1 failed"; }
+import resource, subprocess, sys, time
+start = time.time()
+with open(sys.argv[1], "w") as log:
+    status = subprocess.run(sys.argv[2:], stdout=log, stderr=log).returncode
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(f"{time.time() - start:.2f} {used.ru_utime + used.ru_stime:.2f}")
+sys.exit(status)
+PY
+    done | sort -n | head -n 1
 }
 
 bytes=$(cat "$folder"/*.safetensors | wc -c)
-copied=$(seconds sh -c "cat '$folder'/*.safetensors >'$work/copy'")
-printf '%-6s %10s %12s %8s %10s\n' type ours converter ratio "ours MB/s"
+copied=$(measured sh -c "cat '$folder'/*.safetensors >'$work/copy'")
+echo "# scripts/bench_convert.sh, $(date +%F), $(nproc) cores, files in $(df --output=fstype "$work" | tail -n 1)"
+echo "# s: seconds; cpu: seconds of all cores together; ratios are of the converter to ours"
+printf '%-6s %8s %8s %12s %12s %8s %8s %10s\n' type "ours s" cpu "converter s" cpu "ratio s" cpu "ours MB/s"
 slow=0
 for type in ${TYPES:-bf16 f16 f32}; do
-    ours=$(seconds "$tenpak" convert "$folder" -o "$work/ours.gguf" --outtype $type)
-    theirs=$(seconds "$python" "$unpacked/convert_hf_to_gguf.py" "$folder" --outfile "$work/theirs.gguf" --outtype $type)
-    awk "BEGIN { printf \"%-6s %8.2f s %10.2f s %7.1fx %10.0f\n\", \"$type\", $ours, $theirs, $theirs / $ours, $bytes / $ours / 1e6 }"
-    awk "BEGIN { exit !($theirs / $ours >= $MIN_RATIO) }" || slow=1
+    ours=$(measured "$tenpak" convert "$folder" -o "$work/ours.gguf" --outtype $type)
+    theirs=$(measured "$python" "$converter" "$folder" --outfile "$work/theirs.gguf" --outtype $type)
+    awk -v type=$type -v bytes=$bytes '{
+        printf "%-6s %8.2f %8.2f %12.2f %12.2f ", type, $1, $2, $3, $4
+        printf "%7.1fx %7.1fx %10.0f\n", $3 / $1, $4 / $2, bytes / $1 / 1e6
+    }' <<<"$ours $theirs"
+    awk -v least=$MIN_RATIO '{ exit !($3 / $1 >= least) }' <<<"$ours $theirs" || slow=1
 done
-awk "BEGIN { printf \"cat of the same %.2f GB: %.2f s, %.0f MB/s\n\", $bytes / 1e9, $copied, $bytes / $copied / 1e6 }"
+awk -v bytes=$bytes '{
+    printf "cat of the same %.2f GB: %.2f s, cpu %.2f, %.0f MB/s\n", bytes / 1e9, $1, $2, bytes / $1 / 1e6
+}' <<<"$copied"
 [ $slow = 0 ] || die "a plain conversion should be $MIN_RATIO times as fast as the converter"

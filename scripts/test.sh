@@ -4,6 +4,7 @@
 #   scripts/test.sh             all
 #   scripts/test.sh code        formatting, lints, Rust tests
 #   scripts/test.sh ggml        ggml's own tests over our types
+#   scripts/test.sh vocabularies    tokenizers of llama.cpp's own vocabularies
 #   scripts/test.sh model       conversion, llama.cpp's programs and perplexity on a real model
 #   scripts/test.sh aarch64     kernels and a real model on 64-bit ARM, under qemu
 source "$(dirname "$0")/setup.sh"
@@ -21,6 +22,10 @@ if wanted code; then
     cargo test --profile quick
 fi
 wanted ggml && "$ROOT/scripts/test_ggml.sh"
-wanted model && "$ROOT/scripts/test_model.sh"
+wanted vocabularies && "$ROOT/scripts/test_vocabularies.sh"
+if wanted model; then
+    "$ROOT/scripts/test_model.sh"
+    "$ROOT/scripts/test_quantized.sh"
+fi
 wanted aarch64 && "$ROOT/scripts/test_aarch64.sh"
 say "all checks passed"

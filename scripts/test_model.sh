@@ -106,6 +106,25 @@ awk "BEGIN { exit !($seconds <= $MAX_SECONDS && $kilobytes <= $MAX_KILOBYTES) }"
     die "conversion took $seconds s and $kilobytes kB; the limits are $MAX_SECONDS s and $MAX_KILOBYTES kB"
 "$tenpak" inspect out.gguf --summary
 
+say "GGUF files of quantized types as input"
+for type in Q4_K_M IQ4_XS; do
+    quietly "quantize-$type" "$llama/llama-quantize" f16.gguf "$type.gguf" "$type" "$(nproc)"
+    quietly "dequantize-$type" "$llama/llama-quantize" --allow-requantize "$type.gguf" "$type-f32.gguf" F32 "$(nproc)"
+    quietly "convert-$type" "$tenpak" convert "$type.gguf" -o "$type-ours.gguf" --outtype f32
+    diff <("$tenpak" inspect "$type-f32.gguf" --digest | grep ^tensor) \
+        <("$tenpak" inspect "$type-ours.gguf" --digest | grep ^tensor) ||
+        die "$type.gguf has other weights by llama-quantize"
+    grep '^quantized already' "convert-$type.log"
+    rm "$type-f32.gguf" "$type-ours.gguf"
+done
+# In the types of this program, with embeddings as llama.cpp quantized them.
+quietly again "$tenpak" convert Q4_K_M.gguf -o again.gguf --type t4 --keep-embeddings
+grep -q 'quantized a second time' again.log || die "no note of a second quantization in $work/again.log"
+quietly again-run "$llama/llama-completion" -m again.gguf -p "The capital of France is" -n 8 --temp 0 -t "$(nproc)" \
+    -no-cnv --check-tensors
+grep -q "The capital of France is" again-run.log || die "llama-completion printed no sentence of again.gguf"
+grep -a "The capital of France is" again-run.log
+
 say "perplexity of kernels and of exported weights"
 "$tenpak" export out.gguf -o exported.gguf
 # perplexity FILE

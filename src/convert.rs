@@ -1,6 +1,7 @@
 //! Model to GGUF: plan, header, then every tensor in order, its rows in parallel.
 
 mod guided;
+mod plain;
 pub mod resume;
 
 pub use guided::Guide;
@@ -8,7 +9,7 @@ pub use guided::Guide;
 use crate::calibration;
 use crate::checkpoint::{self, Dtype, Model, SourceTensor};
 use crate::gguf::{self, GgmlType, TensorHeader, Value, Writer};
-use crate::types::{self, RowQuantizer, TensorType};
+use crate::types::{self, TensorType};
 use guided::Guided;
 use rayon::prelude::*;
 use std::path::Path;
@@ -61,8 +62,8 @@ pub enum Target {
     Plain(Dtype),
     /// In blocks.
     Blocks(&'static TensorType),
-    /// In blocks, and so it is already.
-    Kept(&'static TensorType),
+    /// As it is already, without loss.
+    Kept(GgmlType),
 }
 
 impl Target {
@@ -70,7 +71,8 @@ impl Target {
     pub fn ggml(self) -> GgmlType {
         match self {
             Target::Plain(dtype) => dtype.ggml(),
-            Target::Blocks(t) | Target::Kept(t) => GgmlType(t.id),
+            Target::Blocks(t) => GgmlType(t.id),
+            Target::Kept(kind) => kind,
         }
     }
 }
@@ -172,12 +174,14 @@ pub fn plan(model: &Model, recipe: Recipe) -> Plan {
 
 /// `None` for a matrix that should be in blocks but does not fit any.
 fn target(model: &Model, t: &SourceTensor, recipe: Recipe) -> Option<Target> {
+    let exact = model.exact_type(t).map(Target::Kept);
     let family = match recipe {
+        _ if exact.is_some_and(|kept| kept.ggml().is_plain_number()) => return exact,
         _ if !checkpoint::is_matrix(&t.name, &t.shape) => return Some(Target::Plain(Dtype::F32)),
         Recipe::Plain(dtype) => return Some(Target::Plain(dtype)),
-        Recipe::Linear(_) if is_outer(&t.name) => return Some(Target::Plain(t.dtype)),
-        Recipe::Keep(family) => match (model.exact_type(t), family) {
-            (Some(kind), _) => return Some(Target::Kept(kind)),
+        Recipe::Linear(_) if is_outer(&t.name) => return exact.or(Some(Target::Plain(t.dtype))),
+        Recipe::Keep(family) => match (exact, family) {
+            (Some(_), _) => return exact,
             (None, Some(family)) => family,
             (None, None) if model.quantization(t).is_none() => return Some(Target::Plain(t.dtype)),
             (None, None) => default_family(t),
@@ -204,8 +208,6 @@ fn is_outer(name: &str) -> bool {
 
 /// Values converted at a time: bounds memory whatever the model.
 const CHUNK: usize = 1 << 22;
-/// Bytes copied at a time.
-const PIECE: usize = 1 << 26;
 
 /// Writes the planned file; `progress` hears of every number of weights done. With a guide, the weights that it
 /// has statistics for are quantized with error feedback.
@@ -235,29 +237,30 @@ pub fn run_or_resume(
     let mut guided = guide.map(|guide| Guided::new(guide, model, plan)).transpose()?;
     let tensors = &model.tensors[plan.first..];
     tensors[..done].iter().for_each(|t| progress(t.elements()));
-    for (t, target) in tensors[done..].iter().zip(&plan.targets[done..]) {
+    let mut rest = tensors[done..].iter().zip(&plan.targets[done..]).peekable();
+    while let Some((t, target)) = rest.next() {
         match target {
-            Target::Plain(dtype) if *dtype == t.dtype => match model.stored_bytes(t)? {
-                Some(bytes) => {
-                    for piece in bytes.chunks(PIECE) {
-                        writer.write(piece)?;
-                        model.release();
-                    }
-                    progress(t.elements());
+            Target::Plain(dtype) => {
+                let mut run = vec![(t, *dtype)];
+                while let Some((t, Target::Plain(dtype))) =
+                    rest.next_if(|(_, t)| matches!(t, Target::Plain(_)))
+                {
+                    run.push((t, *dtype));
                 }
-                None => write_tensor(model, t, *target, &mut writer, progress)?,
-            },
-            Target::Blocks(kind) if guided.as_ref().is_some_and(|g| g.knows(t)) => {
-                let guided = guided.as_mut().expect("it knows the tensor");
-                guided.write(model, t, kind, &mut writer, progress)?;
+                plain::write(model, &run, &mut writer, progress)?;
             }
-            _ => write_tensor(model, t, *target, &mut writer, progress)?,
+            Target::Blocks(kind) => match guided.as_mut().filter(|g| g.knows(t)) {
+                Some(guided) => guided.write(model, t, kind, &mut writer, progress)?,
+                None => write_blocks(model, t, *target, &mut writer, progress)?,
+            },
+            Target::Kept(_) => write_blocks(model, t, *target, &mut writer, progress)?,
         }
     }
     Ok(writer.finish()?)
 }
 
-fn write_tensor(
+/// Writes a tensor in blocks: those that it has already, or new ones.
+fn write_blocks(
     model: &Model,
     t: &SourceTensor,
     target: Target,
@@ -267,29 +270,24 @@ fn write_tensor(
     let columns = t.columns();
     let row_bytes = target.ggml().bytes(columns as u64).expect("chosen to fit") as usize;
     let rows_at_once = (CHUNK / columns.max(1)).max(1);
+    let quantizer = || match target {
+        Target::Blocks(kind) => kind.kernels().map(|k| (k.quantizer)()),
+        Target::Plain(_) | Target::Kept(_) => None,
+    };
     let mut out = Vec::new();
     for first in (0..t.rows()).step_by(rows_at_once) {
         let rows = rows_at_once.min(t.rows() - first);
         out.resize(rows * row_bytes, 0);
         out.par_chunks_exact_mut(row_bytes).enumerate().try_for_each_init(
-            || (vec![0.0; columns], quantizer(target)),
+            || (vec![0.0; columns], quantizer()),
             |(values, quantizer), (i, out)| {
-                if let Target::Kept(_) = target {
-                    model.read_blocks(t, first + i, out);
-                    progress(columns as u64);
-                    return Ok(());
-                }
-                model.read_rows(t, first + i, values)?;
-                match (target, quantizer) {
-                    (Target::Blocks(_), Some(quantizer)) => {
+                match quantizer {
+                    Some(quantizer) => {
+                        model.read_rows(t, first + i, values)?;
                         check_finite(t, first + i, values)?;
                         quantizer.quantize(values, out);
                     }
-                    (Target::Plain(dtype), _) => {
-                        check_range(t, first + i, values, dtype)?;
-                        dtype.narrow(values, out);
-                    }
-                    (Target::Blocks(_) | Target::Kept(_), _) => unreachable!("blocks have a quantizer"),
+                    None => model.read_blocks(t, first + i, out)?,
                 }
                 progress(columns as u64);
                 Ok::<(), Error>(())
@@ -301,29 +299,9 @@ fn write_tensor(
     Ok(())
 }
 
-fn quantizer(target: Target) -> Option<Box<dyn RowQuantizer>> {
-    match target {
-        Target::Plain(_) | Target::Kept(_) => None,
-        Target::Blocks(t) => t.kernels().map(|k| (k.quantizer)()),
-    }
-}
-
 fn check_finite(t: &SourceTensor, row: usize, values: &[f32]) -> Result<(), Error> {
     match values.iter().find(|v| !v.is_finite()) {
         None => Ok(()),
         Some(&value) => Err(Error::NotFinite { tensor: t.name.clone(), row, value }),
-    }
-}
-
-fn check_range(t: &SourceTensor, row: usize, values: &[f32], dtype: Dtype) -> Result<(), Error> {
-    let largest = half::f16::MAX.to_f32();
-    // Bits of magnitudes are in the order of magnitudes; this is fast.
-    let peak = values.iter().fold(0, |peak, v| (v.to_bits() & 0x7fff_ffff).max(peak));
-    if dtype != Dtype::F16 || peak <= largest.to_bits() {
-        return Ok(());
-    }
-    match values.iter().find(|v| v.is_finite() && v.abs() > largest) {
-        Some(&value) => Err(Error::TooLarge { tensor: t.name.clone(), row, value }),
-        None => Ok(()),
     }
 }

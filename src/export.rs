@@ -4,7 +4,6 @@ use crate::arch::{llama, tokenizer};
 use crate::atomic_file::AtomicFile;
 use crate::checkpoint::{Dtype, is_matrix, unpermuted_row};
 use crate::gguf::{self, File, Tensor, TensorHeader, Value, Writer};
-use crate::types;
 use rayon::prelude::*;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -32,21 +31,24 @@ fn other(path: &Path, problem: impl Into<String>) -> Error {
 /// Values of rows `first..` of a tensor, each of `columns`, as many as fill `out`.
 fn read_rows(file: &File, t: &Tensor, columns: usize, first: usize, out: &mut [f32]) -> Result<(), Error> {
     let data = file.data(t)?;
-    let row_bytes = t.kind.bytes(columns as u64).expect("whole blocks") as usize;
+    let row_bytes = t.kind.bytes(columns as u64).ok_or_else(|| {
+        // Only vectors are read in pieces that are no rows.
+        other(file.path(), format!("tensor `{}` is a vector in {}, not in floats", t.name, t.kind.name()))
+    })? as usize;
     let bytes = &data[first * row_bytes..][..out.len() / columns * row_bytes];
     let plain = [Dtype::F32, Dtype::F16, Dtype::BF16].into_iter().find(|d| d.ggml() == t.kind);
     if let Some(dtype) = plain {
         dtype.widen(bytes, out);
-    } else if let Some(kernels) = types::by_id(t.kind.0).and_then(|t| t.kernels()) {
-        (kernels.dequantize)(bytes, out);
+    } else if let Some(dequantize) = t.kind.dequantizer() {
+        dequantize(bytes, out);
     } else {
+        let kind = t.kind.name();
         return Err(other(
             file.path(),
             format!(
-                "tensor `{}` is {}: only tenpak types and floats are exported; \
-                 llama-quantize --allow-requantize makes F16 of ggml's own types",
-                t.name,
-                t.kind.name()
+                "tensor `{}` is {kind}, which is neither floats nor can be dequantized; let the program that made \
+                 the file write it in F16",
+                t.name
             ),
         ));
     }

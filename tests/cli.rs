@@ -4,6 +4,7 @@ mod support;
 
 use assert_cmd::Command;
 use std::path::Path;
+use support::quantized_case::Case;
 use support::tiny_llama::{self, Folder, TinyLlama};
 use support::{assert_says, files_in};
 use tenpak_gguf::types::REGISTRY;
@@ -293,4 +294,63 @@ fn export_makes_a_folder() {
     let (before, after) = (TinyLlama::new().tensors, tiny_llama::read_tensors(&back));
     assert!(before.iter().all(|(name, t)| t.values() == after[name].values()));
     succeeds(&["convert", text(&back), "--dry-run"]);
+}
+
+/// Names of the types of a file's tensors that are no floats, each once.
+fn block_types(path: &Path) -> Vec<String> {
+    let file = tenpak_gguf::gguf::File::open(path).expect("a file");
+    let names = file.tensors().iter().map(|t| t.kind.name().to_string());
+    let mut names: Vec<_> = names.filter(|name| !["f32", "f16", "bf16"].contains(&&name[..])).collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+#[test]
+fn quantized_checkpoints_are_kept_unless_told_otherwise() {
+    for (case, how, kind) in [
+        ("gptq-4-128", "GPTQ, 4 bits, groups of 128", "g4_128"),
+        ("nf4-64-nested", "NF4, blocks of 64, quantized scales", "nf4_64"),
+    ] {
+        let folder = Case::load(case).model().write();
+        let path = folder.beside("model.gguf");
+        let kept = format!("1 tensors ({how}), kept without loss as {kind}");
+        let anew = format!("1 tensors ({how}), quantized anew to t3");
+        for (options, becomes, types) in [
+            (&[][..], &kept, &[kind][..]),
+            (&["--keep-quantization", "--type", "t2"], &kept, &[kind, "t2"]),
+            (&["--requantize"], &anew, &["t3", "t4"]),
+        ] {
+            let args = ["convert", text(&folder.path), "-o", text(&path), "--force"];
+            let done = tenpak(&[&args[..], options].concat());
+            assert_eq!(done.code, 0, "{options:?}: {}", done.err);
+            assert_says(&done.err, &[becomes]);
+            assert_eq!(block_types(&path), types, "{case} {options:?}");
+        }
+    }
+}
+
+#[test]
+fn options_of_quantized_checkpoints_that_contradict() {
+    let folder = TinyLlama::new().write();
+    let args = ["convert", text(&folder.path), "--dry-run", "--keep-quantization"];
+    fails(&args, 1, &["--keep-quantization", text(&folder.path), "nothing", "quantized"]);
+    for other in [&["--requantize"][..], &["--outtype", "f16"], &["--type", "t3", "--keep-embeddings"]] {
+        fails(&[&args[..], other].concat(), 2, &["--keep-quantization"]);
+    }
+}
+
+#[test]
+fn a_second_quantization_is_announced() {
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/ggml.gguf");
+    let note = "quantized a second time";
+    let done = tenpak(&["convert", source, "--dry-run"]);
+    assert_eq!(done.code, 0, "{}", done.err);
+    assert_says(&done.err, &["quantized already: 1 tensors (iq2_xxs), quantized anew to t3", "(q6_K)", note]);
+    let done = tenpak(&["convert", source, "--dry-run", "--outtype", "bf16"]);
+    assert_says(&done.err, &["quantized already: 1 tensors (q4_K), written as bf16"]);
+    assert!(!done.err.contains(note), "{}", done.err);
+    let done = tenpak(&["convert", source, "--dry-run", "--keep-quantization"]);
+    assert_says(&done.err, &["quantized already: 1 tensors (mxfp4), kept without loss as mxfp4"]);
+    assert!(!done.err.contains(note), "{}", done.err);
 }

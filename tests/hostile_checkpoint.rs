@@ -304,11 +304,11 @@ fn values_that_are_not_finite() {
 }
 
 #[test]
-fn gguf_that_is_quantized_already() {
+fn gguf_of_a_type_of_activations() {
     let (_folder, path) = file(&[]);
-    write(&path, &[], &[tensor("blk.0.w", &[256], GgmlType(12))]);
+    write(&path, &[], &[tensor("blk.0.w", &[256], GgmlType(15))]);
     let e = error(Model::open(&path, &Options::default()));
-    let words = ["model.gguf", "`blk.0.w`", "q4_K", "start from the unquantized model", "loses twice"];
+    let words = ["model.gguf", "`blk.0.w`", "q8_K", "start from the unquantized model", "llama-quantize"];
     assert_says(e, &words);
 }
 
@@ -362,15 +362,15 @@ fn export_with_a_head_size_that_does_not_fit() {
 }
 
 #[test]
-fn export_of_a_type_that_is_not_ours() {
+fn export_of_a_type_of_activations() {
     let (folder, path) = file(&[]);
-    write(&path, &[], &[tensor("blk.0.w", &[256], GgmlType(12))]);
+    write(&path, &[], &[tensor("blk.0.w", &[256], GgmlType(15))]);
     let e = error(export::to_gguf(
         &File::open(&path).unwrap(),
         Dtype::F16,
         &folder.path().join("o.gguf"),
         &|_| {},
     ));
-    assert_says(e, &["model.gguf", "`blk.0.w`", "q4_K", "llama-quantize"]);
+    assert_says(e, &["model.gguf", "`blk.0.w`", "q8_K", "F16"]);
     assert_eq!(files_in(folder.path()), ["model.gguf"]);
 }

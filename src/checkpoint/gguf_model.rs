@@ -1,4 +1,4 @@
-//! A GGUF file as a model to convert.
+//! A GGUF file as a model to convert, whatever the types of its tensors.
 
 use super::transform::Transform;
 use super::{Data, Dtype, Error, Model, SourceTensor, Storage, problem};
@@ -9,18 +9,10 @@ pub fn open(path: &Path) -> Result<Model, Error> {
     let file = gguf::File::open(path)?;
     let mut tensors = Vec::new();
     for (i, t) in file.tensors().iter().enumerate() {
-        let Some(dtype) = Dtype::from_ggml(t.kind) else {
-            return Err(problem(
-                path,
-                format!(
-                    "tensor `{}` is {}: only F32, F16 and BF16 can be converted; \
-                     start from the unquantized model. If there is none, llama.cpp's `llama-quantize --allow-requantize \
-                     FILE f16.gguf F16` makes an F16 file of this one, but what is quantized twice loses twice",
-                    t.name,
-                    t.kind.name()
-                ),
-            ));
-        };
+        // Blocks are dequantized to F32, and plain numbers stay as they are.
+        let is_readable = t.kind.dequantizer().is_some() || t.kind.is_plain_number();
+        let dtype = Dtype::from_ggml(t.kind).or(is_readable.then_some(Dtype::F32));
+        let dtype = dtype.ok_or_else(|| unreadable(path, &t.name, t.kind))?;
         tensors.push(SourceTensor {
             name: t.name.clone(),
             shape: t.shape.clone(),
@@ -32,4 +24,16 @@ pub fn open(path: &Path) -> Result<Model, Error> {
     let written = ["general.file_type", "general.quantization_version"];
     let keys = file.keys().iter().filter(|(k, _)| !written.contains(&k.as_str())).cloned();
     Ok(Model { path: path.to_owned(), keys: keys.collect(), tensors, storage: Storage::Gguf(file) })
+}
+
+/// A tensor whose weights nobody here can tell.
+fn unreadable(path: &Path, name: &str, kind: gguf::GgmlType) -> Error {
+    problem(
+        path,
+        format!(
+            "tensor `{name}` is {}, which cannot be dequantized: start from the unquantized model, or let the program \
+             that made this file write it in F16 (llama-quantize --allow-requantize FILE f16.gguf F16)",
+            kind.name()
+        ),
+    )
 }

@@ -1,5 +1,6 @@
 //! Models to convert: Hugging Face folders and GGUF files, both as one [`Model`].
 
+mod dtype;
 mod gguf_model;
 mod hf_folder;
 mod model_card;
@@ -10,16 +11,15 @@ mod quantized;
 mod shards;
 mod transform;
 
+pub use dtype::Dtype;
 pub use transform::{permuted_row, unpermuted_row};
 
 use crate::gguf::{self, GgmlType, Value};
-use crate::types::TensorType;
-use half::slice::HalfFloatSliceExt;
-use half::{bf16, f16};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use transform::{Order, Transform};
 
-/// A model: GGUF keys and tensors under their GGUF names, with unquantized data.
+/// A model: GGUF keys and tensors under their GGUF names, which read as floats however they are stored.
 pub struct Model {
     /// Where it came from.
     pub path: PathBuf,
@@ -43,7 +43,7 @@ pub struct SourceTensor {
     pub name: String,
     /// Extents, innermost (columns) first.
     pub shape: Vec<u64>,
-    /// Type of the stored elements.
+    /// Type of the stored elements, or the one that they are dequantized to.
     pub dtype: Dtype,
     /// Where the elements are.
     data: Data,
@@ -58,95 +58,6 @@ enum Data {
     /// Names in the shards, of equal shapes; more than one are stacked.
     Stored(Vec<String>),
     Computed(Vec<f32>),
-}
-
-/// Element types of unquantized tensors.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum Dtype {
-    F32,
-    F16,
-    BF16,
-}
-
-impl Dtype {
-    /// Bytes per element.
-    pub fn bytes(self) -> usize {
-        match self {
-            Dtype::F32 => 4,
-            Dtype::F16 | Dtype::BF16 => 2,
-        }
-    }
-
-    /// The ggml type.
-    pub fn ggml(self) -> GgmlType {
-        match self {
-            Dtype::F32 => GgmlType::F32,
-            Dtype::F16 => GgmlType::F16,
-            Dtype::BF16 => GgmlType::BF16,
-        }
-    }
-
-    /// `general.file_type` of plain files, as in llama.cpp.
-    pub fn file_type(self) -> u32 {
-        match self {
-            Dtype::F32 => 0,
-            Dtype::F16 => 1,
-            Dtype::BF16 => 32,
-        }
-    }
-
-    fn from_ggml(kind: GgmlType) -> Option<Dtype> {
-        [Dtype::F32, Dtype::F16, Dtype::BF16].into_iter().find(|d| d.ggml() == kind)
-    }
-
-    /// Widens elements to f32, exactly.
-    pub fn widen(self, bytes: &[u8], out: &mut [f32]) {
-        match self {
-            Dtype::F32 => {
-                for (b, o) in bytes.chunks_exact(4).zip(out) {
-                    *o = f32::from_le_bytes(b.try_into().expect("4 bytes"));
-                }
-            }
-            Dtype::F16 => {
-                for (b, o) in bytes.chunks_exact(2).zip(out) {
-                    *o = f16::from_le_bytes(b.try_into().expect("2 bytes")).to_f32();
-                }
-            }
-            Dtype::BF16 => {
-                for (b, o) in bytes.chunks_exact(2).zip(out) {
-                    *o = bf16::from_le_bytes(b.try_into().expect("2 bytes")).to_f32();
-                }
-            }
-        }
-    }
-
-    /// Rounds f32 to nearest, ties to even.
-    pub fn narrow(self, x: &[f32], out: &mut [u8]) {
-        match self {
-            Dtype::F32 => {
-                for (x, o) in x.iter().zip(out.chunks_exact_mut(4)) {
-                    o.copy_from_slice(&x.to_le_bytes());
-                }
-            }
-            Dtype::F16 => {
-                // Many at a time: there are instructions for that.
-                let mut halves = [f16::ZERO; 256];
-                for (x, out) in x.chunks(256).zip(out.chunks_mut(512)) {
-                    let halves = &mut halves[..x.len()];
-                    halves.convert_from_f32_slice(x);
-                    for (h, o) in halves.iter().zip(out.chunks_exact_mut(2)) {
-                        o.copy_from_slice(&h.to_le_bytes());
-                    }
-                }
-            }
-            Dtype::BF16 => {
-                for (x, o) in x.iter().zip(out.chunks_exact_mut(2)) {
-                    o.copy_from_slice(&bf16::from_f32(*x).to_le_bytes());
-                }
-            }
-        }
-    }
 }
 
 impl SourceTensor {
@@ -272,28 +183,62 @@ impl Model {
         }
     }
 
+    /// A tensor of a GGUF file that is not floats, and the file.
+    fn blocks(&self, t: &SourceTensor) -> Option<(&gguf::File, &gguf::Tensor)> {
+        let (Data::Gguf(i), Storage::Gguf(file)) = (&t.data, &self.storage) else { return None };
+        let tensor = &file.tensors()[*i];
+        Dtype::from_ggml(tensor.kind).is_none().then_some((file, tensor))
+    }
+
+    /// Bytes of rows `first..` of such a tensor, as they are stored.
+    fn block_rows<'a>(
+        (file, tensor): (&'a gguf::File, &gguf::Tensor),
+        first: usize,
+        rows: usize,
+    ) -> Result<&'a [u8], Error> {
+        let row_bytes = tensor.kind.bytes(tensor.columns()).expect("whole blocks") as usize;
+        Ok(&file.data(tensor)?[first * row_bytes..][..rows * row_bytes])
+    }
+
     /// How a tensor is quantized, for people, if it is.
     pub fn quantization(&self, t: &SourceTensor) -> Option<String> {
+        if let Some((_, tensor)) = self.blocks(t) {
+            return (!tensor.kind.is_plain_number()).then(|| tensor.kind.name());
+        }
         self.packed(t, 0).map(|(_, packed)| packed.describe())
     }
 
-    /// The type of ours that holds a quantized tensor without loss.
-    pub fn exact_type(&self, t: &SourceTensor) -> Option<&'static TensorType> {
+    /// The type that holds a tensor without loss that is not floats.
+    pub fn exact_type(&self, t: &SourceTensor) -> Option<GgmlType> {
+        if let Some((_, tensor)) = self.blocks(t) {
+            return Some(tensor.kind);
+        }
         let exact = |part| self.packed(t, part).and_then(|(files, packed)| packed.exact_type(files));
         let first = exact(0).filter(|_| !t.transform.plus_one)?;
-        (1..t.parts()).all(|part| exact(part).is_some_and(|other| other.id == first.id)).then_some(first)
+        let same = (1..t.parts()).all(|part| exact(part).is_some_and(|other| other.id == first.id));
+        same.then_some(GgmlType(first.id))
     }
 
     /// Reads row `row` of a tensor as blocks of its [`Model::exact_type`].
-    pub fn read_blocks(&self, t: &SourceTensor, row: usize, out: &mut [u8]) {
+    pub fn read_blocks(&self, t: &SourceTensor, row: usize, out: &mut [u8]) -> Result<(), Error> {
+        if let Some(blocks) = self.blocks(t) {
+            out.copy_from_slice(Self::block_rows(blocks, row, 1)?);
+            return Ok(());
+        }
         let (part, row) = t.stored_row(row);
         let (files, packed) = self.packed(t, part).expect("a quantized tensor");
         packed.read_blocks(files, row, out);
+        Ok(())
     }
 
     /// Reads rows `first..` of a tensor, as many as fill `out`, as f32.
     pub fn read_rows(&self, t: &SourceTensor, first: usize, out: &mut [f32]) -> Result<(), Error> {
         let (columns, bytes) = (t.columns(), t.dtype.bytes());
+        if let Some(blocks) = self.blocks(t) {
+            let dequantize = blocks.1.kind.dequantizer().expect("plain numbers are kept");
+            dequantize(Self::block_rows(blocks, first, out.len() / columns)?, out);
+            return Ok(());
+        }
         let mut gathered = Vec::new();
         for (i, out) in out.chunks_exact_mut(columns).enumerate() {
             let (part_number, row) = t.stored_row(first + i);
@@ -329,16 +274,26 @@ impl Model {
         }
     }
 
-    /// The bytes of a whole tensor as they are stored, if they are stored as they are written.
-    pub fn stored_bytes(&self, t: &SourceTensor) -> Result<Option<&[u8]>, Error> {
-        let as_stored = t.transform == Transform::NONE && t.parts() == 1 && self.packed(t, 0).is_none();
-        match t.data {
-            Data::Computed(_) => Ok(None),
-            _ if !as_stored => Ok(None),
-            _ => {
-                let len = t.elements() as usize * t.dtype.bytes();
-                Ok(Some(&self.part(t, 0)?[..len]))
-            }
+    /// Has the system read bytes of [`Model::stored_rows`], in one go and before they are needed.
+    pub fn prefetch(&self, bytes: &[u8]) {
+        let maps: Vec<_> = match &self.storage {
+            Storage::Gguf(file) => file.maps().iter().collect(),
+            Storage::Folder(shards) => shards.maps().iter().collect(),
+        };
+        maps.into_iter().for_each(|map| shards::prefetch(map, bytes));
+    }
+
+    /// The bytes of some rows of a tensor, if they are stored one after the other and nothing happens to them.
+    pub fn stored_rows(&self, t: &SourceTensor, rows: Range<usize>) -> Result<Option<&[u8]>, Error> {
+        let is_floats = !matches!(t.data, Data::Computed(_)) && self.blocks(t).is_none();
+        if !is_floats || t.transform != Transform::NONE || rows.is_empty() {
+            return Ok(None);
         }
+        let ((part, first), (last_part, last)) = (t.stored_row(rows.start), t.stored_row(rows.end - 1));
+        if part != last_part || self.packed(t, part).is_some() {
+            return Ok(None);
+        }
+        let row_bytes = t.columns() * t.dtype.bytes();
+        Ok(Some(&self.part(t, part)?[first * row_bytes..(last + 1) * row_bytes]))
     }
 }

@@ -106,6 +106,11 @@ impl Shards {
         &self.maps[span.map][span.start..][..span.len]
     }
 
+    /// The files.
+    pub fn maps(&self) -> &[Mmap] {
+        &self.maps
+    }
+
     /// Lets go of the memory of pages that have been read; they are read again when they are needed.
     pub fn release(&self) {
         self.maps.iter().for_each(release);
@@ -128,6 +133,19 @@ impl Shards {
         self.tensors.insert(name.clone(), entry);
         self.packed.insert(name, packed);
     }
+}
+
+/// Reads those of `bytes` that are in a map.
+pub(super) fn prefetch(map: &Mmap, bytes: &[u8]) {
+    #[cfg(target_os = "linux")]
+    if let Some(start) = (bytes.as_ptr() as usize).checked_sub(map.as_ptr() as usize)
+        && start < map.len()
+    {
+        // Only time is saved, so that an error is none: before Linux 5.14 it is one.
+        let _ = map.advise_range(memmap2::Advice::PopulateRead, start, bytes.len().min(map.len() - start));
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (map, bytes);
 }
 
 /// Lets go of the memory of a map's pages.

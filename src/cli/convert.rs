@@ -14,7 +14,7 @@ use tenpak_gguf::convert::{self, Guide, Plan, Recipe, Target, Trellis};
 use tenpak_gguf::quantize::Effort;
 use tenpak_gguf::split;
 
-/// Make a GGUF file of a Hugging Face folder or of an unquantized GGUF file
+/// Make a GGUF file of a Hugging Face folder or of another GGUF file
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -29,7 +29,8 @@ Examples:
 
 Rows that 256 does not divide use the types with blocks of 64 (t3_64 for t3 and so on).")]
 pub struct Args {
-    /// Hugging Face folder (config.json, a tokenizer, safetensors or pytorch_model.bin) or GGUF file in F32, F16 or BF16
+    /// Hugging Face folder (config.json, a tokenizer, safetensors or pytorch_model.bin) or GGUF file, best
+    /// an unquantized one
     model: PathBuf,
     /// File to write
     #[arg(short, long, required_unless_present = "dry_run")]
@@ -40,10 +41,11 @@ pub struct Args {
     /// Leave embeddings and output head in the type of the checkpoint
     #[arg(long, requires = "family")]
     keep_embeddings: bool,
-    /// Keep what is quantized already as it is, where a type holds it without loss [default, unless --type is given]
+    /// Keep what is quantized already as it is, where a type holds it without loss [default for folders, unless --type
+    /// is given]
     #[arg(long, conflicts_with_all = ["outtype", "keep_embeddings"])]
     keep_quantization: bool,
-    /// Quantize anew what is quantized already
+    /// Quantize anew what is quantized already [default for GGUF files]
     #[arg(long, conflicts_with = "keep_quantization")]
     requantize: bool,
     /// Statistics of the model's inputs: a file of `tenpak-gguf calibrate`, or an imatrix of llama.cpp
@@ -138,6 +140,8 @@ impl Args {
     }
 
     fn recipe(&self, is_quantized: bool) -> Recipe {
+        // Of a GGUF file nothing else might be left to do.
+        let keeps = is_quantized && self.model.is_dir() && !self.requantize;
         let family = self.family.map(|family| match family {
             Family::T2 => Trellis::T2,
             Family::T3 => Trellis::T3,
@@ -145,7 +149,7 @@ impl Args {
         });
         match (family, self.outtype) {
             _ if self.keep_quantization => Recipe::Keep(family),
-            (None, None) if is_quantized && !self.requantize => Recipe::Keep(None),
+            (None, None) if keeps => Recipe::Keep(None),
             (Some(family), _) if self.keep_embeddings => Recipe::Linear(family),
             (Some(family), _) => Recipe::All(family),
             (None, Some(float)) => Recipe::Plain(float.into()),
@@ -239,17 +243,25 @@ fn calibrate(model: &Model, text: &Path, args: &Args, output: &Path) -> anyhow::
 /// How tensors were quantized already, and what becomes of them.
 fn tell_quantization(model: &Model, plan: &Plan) {
     let mut found = BTreeMap::new();
+    let mut is_second = false;
     for (t, target) in model.tensors.iter().zip(&plan.targets) {
         let Some(how) = model.quantization(t) else { continue };
         let becomes = match target {
-            Target::Kept(kind) => format!("kept without loss as {}", kind.name),
+            Target::Kept(kind) => format!("kept without loss as {}", kind.name()),
             Target::Blocks(kind) => format!("quantized anew to {}", kind.name),
             Target::Plain(dtype) => format!("written as {}", dtype.ggml().name()),
         };
+        is_second |= matches!(target, Target::Blocks(_));
         *found.entry((how, becomes)).or_insert(0) += 1;
     }
     for ((how, becomes), tensors) in found {
         eprintln!("quantized already: {tensors} tensors ({how}), {becomes}");
+    }
+    if is_second {
+        eprintln!(
+            "note: these weights are quantized a second time, and both errors add up; \
+             if there is an unquantized model, start from that"
+        );
     }
 }
 

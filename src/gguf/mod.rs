@@ -10,11 +10,13 @@
 //! data       aligned; every tensor starts at data + offset, a multiple of general.alignment
 //! ```
 
+mod dequantize;
 mod file;
 mod tensor_type;
 mod value;
 mod writer;
 
+pub use dequantize::Dequantize;
 pub use file::{File, Tensor};
 pub use tensor_type::GgmlType;
 pub use value::{Kind, Value};

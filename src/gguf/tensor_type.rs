@@ -1,5 +1,6 @@
 //! Tensor types by their ggml number.
 
+use super::dequantize::*;
 use crate::types;
 
 /// A ggml tensor type id; any number is allowed.
@@ -14,12 +15,17 @@ impl GgmlType {
     /// bfloat16.
     pub const BF16: GgmlType = GgmlType(30);
 
+    /// What is known of the type, if it is ggml's own.
+    fn upstream(self) -> Option<&'static Upstream> {
+        UPSTREAM.iter().find(|t| t.id == self.0)
+    }
+
     /// Name, elements per block and bytes per block, if the type is known.
     fn known(self) -> Option<(&'static str, u64, u64)> {
         if let Some(t) = types::by_id(self.0) {
             return Some((t.name, t.block_len as u64, t.block_bytes as u64));
         }
-        UPSTREAM.iter().find(|t| t.0 == self.0).map(|&(_, name, len, bytes)| (name, len, bytes))
+        self.upstream().map(|t| (t.name, t.block_len, t.block_bytes))
     }
 
     /// The name, or `type N`.
@@ -37,43 +43,79 @@ impl GgmlType {
         let (_, len, bytes) = self.known()?;
         n.is_multiple_of(len).then(|| n / len * bytes)
     }
+
+    /// What decodes whole blocks, of a type that weights are quantized in: ggml's, to the bit, and ours.
+    pub fn dequantizer(self) -> Option<Dequantize> {
+        match types::by_id(self.0) {
+            Some(t) => t.kernels().map(|kernels| kernels.dequantize),
+            None => self.upstream()?.dequantize,
+        }
+    }
+
+    /// Whether elements are numbers that no weights are, such as the ids of a table.
+    pub fn is_plain_number(self) -> bool {
+        self.block_len() == Some(1) && ![GgmlType::F32, GgmlType::F16, GgmlType::BF16].contains(&self)
+    }
 }
 
-/// (id, name, elements per block, bytes per block) of ggml's own types.
-const UPSTREAM: &[(u32, &str, u64, u64)] = &[
-    (0, "f32", 1, 4),
-    (1, "f16", 1, 2),
-    (2, "q4_0", 32, 18),
-    (3, "q4_1", 32, 20),
-    (6, "q5_0", 32, 22),
-    (7, "q5_1", 32, 24),
-    (8, "q8_0", 32, 34),
-    (9, "q8_1", 32, 36),
-    (10, "q2_K", 256, 84),
-    (11, "q3_K", 256, 110),
-    (12, "q4_K", 256, 144),
-    (13, "q5_K", 256, 176),
-    (14, "q6_K", 256, 210),
-    (15, "q8_K", 256, 292),
-    (16, "iq2_xxs", 256, 66),
-    (17, "iq2_xs", 256, 74),
-    (18, "iq3_xxs", 256, 98),
-    (19, "iq1_s", 256, 50),
-    (20, "iq4_nl", 32, 18),
-    (21, "iq3_s", 256, 110),
-    (22, "iq2_s", 256, 82),
-    (23, "iq4_xs", 256, 136),
-    (24, "i8", 1, 1),
-    (25, "i16", 1, 2),
-    (26, "i32", 1, 4),
-    (27, "i64", 1, 8),
-    (28, "f64", 1, 8),
-    (29, "iq1_m", 256, 56),
-    (30, "bf16", 1, 2),
-    (34, "tq1_0", 256, 54),
-    (35, "tq2_0", 256, 66),
-    (39, "mxfp4", 32, 17),
-    (40, "nvfp4", 64, 36),
-    (41, "q1_0", 128, 18),
-    (42, "q2_0", 64, 18),
+/// A type of ggml's own.
+struct Upstream {
+    id: u32,
+    name: &'static str,
+    block_len: u64,
+    block_bytes: u64,
+    dequantize: Option<Dequantize>,
+}
+
+const fn number(id: u32, name: &'static str, bytes: u64) -> Upstream {
+    Upstream { id, name, block_len: 1, block_bytes: bytes, dequantize: None }
+}
+
+/// A type that activations are quantized to while a model runs; files have none.
+const fn activations(id: u32, name: &'static str, block_len: u64, block_bytes: u64) -> Upstream {
+    Upstream { id, name, block_len, block_bytes, dequantize: None }
+}
+
+const fn weights<B: Block>(id: u32, name: &'static str) -> Upstream {
+    let (block_len, block_bytes) = (B::LEN as u64, size_of::<B>() as u64);
+    Upstream { id, name, block_len, block_bytes, dequantize: Some(dequantize::<B>) }
+}
+
+/// `ggml_type` of ggml.h.
+const UPSTREAM: &[Upstream] = &[
+    number(0, "f32", 4),
+    number(1, "f16", 2),
+    weights::<BlockQ4_0>(2, "q4_0"),
+    weights::<BlockQ4_1>(3, "q4_1"),
+    weights::<BlockQ5_0>(6, "q5_0"),
+    weights::<BlockQ5_1>(7, "q5_1"),
+    weights::<BlockQ8_0>(8, "q8_0"),
+    activations(9, "q8_1", 32, 36),
+    weights::<BlockQ2K>(10, "q2_K"),
+    weights::<BlockQ3K>(11, "q3_K"),
+    weights::<BlockQ4K>(12, "q4_K"),
+    weights::<BlockQ5K>(13, "q5_K"),
+    weights::<BlockQ6K>(14, "q6_K"),
+    activations(15, "q8_K", 256, 292),
+    weights::<BlockIq2Xxs>(16, "iq2_xxs"),
+    weights::<BlockIq2Xs>(17, "iq2_xs"),
+    weights::<BlockIq3Xxs>(18, "iq3_xxs"),
+    weights::<BlockIq1S>(19, "iq1_s"),
+    weights::<BlockIq4Nl>(20, "iq4_nl"),
+    weights::<BlockIq3S>(21, "iq3_s"),
+    weights::<BlockIq2S>(22, "iq2_s"),
+    weights::<BlockIq4Xs>(23, "iq4_xs"),
+    number(24, "i8", 1),
+    number(25, "i16", 2),
+    number(26, "i32", 4),
+    number(27, "i64", 8),
+    number(28, "f64", 8),
+    weights::<BlockIq1M>(29, "iq1_m"),
+    number(30, "bf16", 2),
+    weights::<BlockTq1_0>(34, "tq1_0"),
+    weights::<BlockTq2_0>(35, "tq2_0"),
+    weights::<BlockMxfp4>(39, "mxfp4"),
+    weights::<BlockNvfp4>(40, "nvfp4"),
+    weights::<BlockQ1_0>(41, "q1_0"),
+    weights::<BlockQ2_0>(42, "q2_0"),
 ];

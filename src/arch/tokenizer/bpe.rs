@@ -29,7 +29,9 @@ pub fn write(
     let tokenizer = parse(&json).map_err(&at)?;
     let pre = match pre {
         Some(name) => name.to_owned(),
-        None => pre_tokenizer::name(&tokenizer, &Json::Object(json.clone())).map_err(&at)?.to_owned(),
+        None => pre_tokenizer::name(&tokenizer, &Json::Object(json.clone()), tokenizer_config)
+            .map_err(&at)?
+            .to_owned(),
     };
     let tokens = tokens(files, &tokenizer, tokenizer_config).map_err(&at)?;
     keys.put("ggml.model", "gpt2");

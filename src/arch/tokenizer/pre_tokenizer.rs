@@ -1,6 +1,6 @@
 //! How text is cut before merging, and llama.cpp's names for it (`tokenizer.ggml.pre`).
 
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 use sha2::{Digest, Sha256};
 use tokenizers::Tokenizer;
 
@@ -26,19 +26,29 @@ pub(super) const PRE_TOKENIZERS: &[(&str, &[Cut])] = &[
     ("qwen2", &[Cut::Regex(QWEN2)]),
 ];
 
-/// llama.cpp's name for the pre-tokenizer of a tokenizer.json.
-pub fn name(tokenizer: &Tokenizer, json: &Json) -> Result<&'static str, String> {
-    match name_by_hash(tokenizer)? {
+/// llama.cpp's name for the pre-tokenizer of a tokenizer.json; `config` is tokenizer_config.json.
+pub fn name(tokenizer: &Tokenizer, json: &Json, config: &Map<String, Json>) -> Result<&'static str, String> {
+    match name_by_hash(tokenizer, config)? {
         Some(name) => Ok(name),
         None => name_by_cuts(&json["pre_tokenizer"]),
     }
 }
 
 /// The name of a vocabulary that llama.cpp knows: it is told by the ids that a certain text gets.
-fn name_by_hash(tokenizer: &Tokenizer) -> Result<Option<&'static str>, String> {
+fn name_by_hash(tokenizer: &Tokenizer, config: &Map<String, Json>) -> Result<Option<&'static str>, String> {
     let encoding = tokenizer.encode(CHECK_TEXT, true).map_err(|e| e.to_string())?;
-    let hash = format!("{:x}", Sha256::digest(format!("{:?}", encoding.get_ids())));
-    Ok(HASHES.iter().find(|(known, _)| *known == hash).map(|(_, name)| *name))
+    let known = |ids: &[u32]| {
+        let hash = format!("{:x}", Sha256::digest(format!("{ids:?}")));
+        HASHES.iter().find(|(known, _)| *known == hash).map(|(_, name)| *name)
+    };
+    // Llama's class in transformers puts a token before a text that tokenizer.json says nothing of.
+    let begin = || {
+        let token = &config.get("bos_token")?;
+        let text = token.as_str().or_else(|| token["content"].as_str())?;
+        tokenizer.token_to_id(text).filter(|_| config.get("add_bos_token").is_some_and(|add| add == true))
+    };
+    let ids = encoding.get_ids();
+    Ok(known(ids).or_else(|| known(&[&[begin()?][..], ids].concat())))
 }
 
 /// llama.cpp's name for the cuts of a `pre_tokenizer` entry.

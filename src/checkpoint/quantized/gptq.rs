@@ -57,7 +57,10 @@ pub fn find(folder: &Folder, matrices: &mut Matrices) -> Result<(), Problem> {
         expect(codes, &codes_name, &["I32"], &[Fields::words(columns, bits), rows])?;
         expect(zeros, &zeros_name, &["I32"], &[groups, Fields::words(rows, bits)])?;
         expect(scales, &scales_name, FLOATS, &[groups, rows])?;
-        let group = columns.div_ceil(groups);
+        // Shapes do not say how long groups are if the last is shorter.
+        let said = folder.config.get("group_size").and_then(Json::as_u64).map(|n| n as usize);
+        let said = said.filter(|n| *n > 0 && columns.div_ceil(*n) == groups);
+        let group = said.unwrap_or(columns.div_ceil(groups));
         let g_idx = match folder.files.get(&name("g_idx")) {
             None => None,
             Some(entry) => {
@@ -71,7 +74,7 @@ pub fn find(folder: &Folder, matrices: &mut Matrices) -> Result<(), Problem> {
                 (!in_order).then_some(g_idx)
             }
         };
-        if g_idx.is_none() && group * groups != columns {
+        if g_idx.is_none() && said.is_none() && group * groups != columns {
             let what = format!("has {groups} groups for {columns} columns ({})", kind(scales));
             return Err(wrong(scales, &scales_name, what));
         }

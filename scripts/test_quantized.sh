@@ -1,0 +1,76 @@
+#!/usr/bin/env bash
+# Quantized checkpoints of a real model, kept as they are, in llama.cpp: perplexity by the kernels of g4_128 and nf4_64
+# against that of the same weights as floats. Then parts of a file, which llama.cpp's programs read and merge.
+#
+#   TENPAK=program LLAMA=folder CHECKED=folder scripts/test_quantized.sh       with what is built already
+source "$(dirname "$0")/setup.sh"
+
+# Chunks of 512 tokens for perplexities, and for those of kernels that check themselves.
+CHUNKS=${CHUNKS:-4}
+CHECKED_CHUNKS=2
+# Kernels against plain weights, percent of the perplexity: activations are rounded to 8 bits.
+MAX_PERCENT=0.3
+# Bytes of a part: three of them.
+PART=100M
+
+[ -n "${TENPAK:-}" ] || (cd "$ROOT" && cargo build --quiet --release)
+tenpak=${TENPAK:-$TARGET/release/tenpak-gguf}
+llama=${LLAMA:-$("$ROOT/scripts/build_llama.sh")}
+folder=$("$ROOT/scripts/fetch_model.sh")
+text=$TARGET/models/text/wiki.utf8
+checked=${CHECKED:-$("$ROOT/scripts/build_ggml_variant.sh" checked)}
+work=$TARGET/test_quantized
+rm -rf "$work" && mkdir -p "$work"
+cd "$work"
+
+# quietly NAME COMMAND...: runs with output to NAME.log
+quietly() {
+    local log=$work/$1.log
+    shift
+    "$@" >"$log" 2>&1 </dev/null || { tail -n 20 "$log" >&2; die "a command failed: see $log"; }
+}
+
+# perplexity FILE CHUNKS NAME
+perplexity() {
+    quietly "$3" "$llama/llama-perplexity" -m "$1.gguf" -f "$text" -c 512 --chunks "$2" -t "$(nproc)"
+    sed -nE 's/.*Final estimate: PPL = ([0-9.]+).*/\1/p' "$work/$3.log" | grep . || die "no estimate in $work/$3.log"
+}
+
+# tensors FILE: digests of its tensors
+tensors() { "$tenpak" inspect "$1" --digest | grep ^tensor; }
+
+# kept METHOD TYPE COUNT: a checkpoint of that method, and what becomes of it
+kept() {
+    say "$1, kept as $2"
+    (cd "$ROOT" && cargo run --quiet --release --example make_quantized "$folder" "$1" "$work/$1")
+    quietly "convert-$1" "$tenpak" convert "$1" -o "$1.gguf"
+    grep "quantized already" "convert-$1.log"
+    grep -q "quantized already: $3 tensors .*, kept without loss as $2" "convert-$1.log" ||
+        die "$3 tensors should have been kept as $2"
+    quietly "export-$1" "$tenpak" export "$1.gguf" -o "$1-plain.gguf"
+    local kernels plain
+    kernels=$(perplexity "$1" "$CHUNKS" "perplexity-$1")
+    plain=$(perplexity "$1-plain" "$CHUNKS" "perplexity-$1-plain")
+    echo "perplexity $kernels, of the exported weights $plain"
+    awk "BEGIN { d = ($kernels / $plain - 1) * 100; exit !(d <= $MAX_PERCENT && d >= -$MAX_PERCENT) }" ||
+        die "the perplexities differ by more than $MAX_PERCENT %"
+    perplexity "$1" "$CHECKED_CHUNKS" "unchecked-$1" >"$1.txt"
+    LD_LIBRARY_PATH=$checked perplexity "$1" "$CHECKED_CHUNKS" "checked-$1" >"$1-checked.txt"
+    cmp "$1.txt" "$1-checked.txt" || die "checked kernels give $(cat "$1-checked.txt") instead of $(cat "$1.txt")"
+    echo "$CHECKED_CHUNKS chunks with every call computed again by scalar: $(cat "$1-checked.txt")"
+}
+# 30 layers; in the first, the rows of a second matrix are no whole groups.
+kept gptq g4_128 30
+grep -q "quantized already: 1 tensors .*, quantized anew to t4_64" convert-gptq.log ||
+    die "a matrix should have been quantized anew"
+kept nf4 nf4_64 210
+
+say "files in parts"
+quietly whole "$tenpak" convert "$folder" -o whole.gguf --outtype f16
+quietly parts "$tenpak" convert "$folder" -o part.gguf --outtype f16 --split-max-size $PART
+first=$(echo part-00001-of-*.gguf)
+quietly completion "$llama/llama-completion" -m "$first" -p "The capital of France is" -n 8 --temp 0 -no-cnv
+grep -q "The capital of France is ." completion.log || die "llama-completion continued nothing from $first"
+quietly merge "$llama/llama-gguf-split" --merge "$first" merged.gguf
+diff <(tensors whole.gguf) <(tensors merged.gguf) || die "the merged parts have other tensors than the whole"
+echo "$(ls part-*.gguf | wc -l) parts loaded by llama-completion; llama-gguf-split --merge gives the same tensors"

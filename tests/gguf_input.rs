@@ -1,0 +1,197 @@
+//! GGUF files of quantized types as models. What their weights are, ggml has said: tests/golden/ggml.digest, written by
+//! scripts/reference_dequantize.py.
+
+mod support;
+
+use sha2::{Digest, Sha256};
+use std::path::{Path, PathBuf};
+use support::random::Random;
+use support::tiny_gguf::{file, tensor, write};
+use support::tiny_llama::TinyLlama;
+use support::{assert_says, files_in};
+use tempfile::TempDir;
+use tenpak_gguf::checkpoint::{Dtype, Model, Options};
+use tenpak_gguf::convert::{self, Recipe, Trellis};
+use tenpak_gguf::export;
+use tenpak_gguf::gguf::{File, GgmlType, Writer};
+use tenpak_gguf::types;
+
+/// Blocks of arbitrary bytes of each type, as in the script: every row of every grid is among them.
+const BLOCKS: usize = 4096;
+
+fn golden(name: &str) -> PathBuf {
+    [env!("CARGO_MANIFEST_DIR"), "tests", "golden", name].iter().collect()
+}
+
+/// A type with the digests of its matrix in ggml.gguf and of arbitrary bytes.
+struct Reference {
+    kind: GgmlType,
+    name: String,
+    matrix: String,
+    arbitrary: String,
+}
+
+fn references() -> Vec<Reference> {
+    let text = std::fs::read_to_string(golden("ggml.digest")).unwrap();
+    let parse = |line: &str| match line.split(' ').collect::<Vec<_>>()[..] {
+        [id, name, matrix, arbitrary] => Reference {
+            kind: GgmlType(id.parse().unwrap()),
+            name: name.into(),
+            matrix: matrix.into(),
+            arbitrary: arbitrary.into(),
+        },
+        _ => panic!("{line}"),
+    };
+    text.lines().map(parse).collect()
+}
+
+/// sha256 of the bits, those of every NaN being the same.
+fn digest(values: &[f32]) -> String {
+    let bits = values.iter().map(|v| if v.is_nan() { 0x7fc0_0000 } else { v.to_bits() });
+    let bytes: Vec<u8> = bits.flat_map(u32::to_le_bytes).collect();
+    format!("{:x}", Sha256::digest(bytes))
+}
+
+fn open(path: &Path) -> Model {
+    Model::open(path, &Options::default()).unwrap_or_else(|e| panic!("{e}"))
+}
+
+/// Converts a file; the result is in a folder that goes away with the first of the two.
+fn convert(path: &Path, recipe: Recipe) -> (TempDir, PathBuf) {
+    let (folder, _) = file(&[]);
+    let (model, out) = (open(path), folder.path().join("out.gguf"));
+    convert::run(&model, &convert::plan(&model, recipe), None, &out, &|_| {})
+        .unwrap_or_else(|e| panic!("{e}"));
+    (folder, out)
+}
+
+/// Names, types and bytes of all tensors.
+fn tensors(path: &Path) -> Vec<(String, GgmlType, Vec<u8>)> {
+    let file = File::open(path).unwrap();
+    let entry = |t: &tenpak_gguf::gguf::Tensor| (t.name.clone(), t.kind, file.data(t).unwrap().to_vec());
+    file.tensors().iter().map(entry).collect()
+}
+
+#[test]
+fn every_type_is_in_the_reference() {
+    let ours = |kind: GgmlType| types::by_id(kind.0).is_some();
+    let decoded = (0..1000).map(GgmlType).filter(|kind| kind.dequantizer().is_some() && !ours(*kind));
+    assert_eq!(decoded.collect::<Vec<_>>(), references().iter().map(|r| r.kind).collect::<Vec<_>>());
+}
+
+#[test]
+fn arbitrary_bytes_decode_as_by_ggml() {
+    for reference in references() {
+        let Reference { kind, name, arbitrary, .. } = reference;
+        assert_eq!(kind.name(), name);
+        let len = kind.block_len().unwrap();
+        let bytes = Random(kind.0.into()).bytes(BLOCKS * kind.bytes(len).unwrap() as usize);
+        let mut out = vec![0.0; BLOCKS * len as usize];
+        kind.dequantizer().unwrap()(&bytes, &mut out);
+        assert_eq!(digest(&out), arbitrary, "{name}");
+    }
+}
+
+#[test]
+fn a_plain_file_has_the_weights_that_ggml_finds() {
+    let (_folder, plain) = convert(&golden("ggml.gguf"), Recipe::Plain(Dtype::F32));
+    let tensors = tensors(&plain);
+    let floats = |bytes: &[u8]| -> Vec<f32> {
+        bytes.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()
+    };
+    let found = tensors.iter().map(|(name, kind, bytes)| (name.clone(), *kind, digest(&floats(bytes))));
+    let found: Vec<_> = found.collect();
+    let name = |r: &Reference| format!("blk.0.{}.weight", r.name);
+    let expected: Vec<_> = references().iter().map(|r| (name(r), GgmlType::F32, r.matrix.clone())).collect();
+    assert_eq!(found, expected);
+}
+
+/// Quantized from a quantized file as from the floats that it stands for.
+#[test]
+fn a_second_quantization_is_that_of_the_weights() {
+    let source = golden("ggml.gguf");
+    let (_folder, plain) = convert(&source, Recipe::Plain(Dtype::F32));
+    for recipe in [Recipe::Default, Recipe::All(Trellis::T4), Recipe::Plain(Dtype::BF16)] {
+        let ((_a, direct), (_b, by_floats)) = (convert(&source, recipe), convert(&plain, recipe));
+        assert!(tensors(&direct) == tensors(&by_floats), "{recipe:?}");
+    }
+}
+
+#[test]
+fn blocks_can_be_kept() {
+    let source = golden("ggml.gguf");
+    let (_folder, kept) = convert(&source, Recipe::Keep(None));
+    assert!(tensors(&kept) == tensors(&source));
+}
+
+/// Embeddings that stay in the type of the file.
+#[test]
+fn embeddings_can_be_kept() {
+    let (folder, path) = file(&[]);
+    let random_f16 = tensor("blk.0.ffn_up.weight", &[256, 2], GgmlType::F16);
+    let headers = [tensor("token_embd.weight", &[256, 3], GgmlType(14)), random_f16];
+    let zeros: Vec<u8> = headers.iter().flat_map(|h| vec![0; h.bytes as usize]).collect();
+    let mut writer = Writer::create(&path, &[], headers.to_vec()).unwrap();
+    writer.write(&zeros).unwrap();
+    writer.finish().unwrap();
+    let (_out, linear) = convert(&path, Recipe::Linear(Trellis::T3));
+    let kinds: Vec<_> = tensors(&linear).iter().map(|(_, kind, _)| kind.name()).collect();
+    assert_eq!(kinds, ["q6_K", "t3"]);
+    drop(folder);
+}
+
+/// Our own types, of those that are rotated and those that are not.
+#[test]
+fn our_types_are_read_too() {
+    let tiny = TinyLlama::new().write();
+    let ours = tiny.beside("ours.gguf");
+    let model = open(&tiny.path);
+    convert::run(&model, &convert::plan(&model, Recipe::Default), None, &ours, &|_| {}).unwrap();
+    let (_folder, plain) = convert(&ours, Recipe::Plain(Dtype::F32));
+    let exported = tiny.beside("exported.gguf");
+    export::to_gguf(&File::open(&ours).unwrap(), Dtype::F32, &exported, &|_| {}).unwrap();
+    assert!(tensors(&plain) == tensors(&exported));
+}
+
+/// Tables of numbers are no weights: they stay as they are, whatever is made of the rest.
+#[test]
+fn numbers_stay_as_they_are() {
+    let (_folder, path) = file(&[]);
+    let headers =
+        [24, 25, 26, 27, 28].map(|id| tensor(&format!("blk.{id}.ids.weight"), &[64, 3], GgmlType(id)));
+    write(&path, &[], &headers);
+    for recipe in [Recipe::Default, Recipe::Plain(Dtype::F16), Recipe::Keep(None)] {
+        let (_out, converted) = convert(&path, recipe);
+        assert!(tensors(&converted) == tensors(&path), "{recipe:?}");
+    }
+}
+
+/// A scale that is not finite, in row 1 of a matrix of every type that can have one.
+#[test]
+fn scales_that_are_not_finite_are_refused() {
+    let mut refused = 0;
+    for reference in references() {
+        let (kind, name) = (reference.kind, reference.name);
+        let row = kind.bytes(256).unwrap() as usize;
+        let mut bytes = vec![0; 2 * row];
+        bytes[row..].fill(0xff);
+        let (folder, path) = file(&[]);
+        let mut writer = Writer::create(&path, &[], vec![tensor("blk.0.w.weight", &[256, 2], kind)]).unwrap();
+        writer.write(&bytes).unwrap();
+        writer.finish().unwrap();
+        let (model, out) = (open(&path), folder.path().join("out.gguf"));
+        match convert::run(&model, &convert::plan(&model, Recipe::All(Trellis::T3)), None, &out, &|_| {}) {
+            Err(e) => {
+                assert_says(
+                    e.to_string(),
+                    &["`blk.0.w.weight`", "row 1", "is not a finite number", "damaged"],
+                );
+                assert_eq!(files_in(folder.path()), ["model.gguf"]);
+                refused += 1;
+            }
+            // Its scales are finite whatever their bytes.
+            Ok(_) => assert_eq!(name, "nvfp4"),
+        }
+    }
+    assert_eq!(refused, references().len() - 1);
+}
