@@ -12,11 +12,13 @@
 //! compares those, with whole models.
 
 mod ggml;
+mod synthetic;
 
 use ggml::Ggml;
 use std::hint::black_box;
 use std::path::Path;
 use std::time::Instant;
+use synthetic::Random;
 use tenpak_gguf::isa::Isa;
 use tenpak_gguf::types::trellis::layout::*;
 use tenpak_gguf::types::{self, trellis};
@@ -160,7 +162,7 @@ fn report(contenders: &[Contender]) {
     }
 }
 
-/// Gaussian-like weights and activations from splitmix64.
+/// Gaussian weights and activations.
 struct Data {
     weights: Vec<f32>,
     activations: Vec<f32>,
@@ -168,18 +170,8 @@ struct Data {
 
 impl Data {
     fn new() -> Data {
-        let mut state = 1u64;
-        let mut uniform = || {
-            state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-            let z = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-            let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-            ((z ^ (z >> 31)) >> 40) as f32 / (1u64 << 24) as f32 - 0.5
-        };
-        let mut gaussian = || (0..6).map(|_| uniform()).sum::<f32>();
-        Data {
-            weights: (0..ROWS * COLUMNS).map(|_| gaussian() * 0.02).collect(),
-            activations: (0..COLUMNS).map(|_| gaussian()).collect(),
-        }
+        let random = &mut Random(1);
+        Data { weights: synthetic::weights(ROWS * COLUMNS, random), activations: random.gaussians(COLUMNS) }
     }
 
     /// Checks a kernel's result for the first row of dequantized weights.

@@ -5,10 +5,11 @@
 #   scripts/bench.sh kernels     kernels and quantizers on one core, bandwidth
 #   scripts/bench.sh models      llama-bench over whole models: prompts and generation, 1 and 2 threads
 #
-# MODELS="qwen smollm2"   TYPES="t3 t2 t4"   PEERS="Q4_K_M IQ3_XXS IQ3_KT"   ROUNDS=5 (runs of each, interleaved; medians)
+# MODELS="qwen smollm2"   TYPES="t3 t2 t4"   PEERS="IQ3_XXS IQ3_KT"   ROUNDS=5 (runs of each, interleaved; medians)
 #
-# The types are compared in files that share their embeddings and output head, those of Q4_K_M. What takes hours, quantizing without
-# calibration (speed does not depend on it), stays in target/bench/; files that are there already are taken as they are.
+# The types are compared in files that share all but the matrices of their blocks with the Q4_K_M file. Speed does not depend on values:
+# only the first block is quantized to each type, and stands in the place of all (examples/repeat_block.rs). Files stay in target/bench/;
+# those that are there already are taken as they are.
 source "$(dirname "$0")/setup.sh"
 what=${1:-all}
 cpu=$(sed -nE 's/^model name\s*: //p' /proc/cpuinfo | head -n 1)
@@ -31,10 +32,13 @@ if [ "$what" = all ] || [ "$what" = kernels ]; then
 fi
 [ "$what" = all ] || [ "$what" = models ] || exit 0
 
-avx2=$("$ROOT/scripts/build_ggml_variant.sh" avx2)
 ik=$("$ROOT/scripts/build_ik_llama.sh")
-cargo build --quiet --release --bin tenpak-gguf --example graft
+# ggml as a processor without AVX-512 and AVX-VNNI has it
+avx2=
+if grep -qE 'avx512f|avx_vnni' /proc/cpuinfo; then avx2=$("$ROOT/scripts/build_ggml_variant.sh" avx2); fi
+cargo build --quiet --release --bin tenpak-gguf --example repeat_block
 tenpak=$TARGET/release/tenpak-gguf
+repeat_block=$TARGET/release/examples/repeat_block
 work=$TARGET/bench
 mkdir -p "$work"
 cd "$work"
@@ -50,33 +54,34 @@ make() {
 }
 
 runs=() # file, programs, libraries to put first, TENPAK_ISA, name of the build
+"$ROOT/scripts/fetch_model.sh" >/dev/null
 for model in ${MODELS:-qwen smollm2}; do
     case $model in
-    qwen)
-        base=$("$ROOT/scripts/fetch_qwen.sh")
-        shared=(token_embd.weight output.weight) shared_types=(q4_K q6_K)
-        ;;
+    qwen) base=$("$ROOT/scripts/fetch_qwen.sh") ;;
     smollm2)
         base=$work/smollm2.gguf
-        shared=(token_embd.weight) shared_types=(q8_0 q8_0) # 256 does not divide its rows
         make smollm2.gguf "$tenpak" convert "$("$ROOT/scripts/fetch_model.sh")" -o smollm2.gguf.part --outtype f16 --force
         ;;
     esac
-    for type in ${PEERS:-Q4_K_M IQ3_XXS IQ3_KT} ${TYPES:-t3 t2 t4}; do
-        file=$model-$type.gguf programs=$llama
+    make "$model-Q4_K_M.gguf" "$llama/llama-quantize" "$base" "$model-Q4_K_M.gguf.part" Q4_K_M 2
+    make "$model-block.gguf" "$repeat_block" first "$base" "$model-block.gguf.part"
+    # llama.cpp makes no file of the smallest types without one
+    make "$model-block.imatrix" "$llama/llama-imatrix" -m "$model-block.gguf" -f "$TARGET/models/text/wiki.utf8" -c 512 --chunks 4 \
+        --no-ppl --output-format dat -o "$model-block.imatrix.part"
+    for type in Q4_K_M ${PEERS:-IQ3_XXS IQ3_KT} ${TYPES:-t3 t2 t4}; do
+        file=$model-$type.gguf block=$model-$type-block.gguf programs=$llama
         case $type in
-        Q4_K_M) make "$file" "$llama/llama-quantize" "$base" "$file.part" Q4_K_M 2 ;;
-        t[0-9]*)
-            make "$model-$type-plain.gguf" "$tenpak" convert "$base" --type "$type" --keep-embeddings --force -o "$model-$type-plain.gguf.part"
-            make "$file" "$TARGET/release/examples/graft" "$model-$type-plain.gguf" "$model-Q4_K_M.gguf" "$file.part" "${shared[@]}"
-            ;;
+        Q4_K_M) ;;
+        t[0-9]*) make "$block" "$tenpak" convert "$model-block.gguf" --type "$type" --keep-embeddings --force -o "$block.part" ;;
         *)
             case $type in *_KT) programs=$ik ;; esac
-            make "$file" "$programs/llama-quantize" --pure --token-embedding-type "${shared_types[0]}" \
-                --output-tensor-type "${shared_types[1]}" "$base" "$file.part" "$type" 2
+            make "$block" "$programs/llama-quantize" --imatrix "$model-block.imatrix" --pure --token-embedding-type f16 \
+                --output-tensor-type f16 "$model-block.gguf" "$block.part" "$type" 2
             ;;
         esac
+        [ -e "$file" ] || make "$file" "$repeat_block" all "$model-Q4_K_M.gguf" "$block" "$file.part"
         runs+=("$file|$programs|||native")
+        [ -n "$avx2" ] || continue
         case $type in
         Q4_K_M | IQ3_XXS) runs+=("$file|$llama|$avx2||avx2") ;;
         t3 | t2) runs+=("$file|$llama|$avx2|avx2|avx2") ;;
@@ -90,8 +95,11 @@ for round in $(seq "${ROUNDS:-5}"); do
     for run in "${runs[@]}"; do
         IFS='|' read -r file programs libraries isa build <<<"$run"
         say "round $round: $file, $build" >&2
+        no_warmup=--no-warmup
+        [ "$programs" = "$llama" ] || no_warmup="-w 0" # ik_llama.cpp's name for it
         for threads in 1 2; do
-            LD_LIBRARY_PATH=$libraries ${isa:+env TENPAK_ISA=$isa} "$programs/llama-bench" -m "$file" -p 512 -n 64 -r 1 -t $threads -o json \
+            # shellcheck disable=SC2086 # two words
+            LD_LIBRARY_PATH=$libraries ${isa:+env TENPAK_ISA=$isa} "$programs/llama-bench" -m "$file" -p 512 -n 64 -r 1 $no_warmup -t $threads -o json \
                 2>/dev/null | python3 -c '
 import json, sys
 for test in json.load(sys.stdin):
