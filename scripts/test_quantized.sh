@@ -8,8 +8,9 @@ source "$(dirname "$0")/setup.sh"
 # Chunks of 512 tokens for perplexities, and for those of kernels that check themselves.
 CHUNKS=${CHUNKS:-4}
 CHECKED_CHUNKS=2
-# Kernels against plain weights, percent of the perplexity: activations are rounded to 8 bits.
-MAX_PERCENT=0.3
+# Kernels against plain weights, percent of the perplexity. Activations are rounded to 8 bits; unlike those of the trellis
+# types they are not rotated before, so that a block with one large value is rounded more coarsely: .4 % over 4 chunks.
+MAX_PERCENT=0.6
 # Bytes of a part: three of them.
 PART=100M
 
