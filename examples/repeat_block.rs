@@ -6,7 +6,8 @@
 //! cargo run --release --example repeat_block all MODEL.gguf BLOCK.gguf OUT.gguf    matrices of every block from BLOCK's one
 //! ```
 //!
-//! OUT has the embeddings, output head, norms and keys of MODEL, so that files of several types differ where they are compared.
+//! OUT has the embeddings, output head, norms and keys of MODEL, so that files of several types differ where they are
+//! compared. Types may be unknown to us, as those of ik_llama.cpp are.
 
 use std::path::Path;
 use tenpak_gguf::gguf::{Error, File, Tensor, TensorHeader, Value, Writer};
@@ -67,7 +68,7 @@ fn write(out: &Path, keys: &[(String, Value)], plan: Vec<(String, &Tensor, &File
     };
     let mut writer = Writer::create(out, keys, plan.iter().map(header).collect())?;
     for (_, t, from) in plan {
-        writer.write(from.data(t)?)?;
+        writer.write(from.stored(t))?;
     }
     writer.finish().map(|_| ())
 }

@@ -135,7 +135,12 @@ impl File {
             let problem = Problem::UnknownType { name: tensor.name.clone(), id: tensor.kind.0 };
             return Err(problem.at(&self.path));
         }
-        Ok(&self.parts[tensor.part][tensor.start as usize..][..tensor.len as usize])
+        Ok(self.stored(tensor))
+    }
+
+    /// The bytes of a tensor of this file as they are there, of any type: of an unknown one up to the next tensor.
+    pub fn stored(&self, tensor: &Tensor) -> &[u8] {
+        &self.parts[tensor.part][tensor.start as usize..][..tensor.len as usize]
     }
 }
 

@@ -5,7 +5,8 @@ use super::neon::*;
 use super::row::{GROUP, dot_products, prefetch_after};
 use super::scale;
 use super::tile::{self, tile_products};
-use std::arch::{aarch64::*, asm};
+use crate::types::sdot::sdot;
+use std::arch::aarch64::*;
 
 dot_products!("neon,dotprod", Neon, int32x4_t);
 tile_products!("neon,dotprod", Neon, int32x4_t, 8);
@@ -22,19 +23,9 @@ fn product<T: Neon>(r: &[int8x16_t; 16], a: &T::Activation) -> int32x4_t {
     product
 }
 
-/// Adds the products of four bytes of `r` with four of `q`: `vdotq_s32`, which stable Rust does not have yet.
+/// Adds the products of four bytes of `r` with four of `q`.
 #[inline]
 #[target_feature(enable = "neon,dotprod")]
-fn multiply_add(mut sum: int32x4_t, r: int32x4_t, q: int32x4_t) -> int32x4_t {
-    // SAFETY: this function requires the instruction; it reads and writes only these registers.
-    unsafe {
-        asm!(
-            "sdot {sum:v}.4s, {r:v}.16b, {q:v}.16b",
-            sum = inout(vreg) sum,
-            r = in(vreg) r,
-            q = in(vreg) q,
-            options(pure, nomem, nostack, preserves_flags),
-        );
-    }
-    sum
+fn multiply_add(sum: int32x4_t, r: int32x4_t, q: int32x4_t) -> int32x4_t {
+    sdot(sum, vreinterpretq_s8_s32(r), vreinterpretq_s8_s32(q))
 }
