@@ -7,6 +7,8 @@
 #
 # MODELS="qwen smollm2"   TYPES="t3 t2 t4"   PEERS="IQ3_XXS IQ3_KT"   ROUNDS=5 (runs of each, interleaved; medians)
 #
+# Builds: native is all that the processor has but AMX, which desktops lack; amx; avx2, and no more, in all of ggml and our kernels.
+#
 # The types are compared in files that share all but the matrices of their blocks with the Q4_K_M file. Speed does not depend on values:
 # only the first block is quantized to each type, and stands in the place of all (examples/repeat_block.rs). Files stay in target/bench/;
 # those that are there already are taken as they are.
@@ -33,8 +35,9 @@ fi
 [ "$what" = all ] || [ "$what" = models ] || exit 0
 
 ik=$("$ROOT/scripts/build_ik_llama.sh")
-# ggml as a processor without AVX-512 and AVX-VNNI has it
-avx2=
+# ggml as desktops have it, and as a processor without AVX-512 and AVX-VNNI has it
+no_amx= avx2=
+if grep -q amx_int8 /proc/cpuinfo; then no_amx=$("$ROOT/scripts/build_ggml_variant.sh" no-amx); fi
 if grep -qE 'avx512f|avx_vnni' /proc/cpuinfo; then avx2=$("$ROOT/scripts/build_ggml_variant.sh" avx2); fi
 cargo build --quiet --release --bin tenpak-gguf --example repeat_block
 tenpak=$TARGET/release/tenpak-gguf
@@ -80,7 +83,10 @@ for model in ${MODELS:-qwen smollm2}; do
             ;;
         esac
         [ -e "$file" ] || make "$file" "$repeat_block" all "$model-Q4_K_M.gguf" "$block" "$file.part"
-        runs+=("$file|$programs|||native")
+        libraries=
+        [ "$programs" = "$ik" ] || libraries=$no_amx # ik_llama.cpp has no code for AMX
+        runs+=("$file|$programs|$libraries||native")
+        [ -z "$no_amx" ] || [ $type != Q4_K_M ] || runs+=("$file|$programs|||amx")
         [ -n "$avx2" ] || continue
         case $type in
         Q4_K_M | IQ3_XXS) runs+=("$file|$llama|$avx2||avx2") ;;

@@ -3,16 +3,21 @@
 # others in LD_LIBRARY_PATH they take the place of those that the programs of scripts/build_llama.sh were built with.
 #
 #   scripts/build_ggml_variant.sh checked    with kernels that check themselves (feature check_kernels)
+#   scripts/build_ggml_variant.sh no-amx     without AMX, which no desktop has
 #   scripts/build_ggml_variant.sh avx2       all of ggml compiled for AVX2 and no more
 source "$(dirname "$0")/setup.sh"
 variant=${1:-}
 case $variant in
 checked) library=$(TENPAK_FEATURES=check_kernels "$ROOT/scripts/build_kernels.sh") options=() ;;
+no-amx)
+    library=$("$ROOT/scripts/build_kernels.sh")
+    options=(-DCMAKE_C_FLAGS=-U__AMX_INT8__ -DCMAKE_CXX_FLAGS=-U__AMX_INT8__)
+    ;;
 avx2)
     library=$("$ROOT/scripts/build_kernels.sh")
     options=(-DGGML_NATIVE=OFF -DGGML_SSE42=ON -DGGML_AVX=ON -DGGML_AVX2=ON -DGGML_FMA=ON -DGGML_F16C=ON -DGGML_BMI2=ON)
     ;;
-*) die "say which variant: checked or avx2" ;;
+*) die "say which variant: checked, no-amx or avx2" ;;
 esac
 install_build_tools >&2
 programs=$("$ROOT/scripts/build_llama.sh")

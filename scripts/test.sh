@@ -5,6 +5,7 @@
 #   scripts/test.sh code        formatting, lints, Rust tests
 #   scripts/test.sh ggml        ggml's own tests over our types
 #   scripts/test.sh vocabularies    tokenizers of llama.cpp's own vocabularies
+#   scripts/test.sh pytorch     checkpoints that are pickles, against transformers' logits; memory of large models
 #   scripts/test.sh model       conversion, llama.cpp's programs and perplexity on a real model
 #   scripts/test.sh aarch64     kernels and a real model on 64-bit ARM, under qemu
 source "$(dirname "$0")/setup.sh"
@@ -23,6 +24,10 @@ if wanted code; then
 fi
 wanted ggml && "$ROOT/scripts/test_ggml.sh"
 wanted vocabularies && "$ROOT/scripts/test_vocabularies.sh"
+if wanted pytorch; then
+    "$ROOT/scripts/test_pytorch.sh"
+    "$ROOT/scripts/test_memory.sh"
+fi
 if wanted model; then
     "$ROOT/scripts/test_model.sh"
     "$ROOT/scripts/test_quantized.sh"

@@ -117,6 +117,10 @@ for type in Q4_K_M IQ4_XS; do
     grep '^quantized already' "convert-$type.log"
     rm "$type-f32.gguf" "$type-ours.gguf"
 done
+# What a quantized model computes can be collected too.
+calibrate gram-of-Q4_K_M Q4_K_M.gguf --tokens 1024
+agrees gram-of-Q4_K_M Q4_K_M.gguf 2
+
 # In the types of this program, with embeddings as llama.cpp quantized them.
 quietly again "$tenpak" convert Q4_K_M.gguf -o again.gguf --type t4 --keep-embeddings
 grep -q 'quantized a second time' again.log || die "no note of a second quantization in $work/again.log"

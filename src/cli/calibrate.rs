@@ -23,7 +23,7 @@ result is judged on. A run that was interrupted goes on where it was when the sa
 collector is looked for as --collector says, then $TENPAK_COLLECTOR, beside this program, and in $PATH;
 scripts/build_llama.sh builds it.")]
 pub struct Args {
-    /// The model as a GGUF file in F32, F16 or BF16
+    /// The model as a GGUF file: unquantized, or the sums are those of what a quantized model computes
     base: PathBuf,
     /// Text, UTF-8
     #[arg(short = 'f', long = "file", value_name = "TEXT")]
