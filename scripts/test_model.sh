@@ -122,7 +122,8 @@ calibrate gram-of-Q4_K_M Q4_K_M.gguf --tokens 1024
 agrees gram-of-Q4_K_M Q4_K_M.gguf 2
 
 # In the types of this program, with embeddings as llama.cpp quantized them.
-quietly again "$tenpak" convert Q4_K_M.gguf -o again.gguf --type t4 --keep-embeddings
+quietly again "$tenpak" convert Q4_K_M.gguf -o again.gguf --type t4 --keep-embeddings --calibration gram-of-Q4_K_M.gguf \
+    --effort fast
 grep -q 'quantized a second time' again.log || die "no note of a second quantization in $work/again.log"
 quietly again-run "$llama/llama-completion" -m again.gguf -p "The capital of France is" -n 8 --temp 0 -t "$(nproc)" \
     -no-cnv --check-tensors

@@ -269,11 +269,17 @@ fn overlapping_offsets() {
 }
 
 #[test]
-fn an_adapter_without_its_model() {
-    let folder = TinyLlama::new().write();
-    folder.remove("model.safetensors");
-    folder.write_json("adapter_config.json", &json!({"peft_type": "LORA"}));
-    refused(&folder, &["LoRA", "merge"]);
+fn an_adapter() {
+    let adapter = json!({"peft_type": "LORA", "base_model_name_or_path": "org/base"});
+    let beside_its_model = TinyLlama::new().write();
+    beside_its_model.write_json("adapter_config.json", &adapter);
+    refused(&beside_its_model, &["adapter_config.json", "LoRA adapter of `org/base`", "merge_and_unload"]);
+    let alone = TinyLlama::new().write();
+    for file in ["model.safetensors", "config.json"] {
+        alone.remove(file);
+    }
+    alone.write_json("adapter_config.json", &adapter);
+    refused(&alone, &["adapter_config.json", "merge_and_unload"]);
 }
 
 #[test]

@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 pub fn open(folder: &Path, options: &Options) -> Result<Model, Error> {
+    refuse_adapter(folder)?;
     let config_path = folder.join("config.json");
     let json = object(&config_path)?;
     let architecture = architecture(&json).map_err(|e| problem(&config_path, e))?;
@@ -377,6 +378,19 @@ fn place_in_file(name: &str) -> (u8, u64, String) {
         None if name.starts_with("token_embd") => (0, 0, name.to_owned()),
         None => (2, 0, name.to_owned()),
     }
+}
+
+/// A LoRA adapter changes a model: alone it is none, and a model beside it would be converted without it.
+fn refuse_adapter(folder: &Path) -> Result<(), Error> {
+    let path = folder.join("adapter_config.json");
+    if !path.exists() {
+        return Ok(());
+    }
+    let base =
+        object(&path)?.get("base_model_name_or_path").and_then(Json::as_str).unwrap_or("a model").to_owned();
+    let hint = "merge it into that model (peft: merge_and_unload), save the result, and convert that; to convert a model that \
+                lies beside it without it, take this file away";
+    Err(problem(&path, format!("this is a LoRA adapter of `{base}`: {hint}")))
 }
 
 fn object(path: &Path) -> Result<Map<String, Json>, Error> {

@@ -187,13 +187,7 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>, Error> {
             return Ok(vec![path]);
         }
     }
-    let adapter = folder.join("adapter_config.json").exists();
-    let hint = if adapter {
-        "a LoRA adapter without its model: merge it into the model (peft, merge_and_unload) and save that"
-    } else {
-        "neither model.safetensors nor model.safetensors.index.json is there"
-    };
-    Err(problem(folder, hint))
+    Err(problem(folder, "neither model.safetensors nor model.safetensors.index.json is there"))
 }
 
 /// The files that an index names.
