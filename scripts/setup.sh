@@ -11,6 +11,21 @@ mkdir -p "$DOWNLOADS"
 say() { printf '\n== %s\n' "$*"; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
+# quietly NAME COMMAND...: runs with its output in NAME.log
+quietly() {
+    local log=$PWD/$1.log name=$1
+    shift
+    "$@" >"$log" 2>&1 </dev/null || { tail -n 20 "$log" >&2; die "$name failed: see $log"; }
+}
+
+# perplexity NAME CHUNKS [LOG]: of NAME.gguf, by the llama-perplexity in $llama, of chunks of 512 tokens of $text
+perplexity() {
+    local log=perplexity-${3:-$1}
+    # shellcheck disable=SC2154 # what sources this sets them
+    quietly "$log" "$llama/llama-perplexity" -m "$1.gguf" -f "$text" -c 512 --chunks "$2" -t "$(nproc)"
+    sed -nE 's/.*Final estimate: PPL = ([0-9.]+).*/\1/p' "$log.log" | grep . || die "no estimate in $PWD/$log.log"
+}
+
 need() {
     command -v "$1" >/dev/null || die "$1 is not installed: $2"
 }

@@ -26,13 +26,6 @@ work=$TARGET/test_model
 rm -rf "$work" && mkdir -p "$work"
 cd "$work"
 
-# quietly NAME COMMAND...: runs with output to NAME.log
-quietly() {
-    local log=$work/$1.log
-    shift
-    "$@" >"$log" 2>&1 </dev/null || { tail -n 20 "$log" >&2; die "$1 failed: see $log"; }
-}
-
 # measured COMMAND...: prints seconds and the peak of resident kilobytes
 measured() {
     python3 - "$@" <<'PY'
@@ -132,14 +125,8 @@ grep -a "The capital of France is" again-run.log
 
 say "perplexity of kernels and of exported weights"
 "$tenpak" export out.gguf -o exported.gguf
-# perplexity FILE
-perplexity() {
-    quietly "perplexity-$1" "$llama/llama-perplexity" -m "$1.gguf" -f "$text" -c 512 --chunks "$CHUNKS" -t "$(nproc)"
-    sed -nE 's/.*Final estimate: PPL = ([0-9.]+).*/\1/p' "$work/perplexity-$1.log" | grep . ||
-        die "no estimate in $work/perplexity-$1.log"
-}
-ours=$(perplexity out)
-plain=$(perplexity exported)
+ours=$(perplexity out "$CHUNKS")
+plain=$(perplexity exported "$CHUNKS")
 percent=$(awk "BEGIN { print ($ours / $plain - 1) * 100 }")
 echo "out.gguf $ours, exported $plain: $percent %"
 awk "BEGIN { d = $percent; exit !(d <= $MAX_PERCENT && d >= -$MAX_PERCENT) }" ||
@@ -168,7 +155,7 @@ ls .tenpak-calibration-* 2>/dev/null && die "convert left its intermediate files
 
 say "the same results at every level of instructions"
 for isa in avx512 avxvnni avx2; do
-    TENPAK_ISA=$isa CHUNKS=2 perplexity out >"$isa.txt"
+    TENPAK_ISA=$isa perplexity out 2 >"$isa.txt"
     cmp avx512.txt "$isa.txt" || die "TENPAK_ISA=$isa gives $(cat "$isa.txt") instead of $(cat avx512.txt)"
 done
 echo "perplexity of 2 chunks: $(cat avx2.txt) with TENPAK_ISA=avx512, avxvnni and avx2 (lowered to what the processor has)"
@@ -177,7 +164,7 @@ say "kernels that check themselves"
 checked=$("$ROOT/scripts/build_ggml_variant.sh" checked)
 grep -q "other bytes than scalar's" "$checked/libggml-cpu.so" || die "$checked/libggml-cpu.so has no checks"
 for isa in avx512 avx2; do
-    LD_LIBRARY_PATH=$checked TENPAK_ISA=$isa CHUNKS=2 perplexity out >"checked-$isa.txt"
+    LD_LIBRARY_PATH=$checked TENPAK_ISA=$isa perplexity out 2 >"checked-$isa.txt"
     cmp "checked-$isa.txt" avx2.txt || die "checked kernels give $(cat "checked-$isa.txt") instead of $(cat avx2.txt)"
 done
 echo "perplexity of 2 chunks with every call computed again by scalar: $(cat checked-avx2.txt)"

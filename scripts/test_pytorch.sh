@@ -30,7 +30,7 @@ c++ -O1 -std=c++17 "$ROOT/tests/support/logits.cpp" -I"$source/include" -I"$sour
 
 # converted NAME FOLDER OPTION...: NAME.gguf, and NAME.logits by llama.cpp
 converted() {
-    "$tenpak" convert "$2" -o "$1.gguf" --no-tokenizer "${@:3}" >"$1.log" 2>&1 || { cat "$1.log" >&2; die "$1: no file"; }
+    quietly "$1" "$tenpak" convert "$2" -o "$1.gguf" --no-tokenizer "${@:3}"
     # shellcheck disable=SC2086 # several words
     ./logits "$1.gguf" $IDS >"$1.logits" 2>"$1.llama.log" || { tail -n 5 "$1.llama.log" >&2; die "$1: does not run"; }
 }

@@ -24,19 +24,6 @@ work=$TARGET/test_quantized
 rm -rf "$work" && mkdir -p "$work"
 cd "$work"
 
-# quietly NAME COMMAND...: runs with output to NAME.log
-quietly() {
-    local log=$work/$1.log
-    shift
-    "$@" >"$log" 2>&1 </dev/null || { tail -n 20 "$log" >&2; die "a command failed: see $log"; }
-}
-
-# perplexity FILE CHUNKS NAME
-perplexity() {
-    quietly "$3" "$llama/llama-perplexity" -m "$1.gguf" -f "$text" -c 512 --chunks "$2" -t "$(nproc)"
-    sed -nE 's/.*Final estimate: PPL = ([0-9.]+).*/\1/p' "$work/$3.log" | grep . || die "no estimate in $work/$3.log"
-}
-
 # tensors FILE: digests of its tensors
 tensors() { "$tenpak" inspect "$1" --digest | grep ^tensor; }
 
@@ -50,8 +37,8 @@ kept() {
         die "$3 tensors should have been kept as $2"
     quietly "export-$1" "$tenpak" export "$1.gguf" -o "$1-plain.gguf"
     local kernels plain
-    kernels=$(perplexity "$1" "$CHUNKS" "perplexity-$1")
-    plain=$(perplexity "$1-plain" "$CHUNKS" "perplexity-$1-plain")
+    kernels=$(perplexity "$1" "$CHUNKS")
+    plain=$(perplexity "$1-plain" "$CHUNKS")
     echo "perplexity $kernels, of the exported weights $plain"
     awk "BEGIN { d = ($kernels / $plain - 1) * 100; exit !(d <= $MAX_PERCENT && d >= -$MAX_PERCENT) }" ||
         die "the perplexities differ by more than $MAX_PERCENT %"
