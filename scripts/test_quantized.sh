@@ -40,7 +40,8 @@ kept() {
     quietly "kld-$1" "$llama/llama-perplexity" -m "$1.gguf" "${judged[@]}" --kl-divergence
     rm "$1.logits"
     kld=$(sed -nE 's/^Mean +KLD: +([0-9.-]+).*/\1/p' "kld-$1.log")
-    echo "divergence from the exported weights: ${kld:?see "kld-$1.log"}"
+    [ -n "$kld" ] || die "no divergence in $PWD/kld-$1.log"
+    echo "divergence from the exported weights: $kld"
     awk "BEGIN { exit !($kld <= $MAX_KLD) }" || die "the divergence is more than $MAX_KLD"
     perplexity "$1" "$CHECKED_CHUNKS" "unchecked-$1" >"$1.txt"
     LD_LIBRARY_PATH=$checked perplexity "$1" "$CHECKED_CHUNKS" "checked-$1" >"$1-checked.txt"
