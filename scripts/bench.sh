@@ -106,9 +106,10 @@ for round in $(seq "${ROUNDS:-5}"); do
         for threads in 1 2; do
             # shellcheck disable=SC2086 # two words
             LD_LIBRARY_PATH=$libraries ${isa:+env TENPAK_ISA=$isa} "$programs/llama-bench" -m "$file" -p 512 -n 64 -r 1 $no_warmup -t $threads -o json \
-                2>/dev/null | python3 -c '
+                >run.json 2>run.log || { echo "it failed and is left out: see $work/run.log" >&2; continue; }
+            python3 -c '
 import json, sys
-for test in json.load(sys.stdin):
+for test in json.load(open("run.json")):
     name = "pp%d" % test["n_prompt"] if test["n_prompt"] else "tg%d" % test["n_gen"]
     print(*sys.argv[1:], name, "%.3f" % test["avg_ts"], sep=",")' "${file%.gguf}" "$build" $threads >>"$raw"
         done
