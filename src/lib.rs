@@ -24,6 +24,8 @@ pub mod export;
 #[cfg(feature = "converter")]
 pub mod gguf;
 #[cfg(feature = "converter")]
+mod mapped;
+#[cfg(feature = "converter")]
 pub mod quantize;
 #[cfg(feature = "converter")]
 pub mod split;

@@ -2,11 +2,15 @@
 
 use super::{Problem, Statistics, count, floats};
 use crate::gguf::{File, GgmlType, Tensor, Value};
+use crate::mapped;
 use rayon::prelude::*;
+use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 
 /// Version of the format.
 const VERSION: u64 = 1;
+/// Keys that decide the sums.
+const IDENTITY: [&str; 4] = ["gram.model.sha256", "gram.text.sha256", "gram.tokens", "gram.context"];
 /// Count of a matrix that the collector has not finished.
 const UNFINISHED: f32 = -1.0;
 /// Rows and columns that are mirrored at a time: 16 KB of each triangle.
@@ -64,6 +68,24 @@ impl GramFile {
 
     pub fn architecture(&self) -> &str {
         self.file.key("general.architecture").and_then(Value::as_str).unwrap_or("")
+    }
+
+    pub fn model_name(&self) -> Option<&str> {
+        self.file.key("general.name").and_then(Value::as_str)
+    }
+
+    pub fn identity(&self) -> String {
+        let mut hash = Sha256::new();
+        for key in IDENTITY {
+            let value = self.file.key(key).map(Value::to_bytes).unwrap_or_default();
+            hash.update((value.len() as u64).to_le_bytes());
+            hash.update(value);
+        }
+        format!("{:x}", hash.finalize())
+    }
+
+    pub fn release(&self) {
+        self.file.maps().iter().for_each(mapped::release);
     }
 
     pub fn describe(&self) -> String {

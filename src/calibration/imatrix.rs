@@ -8,6 +8,7 @@
 
 use super::{Problem, Statistics, count, floats};
 use crate::gguf::{File, GgmlType, Value};
+use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -89,6 +90,15 @@ impl Imatrix {
 
     pub fn tokens(&self) -> u64 {
         self.entries.values().flat_map(|e| &e.counts).map(|c| c.1).max().unwrap_or(0)
+    }
+
+    pub fn identity(&self) -> String {
+        let mut hash = Sha256::new();
+        for (name, entry) in &self.entries {
+            hash.update(format!("{name} {} {:?}", entry.sums.len(), entry.counts));
+            entry.sums.iter().for_each(|sum| hash.update(sum.to_le_bytes()));
+        }
+        format!("{:x}", hash.finalize())
     }
 
     pub fn describe(&self) -> String {

@@ -194,6 +194,31 @@ impl Calibration {
         }
     }
 
+    /// Name of the model that was run, where the file says it.
+    pub fn model_name(&self) -> Option<&str> {
+        match &self.source {
+            Source::Gram(g) => g.model_name(),
+            Source::Imatrix(_) => None,
+        }
+    }
+
+    /// Digest of what decides the statistics, the same for every run that gives the same: model, text, tokens and
+    /// context of Gram matrices; the sums of an importance matrix, which does not name them.
+    pub fn identity(&self) -> String {
+        match &self.source {
+            Source::Gram(g) => g.identity(),
+            Source::Imatrix(i) => i.identity(),
+        }
+    }
+
+    /// Lets go of the memory of matrices that have been loaded; they are read again when they are needed.
+    pub fn release(&self) {
+        match &self.source {
+            Source::Gram(g) => g.release(),
+            Source::Imatrix(_) => {}
+        }
+    }
+
     /// Checks that this is a calibration of the model with these weights (name, columns, experts or 1).
     ///
     /// A role (`ffn_down.weight`) that the calibration has for no block at all may be missing: not every tensor is

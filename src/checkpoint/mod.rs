@@ -15,6 +15,8 @@ pub use dtype::Dtype;
 pub use transform::{permuted_row, unpermuted_row};
 
 use crate::gguf::{self, GgmlType, Value};
+use crate::mapped;
+use memmap2::Mmap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use transform::{Order, Transform};
@@ -268,19 +270,19 @@ impl Model {
 
     /// Lets go of the memory of what has been read. Pages of mapped files count as a program's memory until then.
     pub fn release(&self) {
-        match &self.storage {
-            Storage::Gguf(file) => file.maps().iter().for_each(shards::release),
-            Storage::Folder(shards) => shards.release(),
-        }
+        self.maps().iter().for_each(mapped::release);
     }
 
     /// Has the system read bytes of [`Model::stored_rows`], in one go and before they are needed.
     pub fn prefetch(&self, bytes: &[u8]) {
-        let maps: Vec<_> = match &self.storage {
-            Storage::Gguf(file) => file.maps().iter().collect(),
-            Storage::Folder(shards) => shards.maps().iter().collect(),
-        };
-        maps.into_iter().for_each(|map| shards::prefetch(map, bytes));
+        self.maps().iter().for_each(|map| mapped::prefetch(map, bytes));
+    }
+
+    fn maps(&self) -> &[Mmap] {
+        match &self.storage {
+            Storage::Gguf(file) => file.maps(),
+            Storage::Folder(shards) => shards.maps(),
+        }
     }
 
     /// The bytes of some rows of a tensor, if they are stored one after the other and nothing happens to them.

@@ -2,6 +2,7 @@
 
 use super::quantized::Packed;
 use super::{Dtype, Error, problem, pytorch};
+use crate::mapped;
 use memmap2::Mmap;
 use safetensors::SafeTensors;
 use std::collections::BTreeMap;
@@ -61,10 +62,7 @@ impl Shards {
     }
 
     fn add(&mut self, path: &Path) -> Result<(), Error> {
-        let file = std::fs::File::open(path).map_err(|e| problem(path, e.to_string()))?;
-        // SAFETY: the map is read-only. Should another process cut the file short meanwhile, the
-        // kernel ends this one; nothing here can prevent that.
-        let map = unsafe { Mmap::map(&file) }.map_err(|e| problem(path, e.to_string()))?;
+        let map = mapped::map(path).map_err(|e| problem(path, e.to_string()))?;
         let found = match path.extension().is_some_and(|e| e == "bin") {
             true => pytorch::tensors(&map),
             false => safetensors(&map),
@@ -111,11 +109,6 @@ impl Shards {
         &self.maps
     }
 
-    /// Lets go of the memory of pages that have been read; they are read again when they are needed.
-    pub fn release(&self) {
-        self.maps.iter().for_each(release);
-    }
-
     /// What holds a tensor that is quantized.
     pub fn packed(&self, name: &str) -> Option<&dyn Packed> {
         self.packed.get(name).map(|p| &**p)
@@ -133,29 +126,6 @@ impl Shards {
         self.tensors.insert(name.clone(), entry);
         self.packed.insert(name, packed);
     }
-}
-
-/// Reads those of `bytes` that are in a map.
-pub(super) fn prefetch(map: &Mmap, bytes: &[u8]) {
-    #[cfg(target_os = "linux")]
-    if let Some(start) = (bytes.as_ptr() as usize).checked_sub(map.as_ptr() as usize)
-        && start < map.len()
-    {
-        // Only time is saved, so that an error is none: before Linux 5.14 it is one.
-        let _ = map.advise_range(memmap2::Advice::PopulateRead, start, bytes.len().min(map.len() - start));
-    }
-    #[cfg(not(target_os = "linux"))]
-    let _ = (map, bytes);
-}
-
-/// Lets go of the memory of a map's pages.
-pub(super) fn release(map: &Mmap) {
-    #[cfg(unix)]
-    // SAFETY: the map is read-only and of a file, from which its pages come again unchanged. It is only memory that is
-    // saved, so that an error is none.
-    let _ = unsafe { map.unchecked_advise(memmap2::UncheckedAdvice::DontNeed) };
-    #[cfg(not(unix))]
-    let _ = map;
 }
 
 fn safetensors(map: &[u8]) -> Result<Vec<Found>, String> {

@@ -183,7 +183,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     }
     let start = Instant::now();
     let calibration = match (&args.calibration, &args.calibration_text) {
-        (Some(file), _) => Some(Calibration::open(file)?),
+        (Some(file), _) => Some(open_calibration(file, &model)?),
         (None, Some(text)) => Some(calibrate(&model, text, &args, output)?),
         (None, None) => None,
     };
@@ -210,6 +210,23 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     }
     writeln!(std::io::stdout(), "{:.1} s", start.elapsed().as_secs_f64())?;
     Ok(())
+}
+
+/// Opens a calibration. Models of one shape can be told apart by their names only: an unquantized model may well be
+/// converted with what was measured on a quantized file of it.
+fn open_calibration(file: &Path, model: &Model) -> anyhow::Result<Calibration> {
+    let calibration = Calibration::open(file)?;
+    let name = model.key("general.name").and_then(|v| v.as_str());
+    if let (Some(found), Some(name)) = (calibration.model_name(), name)
+        && found != name
+    {
+        eprintln!(
+            "warning: {}: is the calibration of {found:?}, and this model is {name:?}; if it is another model, calibrate \
+             this one",
+            file.display()
+        );
+    }
+    Ok(calibration)
 }
 
 /// Statistics of the model on a text. What is needed on the way lies beside the output and goes again.

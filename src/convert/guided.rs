@@ -105,6 +105,7 @@ impl<'a> Guided<'a> {
             self.factors.remove(0);
         }
         let statistics = calibration.load(&t.name, expert, t.columns())?.expect("a known tensor");
+        calibration.release();
         let damping = damping(&statistics);
         let factor = Factor::new(kind, statistics, damping);
         let factor = Arc::new(factor.map_err(|_| Error::NotPositive { tensor: t.name.clone() })?);

@@ -34,7 +34,7 @@ pub fn id(model: &Model, plan: &Plan, guide: Option<Guide>) -> String {
     }
     add(&(plan.first as u64).to_le_bytes());
     if let Some(guide) = guide {
-        add(format!("{:?} {}", guide.effort, guide.calibration.describe()).as_bytes());
+        add(format!("{:?} {}", guide.effort, guide.calibration.identity()).as_bytes());
     }
     hash.finalize()[..8].iter().map(|b| format!("{b:02x}")).collect()
 }

@@ -2,6 +2,7 @@
 
 use super::value::{Kind, Value};
 use super::{ALIGNMENT_KEY, DEFAULT_ALIGNMENT, Error, GgmlType, MAGIC, MAX_ARRAY_DEPTH, MAX_DIMS, Problem};
+use crate::mapped;
 use memmap2::Mmap;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -165,10 +166,7 @@ fn open_part(path: &Path) -> Result<File, Error> {
 }
 
 fn read_part(path: &Path) -> Result<File, Problem> {
-    let file = std::fs::File::open(path)?;
-    // SAFETY: the map is read-only. Should another process cut the file short meanwhile, the
-    // kernel ends this one; nothing here can prevent that.
-    let map = unsafe { Mmap::map(&file)? };
+    let map = mapped::map(path)?;
     let mut r = Reader { bytes: &map, at: 0 };
     let magic = r.take(4, "the magic").unwrap_or(&map);
     if magic != MAGIC {
