@@ -30,6 +30,7 @@ if [ "$what" = all ] || [ "$what" = kernels ]; then
         TENPAK_ISA=avx2 taskset -c 0 cargo bench --quiet --bench bandwidth -- "$llama"
         echo
         taskset -c 0 cargo bench --quiet --bench quantize -- "$llama"
+        TENPAK_ISA=avx2 taskset -c 0 cargo bench --quiet --bench quantize -- "$llama" {t2,t3,t4}" fast" {t2,t3,t4}" normal"
     } | tee "$records/$(date +%F)-kernels.txt"
 fi
 [ "$what" = all ] || [ "$what" = models ] || exit 0
@@ -115,19 +116,4 @@ for test in json.load(open("run.json")):
         done
     done
 done
-python3 - "$raw" "$records/$(date +%F).csv" <<'PY'
-import collections, statistics, sys
-runs = collections.defaultdict(list)
-for line in open(sys.argv[1]):
-    *key, rate = line.strip().split(",")
-    runs[tuple(key)].append(float(rate))
-median = {key: statistics.median(rates) for key, rates in runs.items()}
-with open(sys.argv[2], "w") as out:
-    print("file,build,threads,test,tokens_per_s,runs,of_q4_k_m", file=out)
-    print("%-18s %-7s %7s %6s %9s %9s" % ("file", "build", "threads", "test", "tokens/s", "x Q4_K_M"))
-    for (file, build, threads, test), rate in sorted(median.items(), key=lambda m: (m[0][3], m[0][2], m[0][1])):
-        peer = median.get((file.split("-")[0] + "-Q4_K_M", build, threads, test))
-        ratio = "%.3f" % (rate / peer) if peer else ""
-        print(file, build, threads, test, "%.2f" % rate, len(runs[file, build, threads, test]), ratio, sep=",", file=out)
-        print("%-18s %-7s %7s %6s %9.2f %9s" % (file, build, threads, test, rate, ratio))
-PY
+python3 "$ROOT/scripts/bench_table.py" "$raw" "$records/$(date +%F).csv" | tee "$records/$(date +%F)-models.txt"

@@ -6,7 +6,8 @@
 #   TYPES="IQ2_XXS IQ2_KT t2 IQ3_XXS IQ3_KT t3 IQ4_XS t4"
 #
 # TYPE+ffn_up=q4_0+... gives the tensors of a name another type (llama.cpp only). Takes 25 GB of disk and hours; what a
-# step has made stays in target/compare_peers/, so that an interrupted run goes on and a longer list adds to the table.
+# step has made stays in target/compare_peers/, so that an interrupted run goes on and a longer list adds to the table,
+# which goes to benches/record/.
 source "$(dirname "$0")/setup.sh"
 need cargo 'install Rust'
 (cd "$ROOT" && cargo build --quiet --release)
@@ -104,13 +105,8 @@ for model in ${MODELS:-smollm2 qwen}; do
     done
 done
 
-say "$chunks chunks of 512 tokens of wiki.utf8; the last column: our type of as many whole bits"
-printf '%-8s %-10s %7s %11s %10s %10s %9s %7s\n' model type bpw bytes perplexity change 'mean KLD' '/ ours'
-printf %s "$rows" | awk '
-    function bits(type) { match(type, /[0-9]/); return substr(type, RSTART, 1) }
-    { row[NR] = $0; if ($2 ~ /^t[0-9]/) ours[$1, bits($2)] = $7 }
-    END { for (i = 1; i <= NR; i++) {
-              split(row[i], r)
-              best = ours[r[1], bits(r[2])]
-              printf "%-8s %-10s %7s %11d %10.4f %+8.2f %% %9.4f %7s\n", r[1], r[2], r[3], r[4], r[5],
-                  (r[5] / r[6] - 1) * 100, r[7], best ? sprintf("%.2f", r[7] / best) : "" } }'
+{
+    echo "# scripts/compare_peers.sh, $(date +%F), $(sed -nE 's/^model name\s*: //p' /proc/cpuinfo | head -n 1), $(nproc) cores"
+    echo "# $tokens tokens of calibration for everybody, judged on $chunks chunks of 512 tokens of wiki.utf8"
+    printf %s "$rows" | python3 "$ROOT/scripts/peers_table.py"
+} | tee "$ROOT/benches/record/peers-$(date +%F).txt"

@@ -136,6 +136,29 @@ fn descriptions() {
     assert_eq!([gram.tokens(), imatrix.tokens(), dat.tokens()], [8, 8, 1024]);
 }
 
+/// What a resumed conversion goes by: the same for another run over the same text, not for another text, however
+/// its file is called.
+#[test]
+fn identities() {
+    let gram = |keys: &[(&str, Value)]| {
+        let mut parts = tiny::gram();
+        parts.keys.push(("gram.text.sha256".into(), Value::String("aa".into())));
+        keys.iter().for_each(|(key, value)| parts.set(key, value.clone()));
+        open(&parts).unwrap().identity()
+    };
+    let plain = gram(&[]);
+    assert_eq!(gram(&[("gram.text.name", Value::String("other name.txt".into()))]), plain);
+    assert_ne!(gram(&[("gram.text.sha256", Value::String("ab".into()))]), plain);
+    assert_ne!(gram(&[("gram.tokens", Value::U64(9))]), plain);
+    let imatrix = |change: f32| {
+        let mut parts = tiny::imatrix_gguf();
+        parts.values("blk.0.attn_k.weight.in_sum2")[3] += change;
+        open(&parts).unwrap().identity()
+    };
+    assert_eq!(imatrix(0.0), imatrix(0.0));
+    assert_ne!(imatrix(0.0), imatrix(1.0));
+}
+
 #[test]
 fn the_right_model_passes() {
     for (_, calibration) in all() {

@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::process::Command;
 use support::random::Random;
 use support::tiny_calibration::Parts;
 use support::{assert_says, error, files_in};
@@ -284,6 +285,27 @@ fn calibration_of_another_model_is_refused() {
     gram.set("general.architecture", Value::String("gemma2".into()));
     assert_says(error(case.convert(Some(&gram), Effort::Fast)), &["calibration.gguf", "gemma2", "llama"]);
     assert_eq!(files_in(case.folder.path()), ["calibration.gguf", "model.gguf"]);
+}
+
+/// It may be one of a quantized file of the same model, so that it is used all the same.
+#[test]
+fn calibration_of_a_model_of_another_name_is_told() {
+    let mut case = Case::new(10);
+    for (name, is_told) in [("Tiny", false), ("Tiny Instruct", true)] {
+        case.weights.keys.retain(|(key, _)| key != "general.name");
+        case.weights.keys.push(("general.name".into(), Value::String(name.into())));
+        case.convert(Some(&case.gram()), Effort::Fast).unwrap();
+        let path = |name: &str| case.folder.path().join(name);
+        let mut convert = Command::new(env!("CARGO_BIN_EXE_tenpak-gguf"));
+        convert.arg("convert").arg(path("model.gguf")).arg("--calibration").arg(path("calibration.gguf"));
+        let done = convert.arg("-o").arg(path("told.gguf")).args(["--effort", "fast", "--force"]).output().unwrap();
+        assert!(done.status.success());
+        let message = String::from_utf8_lossy(&done.stderr);
+        assert_eq!(message.contains("warning"), is_told, "{message}");
+        if is_told {
+            assert_says(message, &["calibration.gguf", "\"Tiny\"", "\"Tiny Instruct\"", "calibrate this one"]);
+        }
+    }
 }
 
 #[test]
