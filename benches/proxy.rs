@@ -1,6 +1,7 @@
 //! The proxy loss tr(E H E^T) / tr(W H W^T) of a real model's layers: the calibrated search against GPTQ.
 //!
-//! Serves the choice of search widths, and shows what the trellis gains over INT3 with the same feedback.
+//! Serves the choice of search widths, and shows what the trellis gains over INT3 with the same feedback, and what each
+//! part of the method is worth.
 //!
 //!     cargo bench --bench proxy -- model.gguf model.gram.gguf [other-text.gram.gguf]
 //!
@@ -19,6 +20,20 @@ use tenpak_gguf::types::{self, RowQuantizer, TensorType};
 
 /// Weights that share a scale in GPTQ's INT3.
 const GROUP: usize = 64;
+
+/// What is added to the diagonal however many tokens there are, as a share of its mean.
+const LEAST_DAMPING: f32 = 0.01;
+
+/// What the search is not told.
+#[derive(Clone, Copy, PartialEq)]
+enum Ablation {
+    /// How inputs correlate.
+    Diagonal,
+    /// How those of different blocks correlate: no error is fed back to the next block.
+    Blocks,
+    /// How few tokens the matrix is made of.
+    LeastDamping,
+}
 
 struct Layer {
     n: usize,
@@ -54,6 +69,14 @@ fn main() {
             let run = move |l: &Layer| calibrated(kind(family, l.n), effort, l);
             methods.push((format!("{family} {name}"), Box::new(run)));
         }
+    }
+    for (name, what) in [
+        ("importance only", Ablation::Diagonal),
+        ("blocks alone", Ablation::Blocks),
+        ("damping .01", Ablation::LeastDamping),
+    ] {
+        let run = move |l: &Layer| ablated(kind("t3", l.n), what, l);
+        methods.push((format!("t3 normal, {name}"), Box::new(run)));
     }
     println!("{} layers, {} rows of each", layers.len(), rows);
     println!("{:<24} {:>10} {:>10} {:>10} {:>10}", "method", "geometric", "mean", "us/weight", "of GPTQ");
@@ -133,8 +156,38 @@ fn plain(t: &'static TensorType, layer: &Layer) -> Vec<f32> {
 }
 
 fn calibrated(t: &'static TensorType, effort: Effort, layer: &Layer) -> Vec<f32> {
+    let h = &layer.h[0];
+    guided(t, effort, layer, h.clone(), damping(h))
+}
+
+/// With the default effort, but knowing less.
+fn ablated(t: &'static TensorType, what: Ablation, layer: &Layer) -> Vec<f32> {
+    let (h, n) = (&layer.h[0], layer.n);
+    let statistics = match what {
+        Ablation::LeastDamping => h.clone(),
+        Ablation::Diagonal => {
+            let values = values(h).iter().step_by(n + 1).copied().collect();
+            Statistics::Diagonal { values, tokens: 1 }
+        }
+        Ablation::Blocks => {
+            let is_in_block = |i: usize| i / n / t.block_len == i % n / t.block_len;
+            let values = values(h).iter().enumerate().map(|(i, &v)| if is_in_block(i) { v } else { 0.0 });
+            Statistics::Gram { n, values: values.collect(), tokens: 1 }
+        }
+    };
+    let damping = if what == Ablation::LeastDamping { LEAST_DAMPING } else { damping(h) };
+    guided(t, Effort::Normal, layer, statistics, damping)
+}
+
+fn guided(
+    t: &'static TensorType,
+    effort: Effort,
+    layer: &Layer,
+    statistics: Statistics,
+    damping: f32,
+) -> Vec<f32> {
     let n = layer.n;
-    let factor = Factor::new(t, layer.h[0].clone(), damping(&layer.h[0])).expect("a positive matrix");
+    let factor = Factor::new(t, statistics, damping).expect("a positive matrix");
     let mut quantizer = BandQuantizer::new(t, effort.breadth());
     let row_bytes = t.row_bytes(n).expect("whole blocks");
     let mut out = vec![0; layer.weights.len() / n * row_bytes];

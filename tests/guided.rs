@@ -298,12 +298,16 @@ fn calibration_of_a_model_of_another_name_is_told() {
         let path = |name: &str| case.folder.path().join(name);
         let mut convert = Command::new(env!("CARGO_BIN_EXE_tenpak-gguf"));
         convert.arg("convert").arg(path("model.gguf")).arg("--calibration").arg(path("calibration.gguf"));
-        let done = convert.arg("-o").arg(path("told.gguf")).args(["--effort", "fast", "--force"]).output().unwrap();
+        let done =
+            convert.arg("-o").arg(path("told.gguf")).args(["--effort", "fast", "--force"]).output().unwrap();
         assert!(done.status.success());
         let message = String::from_utf8_lossy(&done.stderr);
         assert_eq!(message.contains("warning"), is_told, "{message}");
         if is_told {
-            assert_says(message, &["calibration.gguf", "\"Tiny\"", "\"Tiny Instruct\"", "calibrate this one"]);
+            assert_says(
+                message,
+                &["calibration.gguf", "\"Tiny\"", "\"Tiny Instruct\"", "calibrate this one"],
+            );
         }
     }
 }
