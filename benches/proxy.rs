@@ -15,14 +15,11 @@ use std::path::Path;
 use std::time::Instant;
 use tenpak_gguf::calibration::{Calibration, Statistics};
 use tenpak_gguf::checkpoint::{Model, Options, SourceTensor};
-use tenpak_gguf::quantize::{BAND, BandQuantizer, Effort, Factor, cholesky, damping};
+use tenpak_gguf::quantize::{BAND, BandQuantizer, Effort, Factor, LEAST_DAMPING, cholesky, damping};
 use tenpak_gguf::types::{self, RowQuantizer, TensorType};
 
 /// Weights that share a scale in GPTQ's INT3.
 const GROUP: usize = 64;
-
-/// What is added to the diagonal however many tokens there are, as a share of its mean.
-const LEAST_DAMPING: f32 = 0.01;
 
 /// What the search is not told.
 #[derive(Clone, Copy, PartialEq)]
@@ -162,20 +159,19 @@ fn calibrated(t: &'static TensorType, effort: Effort, layer: &Layer) -> Vec<f32>
 
 /// With the default effort, but knowing less.
 fn ablated(t: &'static TensorType, what: Ablation, layer: &Layer) -> Vec<f32> {
-    let (h, n) = (&layer.h[0], layer.n);
+    let Statistics::Gram { n, ref values, tokens } = layer.h[0] else { unreachable!("load takes no others") };
     let statistics = match what {
-        Ablation::LeastDamping => h.clone(),
+        Ablation::LeastDamping => layer.h[0].clone(),
         Ablation::Diagonal => {
-            let values = values(h).iter().step_by(n + 1).copied().collect();
-            Statistics::Diagonal { values, tokens: 1 }
+            Statistics::Diagonal { values: values.iter().step_by(n + 1).copied().collect(), tokens }
         }
         Ablation::Blocks => {
             let is_in_block = |i: usize| i / n / t.block_len == i % n / t.block_len;
-            let values = values(h).iter().enumerate().map(|(i, &v)| if is_in_block(i) { v } else { 0.0 });
-            Statistics::Gram { n, values: values.collect(), tokens: 1 }
+            let values = values.iter().enumerate().map(|(i, &v)| if is_in_block(i) { v } else { 0.0 });
+            Statistics::Gram { n, values: values.collect(), tokens }
         }
     };
-    let damping = if what == Ablation::LeastDamping { LEAST_DAMPING } else { damping(h) };
+    let damping = if what == Ablation::LeastDamping { LEAST_DAMPING } else { damping(&statistics) };
     guided(t, Effort::Normal, layer, statistics, damping)
 }
 

@@ -116,4 +116,7 @@ for test in json.load(open("run.json")):
         done
     done
 done
-python3 "$ROOT/scripts/bench_table.py" "$raw" "$records/$(date +%F).csv" | tee "$records/$(date +%F)-models.txt"
+python3 "$ROOT/scripts/bench_table.py" "$raw" medians.csv >table.txt
+cat table.txt
+cp medians.csv "$records/$(date +%F).csv"
+cp table.txt "$records/$(date +%F)-models.txt"

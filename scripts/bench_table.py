@@ -27,6 +27,8 @@ runs = collections.defaultdict(list)
 with open(raw) as file:
     for *key, rate in csv.reader(file):
         runs[tuple(key)].append(float(rate))
+if not runs:
+    sys.exit(f"error: no run in {raw}: all failed, see run.log beside it")
 median = {key: statistics.median(rates) for key, rates in runs.items()}
 
 

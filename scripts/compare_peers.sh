@@ -109,4 +109,7 @@ done
     echo "# scripts/compare_peers.sh, $(date +%F), $(sed -nE 's/^model name\s*: //p' /proc/cpuinfo | head -n 1), $(nproc) cores"
     echo "# $tokens tokens of calibration for everybody, judged on $chunks chunks of 512 tokens of wiki.utf8"
     printf %s "$rows" | python3 "$ROOT/scripts/peers_table.py"
-} | tee "$ROOT/benches/record/peers-$(date +%F).txt"
+} >table.txt
+cat table.txt
+# A record of one day's other models or tokens stays.
+cp table.txt "$ROOT/benches/record/peers-$(date +%F)-$(tr ' ' - <<<"${MODELS:-smollm2 qwen}")-$tokens.txt"

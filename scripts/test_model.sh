@@ -5,8 +5,8 @@ source "$(dirname "$0")/setup.sh"
 
 # Chunks of 512 tokens for the comparison of perplexities.
 CHUNKS=${CHUNKS:-16}
-# Limits of a conversion on two cores: seconds (69 on a quiet Zen 5, 159 on a quiet Emerald Rapids, 263 on a quiet virtual
-# Rocket Lake, 591 on a Zen 3 with eight other programs at work), and kilobytes at the peak.
+# Limits of a conversion on two cores: seconds (69 on a quiet Zen 5, 159 on a quiet Emerald Rapids, 263 in one
+# run of CI, 591 on a Zen 3 at a load of nine), and kilobytes at the peak. It is shared machines that the room is for.
 MAX_SECONDS=900
 MAX_KILOBYTES=1500000
 # Chunks for the divergence with and without calibration, and how much smaller it must be with it.

@@ -7,7 +7,7 @@ use crate::types::feedback::{Breadth, Feedback};
 use rayon::prelude::*;
 
 /// What is added to the diagonal of a Gram matrix, as a share of its mean, however many tokens it is made of.
-const LEAST_DAMPING: f32 = 0.01;
+pub const LEAST_DAMPING: f32 = 0.01;
 
 /// What is added for each column per token: the fewer tokens, the less of what a Gram matrix says of its weaker
 /// directions holds for other text. Measured; see docs/quantizer.md.

@@ -11,7 +11,7 @@
 pub mod cholesky;
 mod factor;
 
-pub use factor::{Factor, damping};
+pub use factor::{Factor, LEAST_DAMPING, damping};
 
 use crate::types::TensorType;
 use crate::types::feedback::{Breadth, FeedbackQuantizer};
