@@ -24,7 +24,7 @@ impl AtomicFile {
         // Temporary files are private by default; a model is as readable as any new file.
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let file = builder.tempfile_in(folder.unwrap_or(Path::new(".")))?;
+        let file = builder.tempfile_in(folder.unwrap_or(Path::new("."))).map_err(with_remedy)?;
         Ok(AtomicFile { path: path.to_owned(), out: BufWriter::with_capacity(BUFFER, file) })
     }
 
@@ -34,7 +34,9 @@ impl AtomicFile {
     /// Fails if another process is writing it.
     pub fn create_or_resume(path: &Path, id: &str, resume: bool) -> Result<(AtomicFile, u64)> {
         let part = part_path(path, id);
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&part)?;
+        let mut options = OpenOptions::new();
+        let file =
+            options.read(true).write(true).create(true).truncate(false).open(&part).map_err(with_remedy)?;
         file.try_lock().map_err(|e| match e {
             TryLockError::WouldBlock => {
                 Error::new(ErrorKind::ResourceBusy, "another process is writing it; wait for that, or end it")
@@ -65,11 +67,26 @@ impl AtomicFile {
 
     /// Puts the file under its name; returns its size.
     pub fn persist(self) -> Result<u64> {
-        let file = self.out.into_inner().map_err(|e| e.into_error())?;
+        let file = self.out.into_inner().map_err(|e| with_remedy(e.into_error()))?;
         let bytes = file.as_file().metadata()?.len();
-        file.persist(&self.path).map_err(|e| e.error)?;
+        file.persist(&self.path).map_err(|e| with_remedy(e.error))?;
         Ok(bytes)
     }
+}
+
+/// The same error, with what helps against it.
+fn with_remedy(e: Error) -> Error {
+    let remedy = match e.kind() {
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+            "choose a folder where you may make files"
+        }
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "free some space, or choose another folder",
+        ErrorKind::FileTooLarge => {
+            "choose a folder that takes larger files, or write parts (--split-max-size)"
+        }
+        _ => return e,
+    };
+    Error::new(e.kind(), format!("{e}; {remedy}"))
 }
 
 /// The name of a file that is not complete.
@@ -93,10 +110,10 @@ pub fn other_parts(path: &Path, id: &str) -> Vec<String> {
 
 impl Write for AtomicFile {
     fn write(&mut self, bytes: &[u8]) -> Result<usize> {
-        self.out.write(bytes)
+        self.out.write(bytes).map_err(with_remedy)
     }
 
     fn flush(&mut self) -> Result<()> {
-        self.out.flush()
+        self.out.flush().map_err(with_remedy)
     }
 }

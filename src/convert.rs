@@ -12,7 +12,7 @@ use crate::gguf::{self, GgmlType, TensorHeader, Value, Writer};
 use crate::types::{self, TensorType};
 use guided::Guided;
 use rayon::prelude::*;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The family of trellis types, by bits per weight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,9 +113,14 @@ pub enum Error {
     /// Writing the file.
     #[error(transparent)]
     Gguf(#[from] gguf::Error),
-    /// Values that cannot be quantized.
-    #[error("tensor `{tensor}`, row {row}: {value} is not a finite number; the checkpoint is damaged")]
+    /// Values that no weight has.
+    #[error(
+        "{}: tensor `{tensor}`, row {row}: {value} is not a finite number; the file is damaged, fetch it again",
+        path.display()
+    )]
     NotFinite {
+        /// The file.
+        path: PathBuf,
         /// The tensor.
         tensor: String,
         /// Its row.
@@ -175,15 +180,21 @@ pub fn plan(model: &Model, recipe: Recipe) -> Plan {
 /// `None` for a matrix that should be in blocks but does not fit any.
 fn target(model: &Model, t: &SourceTensor, recipe: Recipe) -> Option<Target> {
     let exact = model.exact_type(t).map(Target::Kept);
+    let is_quantizable = checkpoint::is_quantizable(&t.name, &t.shape);
     let family = match recipe {
         _ if exact.is_some_and(|kept| kept.ggml().is_plain_number()) => return exact,
         _ if !checkpoint::is_matrix(&t.name, &t.shape) => return Some(Target::Plain(Dtype::F32)),
+        Recipe::Plain(_) if t.left_precise && !is_quantizable => return Some(Target::Plain(Dtype::F32)),
         Recipe::Plain(dtype) => return Some(Target::Plain(dtype)),
-        Recipe::Linear(_) if is_outer(&t.name) => return exact.or(Some(Target::Plain(t.dtype))),
+        // As llama-quantize has it, or whoever made the file.
+        _ if !is_quantizable || t.left_precise && !is_outer(&t.name) => {
+            return exact.or(Some(Target::Plain(t.dtype.written())));
+        }
+        Recipe::Linear(_) if is_outer(&t.name) => return exact.or(Some(Target::Plain(t.dtype.written()))),
         Recipe::Keep(family) => match (exact, family) {
             (Some(_), _) => return exact,
             (None, Some(family)) => family,
-            (None, None) if model.quantization(t).is_none() => return Some(Target::Plain(t.dtype)),
+            (None, None) if model.quantization(t).is_none() => return Some(Target::Plain(t.dtype.written())),
             (None, None) => default_family(t),
         },
         Recipe::All(family) | Recipe::Linear(family) => family,
@@ -284,7 +295,7 @@ fn write_blocks(
                 match quantizer {
                     Some(quantizer) => {
                         model.read_rows(t, first + i, values)?;
-                        check_finite(t, first + i, values)?;
+                        check_finite(model, t, first + i, values)?;
                         quantizer.quantize(values, out);
                     }
                     None => model.read_blocks(t, first + i, out)?,
@@ -299,9 +310,13 @@ fn write_blocks(
     Ok(())
 }
 
-fn check_finite(t: &SourceTensor, row: usize, values: &[f32]) -> Result<(), Error> {
+fn check_finite(model: &Model, t: &SourceTensor, row: usize, values: &[f32]) -> Result<(), Error> {
     match values.iter().find(|v| !v.is_finite()) {
         None => Ok(()),
-        Some(&value) => Err(Error::NotFinite { tensor: t.name.clone(), row, value }),
+        Some(&value) => Err(not_finite(model, t, row, value)),
     }
+}
+
+fn not_finite(model: &Model, t: &SourceTensor, row: usize, value: f32) -> Error {
+    Error::NotFinite { path: model.file_of(t, row).to_owned(), tensor: t.name.clone(), row, value }
 }

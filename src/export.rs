@@ -145,6 +145,7 @@ pub fn to_folder(
         Dtype::F32 => "float32",
         Dtype::F16 => "float16",
         Dtype::BF16 => "bfloat16",
+        Dtype::F64 => "float64",
     };
     let (config, shape) = llama::config_json(key, tied, dtype_name).map_err(here)?;
     let (tokenizer, tokenizer_config) = tokenizer::json_files(key).map_err(here)?;
@@ -207,6 +208,7 @@ fn safetensors_header(views: &[(String, &Tensor)], dtype: Dtype) -> Vec<u8> {
         Dtype::F32 => "F32",
         Dtype::F16 => "F16",
         Dtype::BF16 => "BF16",
+        Dtype::F64 => "F64",
     };
     let mut header = serde_json::Map::new();
     header.insert("__metadata__".into(), serde_json::json!({"format": "pt"}));

@@ -1,11 +1,15 @@
 //! Files mapped into memory to be read.
 
 use memmap2::Mmap;
+use std::io::{Error, ErrorKind};
 use std::path::Path;
 
 /// Maps a file.
 pub fn map(path: &Path) -> std::io::Result<Mmap> {
-    let file = std::fs::File::open(path)?;
+    let file = std::fs::File::open(path).map_err(|e| match e.kind() {
+        ErrorKind::PermissionDenied => Error::new(e.kind(), format!("{e}; let yourself read it (chmod u+r)")),
+        _ => e,
+    })?;
     // SAFETY: the map is read-only. Should another process cut the file short meanwhile, the kernel ends this one;
     // nothing here can prevent that.
     unsafe { Mmap::map(&file) }

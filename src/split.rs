@@ -54,23 +54,44 @@ fn sizes(plan: &Plan) -> impl Iterator<Item = u64> {
     plan.headers.iter().map(|h| h.bytes + h.name.len() as u64 + HEADER_BYTES)
 }
 
-/// The plan of part `i`, counted from 0.
+/// The plan of part `i`, counted from 0. The only part is a file like any other.
 pub fn part(plan: &Plan, parts: &[Range<usize>], i: usize) -> Plan {
     let range = parts[i].clone();
     let mut keys = if i == 0 { plan.keys.clone() } else { Vec::new() };
-    keys.extend([
-        ("split.no".into(), Value::U16(i as u16)),
-        ("split.count".into(), Value::U16(parts.len() as u16)),
-        ("split.tensors.count".into(), Value::I32(plan.headers.len() as i32)),
-    ]);
+    if parts.len() > 1 {
+        keys.extend([
+            ("split.no".into(), Value::U16(i as u16)),
+            ("split.count".into(), Value::U16(parts.len() as u16)),
+            ("split.tensors.count".into(), Value::I32(plan.headers.len() as i32)),
+        ]);
+    }
     let headers = plan.headers[range.clone()].to_vec();
     let file_bytes = Writer::file_bytes(&keys, &headers);
     let targets = plan.targets[range.clone()].to_vec();
     Plan { keys, headers, targets, file_bytes, left_plain: Vec::new(), first: plan.first + range.start }
 }
 
-/// The name of part `i` of `count`, counted from 0: `model.gguf` becomes `model-00001-of-00003.gguf`.
+/// The name of part `i` of `count`, counted from 0: `model.gguf` becomes `model-00001-of-00003.gguf`, and stays if it
+/// is the only one.
 pub fn path(whole: &Path, i: usize, count: usize) -> PathBuf {
-    let stem = whole.file_stem().unwrap_or_default().to_string_lossy();
+    if count == 1 {
+        return whole.to_owned();
+    }
+    let name = whole.file_name().unwrap_or_default().to_string_lossy();
+    let stem = name.strip_suffix(".gguf").unwrap_or(&name);
     whole.with_file_name(format!("{stem}-{:05}-of-{count:05}.gguf", i + 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_parts() {
+        let name = |whole, i, count| path(Path::new(whole), i, count).to_string_lossy().into_owned();
+        assert_eq!(name("a/model.gguf", 1, 3), "a/model-00002-of-00003.gguf");
+        assert_eq!(name("model-v0.1", 0, 3), "model-v0.1-00001-of-00003.gguf");
+        assert_eq!(name("model-v0.1.gguf", 2, 3), "model-v0.1-00003-of-00003.gguf");
+        assert_eq!(name("model.gguf", 0, 1), "model.gguf");
+    }
 }

@@ -162,13 +162,13 @@ fn identities() {
 #[test]
 fn the_right_model_passes() {
     for (_, calibration) in all() {
-        calibration.check("llama", &tiny::weights()).unwrap();
+        calibration.check("llama", 2, &tiny::weights()).unwrap();
     }
 }
 
 #[test]
 fn another_architecture() {
-    let e = error(open(&tiny::gram()).unwrap().check("qwen2", &tiny::weights()));
+    let e = error(open(&tiny::gram()).unwrap().check("qwen2", 2, &tiny::weights()));
     assert_says(e, &["calibration", "architecture llama, not qwen2", "calibrate this model"]);
 }
 
@@ -178,7 +178,7 @@ fn other_columns() {
     weights[1].1 += 1;
     for (format, calibration) in all() {
         let what = if format == "gram" { "70 columns there, 71 here" } else { "70 values there, 71 here" };
-        assert_says(error(calibration.check("llama", &weights)), &["another model", K, what]);
+        assert_says(error(calibration.check("llama", 2, &weights)), &["another model", K, what]);
         let columns = weights[1].1;
         assert_says(error(calibration.load(K, 0, columns)), &[K, &columns.to_string()]);
     }
@@ -189,7 +189,7 @@ fn other_experts() {
     let mut weights = tiny::weights();
     weights[5].2 += 1;
     for (_, calibration) in all() {
-        assert_says(error(calibration.check("llama", &weights)), &["another model", DOWN]);
+        assert_says(error(calibration.check("llama", 2, &weights)), &["another model", DOWN]);
         let e = error(calibration.load(DOWN, EXPERTS, DOWN_COLUMNS));
         assert_says(e, &[DOWN, "has 3 experts", "no expert 3"]);
     }
@@ -201,7 +201,7 @@ fn fewer_blocks_in_the_calibration() {
     weights.push(("blk.2.attn_q.weight".into(), ATTN_COLUMNS, 1));
     weights.push(("blk.2.attn_k.weight".into(), ATTN_COLUMNS, 1));
     for (_, calibration) in all() {
-        let e = error(calibration.check("llama", &weights));
+        let e = error(calibration.check("llama", 3, &weights));
         assert_says(e, &["no statistics for `blk.2.attn_q.weight` (2 such)", "calibrate the whole model"]);
     }
 }
@@ -210,7 +210,7 @@ fn fewer_blocks_in_the_calibration() {
 fn more_blocks_in_the_calibration() {
     let weights: Vec<_> = tiny::weights().into_iter().filter(|w| !w.0.starts_with("blk.1.")).collect();
     for (_, calibration) in all() {
-        let e = error(calibration.check("llama", &weights));
+        let e = error(calibration.check("llama", 1, &weights));
         assert_says(e, &["another model", "`blk.1.", "the model has 1 blocks"]);
     }
 }
@@ -220,7 +220,7 @@ fn a_role_without_statistics_may_be_missing() {
     let mut weights = tiny::weights();
     weights.push(("blk.0.never_multiplied.weight".into(), 64, 1));
     for (_, calibration) in all() {
-        calibration.check("llama", &weights).unwrap();
+        calibration.check("llama", 2, &weights).unwrap();
     }
 }
 

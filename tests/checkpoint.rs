@@ -331,3 +331,66 @@ fn old_tokenizer_files_are_the_same() {
     std::fs::write(folder.path.join("merges.txt"), "#version: 0.2\na b\n\u{120} a\n").unwrap();
     assert_eq!(open(&folder).keys, new.keys);
 }
+
+/// Names that say which shard of how many it is need no index, as for llama.cpp's converter.
+#[test]
+fn shards_without_an_index_are_the_same_model() {
+    let folder = TinyLlama::new().write_sharded();
+    let digest = |name: &str| {
+        let path = folder.beside(name);
+        convert(&open(&folder), Recipe::Plain(Dtype::BF16), &path);
+        std::fs::read(path).unwrap()
+    };
+    let with_index = digest("a.gguf");
+    folder.remove("model.safetensors.index.json");
+    assert!(digest("b.gguf") == with_index);
+}
+
+/// F64 is read as torch's `.float()` reads it, and written as F32 where floats stay as they are.
+#[test]
+fn doubles_are_rounded() {
+    let mut tiny = TinyLlama::new();
+    let doubles = |n: usize| (0..n).map(|i| 0.01 + 1e-12 * i as f64).collect::<Vec<f64>>();
+    for (name, shape) in
+        [("model.layers.0.self_attn.q_proj.weight", &[HIDDEN, HIDDEN][..]), ("model.norm.weight", &[HIDDEN])]
+    {
+        let values = doubles(shape.iter().product());
+        let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        let stored = Stored { dtype: safetensors::Dtype::F64, shape: shape.to_vec(), bytes };
+        tiny.tensors.insert(name.into(), stored);
+    }
+    let folder = tiny.write();
+    let model = open(&folder);
+    let expected: Vec<f32> = doubles(HIDDEN).iter().map(|v| *v as f32).collect();
+    for recipe in [Recipe::Plain(Dtype::F32), Recipe::Keep(None)] {
+        let file = convert(&model, recipe, &folder.beside("out.gguf"));
+        assert_eq!(values(&file, "output_norm.weight"), expected);
+        assert_eq!(kind(&file, "blk.0.attn_q.weight"), "f32");
+        // The first row of a head stays where it is.
+        assert_eq!(values(&file, "blk.0.attn_q.weight")[..HIDDEN], expected);
+    }
+    let file = convert(&model, Recipe::All(Trellis::T3), &folder.beside("out.gguf"));
+    assert_eq!(kind(&file, "blk.0.attn_q.weight"), "t3");
+}
+
+/// transformers adds what tokenizer_config.json lists beyond tokenizer.json.
+#[test]
+fn tokens_of_tokenizer_config_are_added() {
+    let mut tiny = TinyLlama::new();
+    tiny.tokenizer_config["added_tokens_decoder"] = json!({
+        "23": {"content": "<|end|>", "special": true, "normalized": false},
+        "1": {"content": "</s>", "special": true, "normalized": false},
+        "20": {"content": "ab", "special": false, "normalized": true},
+    });
+    let model = open(&tiny.write());
+    let array = |name: &str| model.key(name).unwrap().as_array().unwrap().to_vec();
+    let (tokens, types) = (array("tokenizer.ggml.tokens"), array("tokenizer.ggml.token_type"));
+    assert_eq!((tokens[23].as_str(), &types[23]), (Some("<|end|>"), &Value::I32(3)));
+    assert_eq!((tokens[20].as_str(), &types[20]), (Some("ab"), &Value::I32(4)));
+    assert_eq!((tokens[1].as_str(), &types[1]), (Some("</s>"), &Value::I32(3)));
+    // One more than the vocabulary has room for.
+    tiny.tokenizer_config["added_tokens_decoder"]["24"] = json!({"content": "<|more|>", "special": true});
+    let folder = tiny.write();
+    let opened = Model::open(&folder.path, &Options::default());
+    support::assert_says(support::error(opened), &["<|more|>", "24", "vocab_size"]);
+}

@@ -153,7 +153,8 @@ fn a_full_disk_leaves_nothing() {
         std::process::Command::new("sh").args(["-c", limited, "sh", text(&program)]).args(args).output();
     let done = done.expect("a shell");
     assert_eq!(done.status.code(), Some(1));
-    support::assert_says(String::from_utf8_lossy(&done.stderr), &["out.gguf", "File too large"]);
+    let says = String::from_utf8_lossy(&done.stderr);
+    support::assert_says(says, &["out.gguf", "File too large", "larger files", "--split-max-size"]);
     assert_eq!(files_in(folder.parent.path()), ["tiny-llama"]);
 }
 
@@ -163,19 +164,132 @@ fn a_full_disk_leaves_nothing() {
 fn a_folder_without_permission_is_named() {
     let folder = TinyLlama::new().write();
     let args = ["convert", text(&folder.path), "-o", "/sys/out.gguf", "--outtype", "f16"];
-    fails(&args, 1, &["/sys/out.gguf", "Permission denied"]);
+    fails(&args, 1, &["/sys/out.gguf", "Permission denied", "choose a folder where you may make files"]);
 }
 
 /// The files of the input are not outputs, whatever is forced.
 #[test]
 fn a_file_of_the_input_is_never_written_over() {
     let folder = TinyLlama::new().write();
-    for name in ["model.safetensors", "config.json", "tokenizer.json"] {
+    std::fs::write(folder.path.join("README.md"), "---\nlicense: mit\n---\n").unwrap();
+    for name in ["model.safetensors", "config.json", "tokenizer.json", "README.md"] {
         let output = folder.path.join(name);
         let before = std::fs::read(&output).unwrap();
         let args = ["convert", text(&folder.path), "-o", text(&output), "--outtype", "f16", "--force"];
         fails(&args, 1, &[name, "is the input", "another output"]);
         assert!(std::fs::read(&output).unwrap() == before);
+    }
+}
+
+/// Of a model in parts all are the input, whichever is named.
+#[test]
+fn a_part_of_the_input_is_never_written_over() {
+    let folder = TinyLlama::new().write();
+    let out = folder.beside("part.gguf");
+    succeeds(&[
+        "convert",
+        text(&folder.path),
+        "-o",
+        text(&out),
+        "--outtype",
+        "f16",
+        "--split-max-size",
+        "100K",
+    ]);
+    let names = files_in(folder.parent.path());
+    let parts: Vec<_> = names.iter().filter(|n| n.starts_with("part-")).map(|n| folder.beside(n)).collect();
+    assert!(parts.len() > 2);
+    let before: Vec<_> = parts.iter().map(|p| std::fs::read(p).unwrap()).collect();
+    for part in &parts {
+        for command in ["convert", "export"] {
+            let args = [command, text(&parts[0]), "-o", text(part), "--force"];
+            fails(&args, 1, &[text(part), "is the input or a part of it"]);
+        }
+    }
+    // Parts that would be written under the same names.
+    let again = [
+        "convert",
+        text(&parts[0]),
+        "-o",
+        text(&out),
+        "--outtype",
+        "f16",
+        "--split-max-size",
+        "100K",
+        "--force",
+    ];
+    fails(&again, 1, &["part-00001", "is the input"]);
+    assert!(parts.iter().map(|p| std::fs::read(p).unwrap()).eq(before));
+}
+
+#[test]
+fn calibration_and_its_text_are_never_written_over() {
+    let folder = TinyLlama::new().write();
+    let statistics = folder.beside("statistics");
+    std::fs::write(&statistics, "precious").unwrap();
+    for option in ["--calibration", "--calibration-text"] {
+        let args =
+            ["convert", text(&folder.path), "-o", text(&statistics), option, text(&statistics), "--force"];
+        fails(&args, 1, &["statistics", "is the input or a part of it"]);
+    }
+    let base = folder.beside("base.gguf");
+    succeeds(&["convert", text(&folder.path), "-o", text(&base), "--outtype", "f16"]);
+    for output in [&base, &statistics] {
+        let args = ["calibrate", text(&base), "-f", text(&statistics), "-o", text(output), "--force"];
+        fails(&args, 1, &["is the input or a part of it"]);
+    }
+    assert_eq!(std::fs::read(&statistics).unwrap(), b"precious");
+}
+
+/// Folders that cannot be converted: one line says why, and nothing has changed.
+#[test]
+fn bad_folders_are_left_as_they_are() {
+    type Change = fn(&Folder);
+    let bad: &[(&str, Change)] = &[
+        ("config.json", |f| f.remove("config.json")),
+        ("config.json", |f| std::fs::write(f.path.join("config.json"), "{\"a\": \n").unwrap()),
+        ("config.json", |f| {
+            f.write_json("config.json", &serde_json::json!({"architectures": ["MambaForCausalLM"]}))
+        }),
+        ("tokenizer.json", |f| f.remove("tokenizer.json")),
+        ("tokenizer.json", |f| std::fs::write(f.path.join("tokenizer.json"), b"\xff\xfe").unwrap()),
+        ("tokenizer_config.json", |f| std::fs::write(f.path.join("tokenizer_config.json"), "[").unwrap()),
+        ("model.safetensors", |f| f.remove("model.safetensors")),
+        ("model.safetensors", |f| std::fs::write(f.path.join("model.safetensors"), "").unwrap()),
+        ("model.safetensors", |f| {
+            let path = f.path.join("model.safetensors");
+            let whole = std::fs::read(&path).unwrap();
+            std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+        }),
+        ("model.safetensors.index.json", |f| {
+            std::fs::write(f.path.join("model.safetensors.index.json"), "{}").unwrap();
+        }),
+        ("gone.safetensors", |f| {
+            let index = serde_json::json!({"weight_map": {"a": "gone.safetensors"}});
+            f.write_json("model.safetensors.index.json", &index);
+        }),
+        ("adapter_config.json", |f| f.write_json("adapter_config.json", &serde_json::json!({}))),
+        ("pytorch_model.bin", |f| {
+            f.remove("model.safetensors");
+            std::fs::write(f.path.join("pytorch_model.bin"), b"PK\x03\x04").unwrap();
+        }),
+    ];
+    for (i, (named, make_bad)) in bad.iter().enumerate() {
+        let folder = TinyLlama::new().write();
+        make_bad(&folder);
+        let content = || {
+            let names = files_in(&folder.path);
+            names.into_iter().map(|n| (std::fs::read(folder.path.join(&n)).unwrap(), n)).collect::<Vec<_>>()
+        };
+        let before = content();
+        let out = folder.beside("out.gguf");
+        let done = tenpak(&["convert", text(&folder.path), "-o", text(&out), "--type", "t3"]);
+        assert_eq!((done.code, &done.out[..]), (1, ""), "case {i}: {}", done.err);
+        let lines: Vec<_> = done.err.lines().collect();
+        assert!(lines.len() == 1 && lines[0].starts_with("error: "), "case {i}: {}", done.err);
+        assert_says(lines[0], &[named]);
+        assert!(content() == before, "case {i}");
+        assert_eq!(files_in(folder.parent.path()), ["tiny-llama"]);
     }
 }
 
@@ -214,6 +328,18 @@ fn without_a_tokenizer() {
     succeeds(&[&args[..], &["--no-tokenizer"]].concat());
     let shown = succeeds(&["inspect", text(&out)]);
     assert!(shown.contains("llama.vocab_size") && shown.contains("none"));
+}
+
+/// The tokenizer of a GGUF file is in its keys, and stays.
+#[test]
+fn options_of_tokenizers_are_for_folders() {
+    let (folder, path) = converted("model.gguf", &["--outtype", "f16"]);
+    let out = folder.beside("out.gguf");
+    let args = ["convert", text(&path), "-o", text(&out)];
+    for option in [&["--tokenizer-pre", "llama-bpe"][..], &["--no-tokenizer"]] {
+        fails(&[&args[..], option].concat(), 1, &[option[0], "model.gguf", "keeps its tokenizer", "folder"]);
+    }
+    assert_eq!(files_in(folder.parent.path()), ["model.gguf", "tiny-llama"]);
 }
 
 #[test]

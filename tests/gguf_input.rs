@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use tenpak_gguf::checkpoint::{Dtype, Model, Options};
 use tenpak_gguf::convert::{self, Recipe, Trellis};
 use tenpak_gguf::export;
-use tenpak_gguf::gguf::{File, GgmlType, Writer};
+use tenpak_gguf::gguf::{File, GgmlType, TensorHeader, Writer};
 use tenpak_gguf::types;
 
 /// Blocks of arbitrary bytes of each type, as in the script: every row of every grid is among them.
@@ -124,16 +124,20 @@ fn blocks_can_be_kept() {
     assert!(tensors(&kept) == tensors(&source));
 }
 
+/// Writes a file of weights that are all zero.
+fn write_zeros(path: &Path, headers: &[TensorHeader]) {
+    let mut writer = Writer::create(path, &[], headers.to_vec()).unwrap();
+    headers.iter().for_each(|h| writer.write(&vec![0; h.bytes as usize]).unwrap());
+    writer.finish().unwrap();
+}
+
 /// Embeddings that stay in the type of the file.
 #[test]
 fn embeddings_can_be_kept() {
     let (folder, path) = file(&[]);
     let random_f16 = tensor("blk.0.ffn_up.weight", &[256, 2], GgmlType::F16);
     let headers = [tensor("token_embd.weight", &[256, 3], GgmlType(14)), random_f16];
-    let zeros: Vec<u8> = headers.iter().flat_map(|h| vec![0; h.bytes as usize]).collect();
-    let mut writer = Writer::create(&path, &[], headers.to_vec()).unwrap();
-    writer.write(&zeros).unwrap();
-    writer.finish().unwrap();
+    write_zeros(&path, &headers);
     let (_out, linear) = convert(&path, Recipe::Linear(Trellis::T3));
     let kinds: Vec<_> = tensors(&linear).iter().map(|(_, kind, _)| kind.name()).collect();
     assert_eq!(kinds, ["q6_K", "t3"]);
@@ -194,4 +198,63 @@ fn scales_that_are_not_finite_are_refused() {
         }
     }
     assert_eq!(refused, references().len() - 1);
+}
+
+/// Names that llama.cpp never quantizes, in a file of F16, with what the converter's type is and a quantized recipe's.
+#[test]
+fn small_matrices_stay_precise() {
+    const F32: GgmlType = GgmlType::F32;
+    const F16: GgmlType = GgmlType::F16;
+    let (_folder, path) = file(&[]);
+    let of = |name: &str, shape: &[u64], kind| tensor(name, shape, kind);
+    let cases = [
+        (of("token_embd.weight", &[256, 64], F16), "f16", "t3"),
+        (of("blk.0.attn_q.weight", &[256, 256], F16), "f16", "t3"),
+        // As the converter has them.
+        (of("blk.0.ssm_conv1d.weight", &[4, 256], F32), "f32", "f32"),
+        (of("blk.0.shortconv.conv.weight", &[64, 256], F32), "f32", "f32"),
+        (of("blk.0.time_mix_w1.weight", &[256, 64], F32), "f32", "f32"),
+        (of("blk.0.time_mix_lerp_fused.weight", &[256, 1, 1, 5], F32), "f32", "f32"),
+        (of("blk.0.ffn_gate_inp.weight", &[256, 8], F16), "f32", "f32"),
+        (of("token_types.weight", &[256, 2], F32), "f32", "f32"),
+        (of("position_embd.weight", &[256, 16], F32), "f32", "f32"),
+        // As llama-quantize leaves them.
+        (of("blk.0.time_mix_a1.weight", &[256, 64], F16), "f16", "f16"),
+        (of("blk.0.laurel_l.weight", &[256, 64], F16), "f16", "f16"),
+        (of("per_layer_model_proj.weight", &[256, 64], GgmlType::BF16), "f16", "bf16"),
+        (of("blk.0.attn_rel_b.weight", &[64, 32], F16), "f16", "f16"),
+        (of("v.patch_embd.weight", &[64, 64, 3], F32), "f32", "f32"),
+        (of("blk.0.time_mix_g1.weight", &[256, 2], GgmlType(8)), "f16", "q8_0"),
+        // To ggml a vector.
+        (of("blk.0.time_mix_lerp_k.weight", &[256, 1, 1], F16), "f16", "f16"),
+        // Of a name that nobody knows, but F32 among F16; the head is too large for that.
+        (of("blk.0.new_kind_of_mixing.weight", &[256, 4], F32), "f16", "f32"),
+        (of("output.weight", &[256, 8], F32), "f16", "t3"),
+    ];
+    write_zeros(&path, &cases.clone().map(|(header, ..)| header));
+    let kinds = |path: &Path| tensors(path).into_iter().map(|(name, kind, _)| (name, kind.name()));
+    let (_a, plain) = convert(&path, Recipe::Plain(Dtype::F16));
+    let (_b, quantized) = convert(&path, Recipe::All(Trellis::T3));
+    let (_c, embeddings_kept) = convert(&path, Recipe::Linear(Trellis::T3));
+    let found = kinds(&plain).zip(kinds(&quantized)).zip(kinds(&embeddings_kept));
+    for ((plain, quantized), linear) in found {
+        let (header, as_plain, as_t3) = cases.iter().find(|(h, ..)| h.name == plain.0).unwrap();
+        assert_eq!((&plain.1[..], &quantized.1[..]), (*as_plain, *as_t3), "{}", plain.0);
+        let is_outer = ["token_embd.weight", "output.weight"].contains(&&linear.0[..]);
+        assert_eq!(linear.1, if is_outer { header.kind.name() } else { quantized.1 }, "{}", linear.0);
+    }
+}
+
+/// In a file of F32, F32 says nothing: only names do.
+#[test]
+fn f32_among_f32_is_not_precise() {
+    let (_folder, path) = file(&[]);
+    let names = ["blk.0.attn_q.weight", "blk.0.new_kind_of_mixing.weight", "blk.0.time_mix_a1.weight"];
+    write_zeros(&path, &names.map(|name| tensor(name, &[256, 64], GgmlType::F32)));
+    let types = |recipe| {
+        let (_out, converted) = convert(&path, recipe);
+        tensors(&converted).iter().map(|(_, kind, _)| kind.name()).collect::<Vec<_>>()
+    };
+    assert_eq!(types(Recipe::All(Trellis::T3)), ["t3", "t3", "f32"]);
+    assert_eq!(types(Recipe::Plain(Dtype::F16)), ["f16"; 3]);
 }

@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 use std::path::Path;
 use support::reference_case::Case;
 use support::tiny_gguf::{file, tensor, write};
-use support::tiny_llama::{Folder, HIDDEN, INNER, Stored, TinyLlama, VOCAB};
+use support::tiny_llama::{self, Folder, HIDDEN, INNER, Stored, TinyLlama, VOCAB};
 use support::{assert_says, error, files_in};
 use tenpak_gguf::checkpoint::{Dtype, Model, Options};
 use tenpak_gguf::convert::{self, Recipe, Trellis};
@@ -180,6 +180,81 @@ fn missing_shard() {
     refused(&folder, &["model-00002-of-00002.safetensors", "not there", "fetch it"]);
 }
 
+/// A shard of an interrupted download may be whole, but an old one.
+#[test]
+fn a_tensor_of_the_index_that_no_shard_has() {
+    let tiny = TinyLlama::new();
+    let folder = tiny.write_sharded();
+    let index = folder.path.join("model.safetensors.index.json");
+    let mut json = tiny_llama::read_json(&index);
+    json["weight_map"]["model.layers.1.mlp.extra_proj.weight"] = json!("model-00002-of-00002.safetensors");
+    folder.write_json("model.safetensors.index.json", &json);
+    let words = ["model-00002-of-00002.safetensors", "`model.layers.1.mlp.extra_proj.weight`", "fetch"];
+    refused(&folder, &words);
+}
+
+/// The names say how many there are.
+#[test]
+fn missing_shard_without_an_index() {
+    let folder = TinyLlama::new().write_sharded();
+    folder.remove("model.safetensors.index.json");
+    folder.remove("model-00002-of-00002.safetensors");
+    refused(&folder, &["model-00002-of-00002.safetensors", "not this one", "fetch it"]);
+}
+
+#[test]
+fn files_of_another_format() {
+    let folder = TinyLlama::new().write();
+    std::fs::rename(folder.path.join("model.safetensors"), folder.path.join("consolidated.safetensors"))
+        .unwrap();
+    refused(&folder, &["model.safetensors", "consolidated.safetensors has other names", "fetch"]);
+    folder.remove("config.json");
+    folder.write_json("params.json", &json!({"dim": 256}));
+    refused(&folder, &["config.json", "params.json", "another format", "fetch"]);
+}
+
+#[test]
+fn missing_head() {
+    let mut tiny = TinyLlama::new();
+    tiny.tensors.remove("lm_head.weight");
+    refused(&tiny.write(), &["`lm_head.weight`", "`tie_word_embeddings` false", "shard may be missing"]);
+    // Where nothing is said, the embeddings serve, as they do for llama.cpp.
+    for said in [json!(true), json!(null)] {
+        tiny.config["tie_word_embeddings"] = said;
+        let folder = tiny.write();
+        assert!(Model::open(&folder.path, &Options::default()).is_ok());
+    }
+}
+
+/// Models of embeddings have none, whatever their config.json says.
+#[test]
+fn no_head_where_there_is_none() {
+    let mut case = Case::read("qwen2");
+    case.json["config"]["tie_word_embeddings"] = json!(false);
+    let mut tensors = case.tensors();
+    tensors.remove("lm_head.weight");
+    refused(&case.write_with(&tensors), &["`lm_head.weight`"]);
+    case.json["config"]["architectures"] = json!(["Qwen2Model"]);
+    let folder = case.write_with(&tensors);
+    let opened =
+        Model::open(&folder.path, &Options { tokenizer_pre: Some("qwen2".into()), ..Options::default() });
+    assert!(opened.is_ok(), "{}", error(opened));
+}
+
+#[test]
+fn more_layers_than_config_says() {
+    let mut tiny = TinyLlama::new();
+    tiny.config["num_hidden_layers"] = json!(1);
+    let words = ["model.safetensors", "`model.layers.1.", "1 layers", "fetch both again"];
+    refused(&tiny.write(), &words);
+}
+
+#[test]
+fn fewer_embeddings_than_vocab_size() {
+    let words = ["vocab_size 30", "24 embeddings", "fetch both again", "config.json"];
+    config_refused(|c| c["vocab_size"] = json!(30), &words);
+}
+
 #[test]
 fn shard_cut_short() {
     let folder = TinyLlama::new().write();
@@ -304,8 +379,32 @@ fn values_that_are_not_finite() {
         let model = Model::open(&folder.path, &Options::default()).unwrap_or_else(|e| panic!("{e}"));
         let plan = convert::plan(&model, Recipe::All(Trellis::T3));
         let e = error(convert::run(&model, &plan, None, &folder.beside("out.gguf"), &|_| {}));
-        assert_says(e, &["`blk.1.ffn_down.weight`", "row 7", &bad.to_string(), "damaged"]);
+        let words =
+            ["model.safetensors", "`blk.1.ffn_down.weight`", "row 7", &bad.to_string(), "fetch it again"];
+        assert_says(e, &words);
         assert_eq!(files_in(folder.parent.path()), ["tiny-llama"]);
+    }
+}
+
+/// Norms are written as F32 by every recipe.
+#[test]
+fn a_norm_that_is_not_finite() {
+    for dtype in [F32, safetensors::Dtype::F16, safetensors::Dtype::BF16] {
+        let mut tiny = TinyLlama::new();
+        let mut values = vec![1.0; HIDDEN];
+        values[200] = f32::NAN;
+        tiny.tensors.insert("model.norm.weight".into(), Stored::new(dtype, &[HIDDEN], &values));
+        let folder = tiny.write_sharded();
+        let model = Model::open(&folder.path, &Options::default()).unwrap_or_else(|e| panic!("{e}"));
+        for recipe in [Recipe::All(Trellis::T3), Recipe::Plain(Dtype::F16), Recipe::Plain(Dtype::F32)] {
+            let plan = convert::plan(&model, recipe);
+            let e = error(convert::run(&model, &plan, None, &folder.beside("out.gguf"), &|_| {}));
+            assert_says(
+                e,
+                &["model-00001-of-00002.safetensors", "`output_norm.weight`", "NaN", "fetch it again"],
+            );
+            assert_eq!(files_in(folder.parent.path()), ["tiny-llama"]);
+        }
     }
 }
 

@@ -20,13 +20,14 @@ fn bytes(dtype: Dtype, values: &[f32]) -> Vec<u8> {
         Dtype::F32 => values.iter().flat_map(|x| x.to_le_bytes()).collect(),
         Dtype::F16 => values.iter().flat_map(|x| f16::from_f32_const(*x).to_le_bytes()).collect(),
         Dtype::BF16 => values.iter().flat_map(|x| bf16::from_f32(*x).to_le_bytes()).collect(),
+        Dtype::F64 => panic!("not written"),
     }
 }
 
 /// What a type makes of values.
 fn rounded(dtype: Dtype, values: &[f32]) -> Vec<f32> {
     let round = |x: &f32| match dtype {
-        Dtype::F32 => *x,
+        Dtype::F32 | Dtype::F64 => *x,
         Dtype::F16 => f16::from_f32_const(*x).to_f32_const(),
         Dtype::BF16 => bf16::from_f32(*x).to_f32(),
     };
@@ -35,6 +36,12 @@ fn rounded(dtype: Dtype, values: &[f32]) -> Vec<f32> {
 
 /// A file with a matrix in every type, and a vector between them.
 fn write(path: &Path, values: &[f32]) {
+    write_with(path, values, "", values);
+}
+
+/// The same with other values in one of the matrices.
+fn write_with(path: &Path, values: &[f32], tensor: &str, others: &[f32]) {
+    let values_of = |name: &str| if name == tensor { others } else { values };
     let header = |name: &str, shape: &[u64], dtype: Dtype| TensorHeader {
         name: name.into(),
         shape: shape.into(),
@@ -49,10 +56,10 @@ fn write(path: &Path, values: &[f32]) {
         header("c.weight", &matrix, Dtype::BF16),
     ];
     let mut writer = Writer::create(path, &[], headers).unwrap();
-    writer.write(&bytes(Dtype::F32, values)).unwrap();
+    writer.write(&bytes(Dtype::F32, values_of("a.weight"))).unwrap();
     writer.write(&bytes(Dtype::F32, &values[..COLUMNS])).unwrap();
-    writer.write(&bytes(Dtype::F16, values)).unwrap();
-    writer.write(&bytes(Dtype::BF16, values)).unwrap();
+    writer.write(&bytes(Dtype::F16, values_of("b.weight"))).unwrap();
+    writer.write(&bytes(Dtype::BF16, values_of("c.weight"))).unwrap();
     writer.finish().unwrap();
 }
 
@@ -67,9 +74,8 @@ fn converted(model: &Path, out: &Path, dtype: Dtype, threads: usize) -> Result<V
 
 fn gaussians() -> Vec<f32> {
     let mut values = Random(11).gaussians(ROWS * COLUMNS);
-    // Ties, the least of F16 and less, what F16 cannot hold as an infinity.
-    let special =
-        [1.0 + 1.0 / 2048.0, 1.0 + 3.0 / 2048.0, 5.9604645e-8, 1e-30, f32::INFINITY, f32::NEG_INFINITY];
+    // Ties, the least of F16 and less, the largest of BF16 that F16 can hold.
+    let special = [1.0 + 1.0 / 2048.0, 1.0 + 3.0 / 2048.0, 5.9604645e-8, 1e-30, 65280.0, -65280.0];
     values[COLUMNS * (ROWS - 1)..][..special.len()].copy_from_slice(&special);
     values
 }
@@ -111,5 +117,27 @@ fn the_first_value_that_is_too_large_is_named() {
         let e = error(converted(&model, &out, Dtype::F16, threads));
         support::assert_says(&e, &["a.weight", "row 1200", "-70000", "--outtype bf16"]);
         assert!(!out.exists() && std::fs::read_dir(folder.path()).unwrap().count() == 1);
+    }
+}
+
+/// In every stored type to every written one, in several pieces.
+#[test]
+fn the_first_value_that_is_not_finite_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let (model, out) = (folder.path().join("model.gguf"), folder.path().join("out.gguf"));
+    for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        let mut values = gaussians();
+        for row in [1200, 1900] {
+            values[row * COLUMNS + 400] = bad;
+        }
+        for tensor in ["a.weight", "b.weight", "c.weight"] {
+            write_with(&model, &gaussians(), tensor, &values);
+            for dtype in DTYPES {
+                let e = error(converted(&model, &out, dtype, 3));
+                let words = ["model.gguf", tensor, "row 1200", &bad.to_string(), "fetch it again"];
+                support::assert_says(&e, &words);
+                assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+            }
+        }
     }
 }

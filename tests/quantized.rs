@@ -313,3 +313,84 @@ fn rows_in_another_order_are_kept() {
     Dtype::F32.narrow(&weights, &mut bytes);
     assert!(bytes == plain.data(tensor(&plain, name)).unwrap());
 }
+
+/// A Mixtral of two experts, whose gate and up projections are this matrix in the first, and changed in the second.
+fn mixtral(case: &Case, change: impl Fn(&str, &mut u8)) -> TinyLlama {
+    let mut tiny = case.model();
+    tiny.config["architectures"] = json!(["MixtralForCausalLM"]);
+    tiny.config["num_local_experts"] = json!(2);
+    tiny.config["num_experts_per_tok"] = json!(1);
+    tiny.tensors.retain(|name, _| !name.contains(".mlp."));
+    let float = |shape: &[usize]| {
+        let values = vec![0.5; shape.iter().product()];
+        Stored::new(safetensors::Dtype::BF16, shape, &values)
+    };
+    for b in 0..2 {
+        let moe = format!("model.layers.{b}.block_sparse_moe");
+        tiny.tensors.insert(format!("{moe}.gate.weight"), float(&[2, HIDDEN]));
+        for expert in 0..2 {
+            let module = format!("{moe}.experts.{expert}");
+            tiny.tensors.insert(format!("{module}.w2.weight"), float(&[HIDDEN, ROWS]));
+            for (name, stored) in &case.tensors {
+                let mut stored = stored.clone();
+                if expert == 1 {
+                    stored.bytes.iter_mut().for_each(|b| change(name, b));
+                }
+                for matrix in ["w1", "w3"] {
+                    tiny.tensors.insert(format!("{module}.{matrix}.{name}"), stored.clone());
+                }
+            }
+        }
+    }
+    tiny
+}
+
+/// Experts that are kept as they are, and those that a plain file has.
+#[test]
+fn experts_are_kept_without_loss() {
+    let case = Case::load("gptq-4-128");
+    let other_weights = |name: &str, b: &mut u8| *b ^= if name == "qweight" { 0x35 } else { 0 };
+    let folder = mixtral(&case, other_weights).write();
+    assert_eq!(found(&open(&folder)), ["GPTQ, 4 bits, groups of 128"; 4]);
+    let plain = converted(&folder, Recipe::Plain(dtype(&case)), "plain.gguf");
+    let kept = converted(&folder, Recipe::Keep(None), "kept.gguf");
+    for name in ["blk.0.ffn_gate_exps.weight", "blk.1.ffn_up_exps.weight"] {
+        let (t, plain) = (tensor(&kept, name), plain.data(tensor(&plain, name)).unwrap());
+        assert_eq!((t.kind.0, &t.shape[..]), (types::G4_128.id, &[HIDDEN as u64, ROWS as u64, 2][..]));
+        let (first, second) = plain.split_at(plain.len() / 2);
+        assert!(sha256(first) == case.sha256 && first != second);
+        let mut weights = vec![0.0; 2 * ROWS * HIDDEN];
+        (types::G4_128.kernels().unwrap().dequantize)(kept.data(t).unwrap(), &mut weights);
+        let mut bytes = vec![0; plain.len()];
+        dtype(&case).narrow(&weights, &mut bytes);
+        assert!(bytes == plain, "{name}");
+    }
+}
+
+/// No type holds FP8: experts are read as floats, and quantized as those.
+#[test]
+fn experts_of_fp8_are_quantized_as_their_weights() {
+    let case = Case::load("fp8-16x128");
+    let negated = |name: &str, b: &mut u8| *b ^= if name == "weight" { 0x80 } else { 0 };
+    let folder = mixtral(&case, negated).write();
+    let plain = converted(&folder, Recipe::Plain(dtype(&case)), "plain.gguf");
+    let from_floats = Model::open(&folder.beside("plain.gguf"), &Options::default()).unwrap();
+    let path = folder.beside("from-floats.gguf");
+    let plan = convert::plan(&from_floats, Recipe::Default);
+    convert::run(&from_floats, &plan, None, &path, &|_| ()).unwrap();
+    let (anew, from_floats) =
+        (converted(&folder, Recipe::Keep(None), "anew.gguf"), File::open(&path).unwrap());
+    for name in ["blk.0.ffn_gate_exps.weight", "blk.1.ffn_up_exps.weight"] {
+        let floats = plain.data(tensor(&plain, name)).unwrap();
+        let (first, second) = floats.split_at(floats.len() / 2);
+        let mut weights = [vec![0.0; ROWS * HIDDEN], vec![0.0; ROWS * HIDDEN]];
+        dtype(&case).widen(first, &mut weights[0]);
+        dtype(&case).widen(second, &mut weights[1]);
+        assert_eq!(sha256(first), case.sha256);
+        assert!(weights[0].iter().zip(&weights[1]).all(|(a, b)| *a == -*b));
+        let (anew, expected) =
+            (anew.data(tensor(&anew, name)).unwrap(), from_floats.data(tensor(&from_floats, name)).unwrap());
+        assert_eq!(tensor(&from_floats, name).kind.0, types::T3.id);
+        assert!(anew == expected, "{name}");
+    }
+}

@@ -5,6 +5,7 @@ mod support;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
+use support::tiny_calibration::of_tiny_llama;
 use support::tiny_llama::{Folder, TinyLlama};
 use support::{assert_says, files_in};
 
@@ -147,4 +148,112 @@ fn parts_that_are_complete_stay() {
     std::fs::write(folder.beside(&all[2].1), b"GGUF").unwrap();
     let refused = command(&folder, &out, &options).arg("--resume").stderr(Stdio::piped()).output().unwrap();
     assert_says(String::from_utf8_lossy(&refused.stderr), &[&all[2].1, "exists already", "--force"]);
+}
+
+/// The error of a conversion.
+#[track_caller]
+fn refused(folder: &Folder, output: &Path, options: &[&str]) -> String {
+    let done = command(folder, output, options).stderr(Stdio::piped()).output().expect("it runs");
+    assert_eq!(done.status.code(), Some(1));
+    String::from_utf8_lossy(&done.stderr).into_owned()
+}
+
+/// Times of files are those of a clock that ticks.
+fn wait_for_the_clock() {
+    std::thread::sleep(Duration::from_millis(20));
+}
+
+#[test]
+fn a_killed_calibrated_conversion_goes_on() {
+    let folder = TinyLlama::new().write();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let calibration = elsewhere.path().join("calibration.gguf");
+    of_tiny_llama().write(&calibration);
+    let options = ["--type", "t3", "--calibration", calibration.to_str().unwrap()];
+    let (plain, out) = (elsewhere.path().join("plain.gguf"), folder.beside("out.gguf"));
+    convert(&folder, &plain, &options[..2]);
+    convert(&folder, &out, &options);
+    let whole = std::fs::read(&out).unwrap();
+    assert!(whole != std::fs::read(&plain).unwrap());
+    std::fs::remove_file(&out).unwrap();
+    let left = killed(&folder, "out.gguf", &options);
+    assert!(whole.starts_with(&std::fs::read(&left).unwrap()), "a killed conversion left other bytes");
+    convert(&folder, &out, &[&options[..], &["--resume"]].concat());
+    assert!(std::fs::read(&out).unwrap() == whole);
+    assert_eq!(files_in(folder.parent.path()), ["out.gguf", "tiny-llama"]);
+    std::fs::remove_file(&out).unwrap();
+
+    // Of another calibration, or of none: begun anew.
+    for length in [whole.len() / 2, whole.len()] {
+        std::fs::write(&left, &whole[..length]).unwrap();
+        convert(&folder, &out, &["--type", "t3", "--resume"]);
+        assert!(std::fs::read(&out).unwrap() == std::fs::read(&plain).unwrap());
+        std::fs::remove_file(&out).unwrap();
+    }
+}
+
+/// Keys, types and size are the same with and without calibration: what decides is which file is newer.
+#[test]
+fn a_plain_part_is_not_complete_for_a_calibration_made_later() {
+    let folder = TinyLlama::new().write();
+    let (out, calibration) = (folder.beside("out.gguf"), folder.beside("calibration.gguf"));
+    convert(&folder, &out, &["--type", "t3"]);
+    let plain = std::fs::read(&out).unwrap();
+    wait_for_the_clock();
+    of_tiny_llama().write(&calibration);
+    let options = ["--type", "t3", "--calibration", calibration.to_str().unwrap(), "--resume"];
+    assert_says(refused(&folder, &out, &options), &["out.gguf", "exists already", "--force"]);
+    assert!(std::fs::read(&out).unwrap() == plain);
+    wait_for_the_clock();
+    convert(&folder, &out, &[&options[..], &["--force"]].concat());
+    let calibrated = std::fs::read(&out).unwrap();
+    assert!(calibrated.len() == plain.len() && calibrated != plain);
+    let again = convert(&folder, &out, &options);
+    assert_says(String::from_utf8_lossy(&again.stderr), &["out.gguf", "complete already"]);
+}
+
+/// Every file that decides about the tensors, not only those that hold them.
+#[test]
+fn a_changed_file_of_the_model_is_another_model() {
+    let folder = TinyLlama::new().write();
+    let out = folder.beside("out.gguf");
+    let left = killed(&folder, "out.gguf", &["--type", "t3"]);
+    convert(&folder, &out, &["--type", "t3"]);
+    let whole = std::fs::read(&out).unwrap();
+    let resume = ["--type", "t3", "--resume"];
+    assert_says(String::from_utf8_lossy(&convert(&folder, &out, &resume).stderr), &["complete already"]);
+    let mut marked = whole.clone();
+    let place = marked.len() - 40;
+    marked[place] ^= 0xff;
+    for name in ["config.json", "tokenizer_config.json", "model.safetensors"] {
+        wait_for_the_clock();
+        let path = folder.path.join(name);
+        std::fs::write(&path, std::fs::read(&path).unwrap()).unwrap();
+        assert_says(refused(&folder, &out, &resume), &["out.gguf", "exists already"]);
+        // A part that was left before is not gone on with either.
+        std::fs::remove_file(&out).unwrap();
+        std::fs::write(&left, &marked).unwrap();
+        convert(&folder, &out, &resume);
+        assert!(std::fs::read(&out).unwrap() == whole, "{name}");
+    }
+}
+
+/// The second part of a model in parts counts as the first does.
+#[test]
+fn a_changed_part_of_the_model_is_another_model() {
+    let folder = TinyLlama::new().write();
+    let part = folder.beside("part.gguf");
+    convert(&folder, &part, &["--outtype", "f32", "--split-max-size", "200K"]);
+    let parts: Vec<_> =
+        files_in(folder.parent.path()).into_iter().filter(|n| n.starts_with("part-")).collect();
+    let model = Folder { parent: tempfile::tempdir().unwrap(), path: folder.beside(&parts[0]) };
+    let out = model.beside("out.gguf");
+    wait_for_the_clock();
+    convert(&model, &out, &["--type", "t2"]);
+    let resume = ["--type", "t2", "--resume"];
+    assert_says(String::from_utf8_lossy(&convert(&model, &out, &resume).stderr), &["complete already"]);
+    wait_for_the_clock();
+    let second = folder.beside(&parts[1]);
+    std::fs::write(&second, std::fs::read(&second).unwrap()).unwrap();
+    assert_says(refused(&model, &out, &resume), &["out.gguf", "exists already"]);
 }

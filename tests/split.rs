@@ -5,9 +5,15 @@ mod support;
 use assert_cmd::Command;
 use std::path::{Path, PathBuf};
 use support::reference_case::Case;
+use support::tiny_calibration::of_tiny_llama;
 use support::tiny_llama::{Folder, TinyLlama};
 use support::{assert_says, files_in};
+use tenpak_gguf::calibration::Calibration;
+use tenpak_gguf::checkpoint::{Dtype, Model, Options};
+use tenpak_gguf::convert::{self, Guide, Recipe, Trellis};
 use tenpak_gguf::gguf::File;
+use tenpak_gguf::quantize::Effort;
+use tenpak_gguf::split;
 
 fn convert(folder: &Folder, output: &Path, options: &[&str]) -> Result<(), String> {
     let mut program = Command::cargo_bin("tenpak-gguf").expect("the program");
@@ -53,6 +59,62 @@ fn shards_are_the_whole() {
         assert!(parts[2].ends_with("part-00003-of-00003.gguf"));
         assert_same(&parts[0], &folder.beside("whole.gguf"));
     }
+}
+
+/// Of every recipe, calibrated too: what the jobs of `--shard` write is, byte for byte, what one process writes that
+/// makes all parts one after the other.
+#[test]
+fn shards_are_the_parts_of_one_run() {
+    let folder = TinyLlama::new().write();
+    let statistics = folder.beside("statistics.gguf");
+    of_tiny_llama().write(&statistics);
+    let calibration = Calibration::open(&statistics).unwrap();
+    let guide = Guide { calibration: &calibration, effort: Effort::Fast };
+    let calibrated = ["--type", "t3", "--effort", "fast", "--calibration", statistics.to_str().unwrap()];
+    for (options, recipe, guide) in [
+        (&["--outtype", "bf16"][..], Recipe::Plain(Dtype::BF16), None),
+        (&["--type", "t3"], Recipe::All(Trellis::T3), None),
+        (&calibrated, Recipe::All(Trellis::T3), Some(guide)),
+    ] {
+        let keep_tied_head = matches!(recipe, Recipe::Plain(_));
+        let model = Model::open(&folder.path, &Options { keep_tied_head, ..Options::default() }).unwrap();
+        let plan = convert::plan(&model, recipe);
+        let parts = split::by_count(&plan, 3).unwrap();
+        for i in 0..3 {
+            let shard = format!("{}/3", i + 1);
+            self::convert(
+                &folder,
+                &folder.beside("job.gguf"),
+                &[options, &["--shard", &shard, "--force"]].concat(),
+            )
+            .unwrap();
+            let path = |whole| split::path(&folder.beside(whole), i, 3);
+            convert::run(&model, &split::part(&plan, &parts, i), guide, &path("run.gguf"), &|_| ()).unwrap();
+            let bytes = |whole| std::fs::read(path(whole)).unwrap();
+            assert!(bytes("job.gguf") == bytes("run.gguf"), "{options:?}, part {i}");
+        }
+        // And of the whole file, every tensor.
+        self::convert(&folder, &folder.beside("whole.gguf"), &[options, &["--force"]].concat()).unwrap();
+        assert_same(&split::path(&folder.beside("job.gguf"), 0, 3), &folder.beside("whole.gguf"));
+    }
+}
+
+/// One part is a file like any other, as of llama.cpp's converter.
+#[test]
+fn the_only_part_is_the_whole() {
+    let folder = TinyLlama::new().write();
+    convert(&folder, &folder.beside("whole.gguf"), &["--type", "t2"]).unwrap();
+    for (name, options) in [("size.gguf", ["--split-max-size", "1G"]), ("count-v0.1", ["--shard", "1/1"])] {
+        convert(&folder, &folder.beside(name), &[&["--type", "t2"][..], &options].concat()).unwrap();
+        let bytes = |name| std::fs::read(folder.beside(name)).unwrap();
+        assert!(bytes(name) == bytes("whole.gguf"), "{name}");
+    }
+    convert(&folder, &folder.beside("model-v0.1"), &["--outtype", "f32", "--shard", "2/2"]).unwrap();
+    let names = files_in(folder.parent.path());
+    assert_eq!(
+        names,
+        ["count-v0.1", "model-v0.1-00002-of-00002.gguf", "size.gguf", "tiny-llama", "whole.gguf"]
+    );
 }
 
 #[test]

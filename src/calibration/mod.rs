@@ -219,15 +219,26 @@ impl Calibration {
         }
     }
 
-    /// Checks that this is a calibration of the model with these weights (name, columns, experts or 1).
+    /// Checks that this is a calibration of a model of so many blocks that has these weights (name, columns, experts
+    /// or 1), and maybe others.
     ///
     /// A role (`ffn_down.weight`) that the calibration has for no block at all may be missing: not every tensor is
     /// multiplied. One that it has for some blocks may not be missing in others.
-    pub fn check(&self, architecture: &str, weights: &[(String, usize, usize)]) -> Result<(), Error> {
-        self.compare(architecture, weights).map_err(|p| p.at(&self.path))
+    pub fn check(
+        &self,
+        architecture: &str,
+        blocks: u64,
+        weights: &[(String, usize, usize)],
+    ) -> Result<(), Error> {
+        self.compare(architecture, blocks, weights).map_err(|p| p.at(&self.path))
     }
 
-    fn compare(&self, architecture: &str, weights: &[(String, usize, usize)]) -> Result<(), Problem> {
+    fn compare(
+        &self,
+        architecture: &str,
+        blocks: u64,
+        weights: &[(String, usize, usize)],
+    ) -> Result<(), Problem> {
         let found = match &self.source {
             Source::Gram(g) => Some(g.architecture()),
             Source::Imatrix(_) => None,
@@ -254,8 +265,6 @@ impl Calibration {
                 }
             }
         }
-        let blocks =
-            weights.iter().filter_map(|(name, ..)| block(name)).map(|(n, _)| n + 1).max().unwrap_or(0);
         if let Some(weight) = self.weights().find(|w| block(w).is_some_and(|(n, _)| n >= blocks)) {
             return Err(Problem::OtherBlocks { weight: weight.into(), blocks });
         }

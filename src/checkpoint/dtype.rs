@@ -1,8 +1,8 @@
 //! Floats as checkpoints store them, and the conversions between them: loops that compilers turn into vectors.
 
 use crate::gguf::GgmlType;
-use half::f16;
 use half::slice::HalfFloatSliceExt;
+use half::{bf16, f16};
 
 /// Element types of unquantized tensors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,15 +11,26 @@ pub enum Dtype {
     F32,
     F16,
     BF16,
+    /// In checkpoints only: see [`Dtype::written`].
+    F64,
 }
 
 /// Values for which F16C and the like are called once.
 const BLOCK: usize = 256;
 
 impl Dtype {
+    /// The type in which it is written where it may stay as it is.
+    pub fn written(self) -> Dtype {
+        match self {
+            Dtype::F64 => Dtype::F32,
+            other => other,
+        }
+    }
+
     /// Bytes per element.
     pub fn bytes(self) -> usize {
         match self {
+            Dtype::F64 => 8,
             Dtype::F32 => 4,
             Dtype::F16 | Dtype::BF16 => 2,
         }
@@ -31,13 +42,14 @@ impl Dtype {
             Dtype::F32 => GgmlType::F32,
             Dtype::F16 => GgmlType::F16,
             Dtype::BF16 => GgmlType::BF16,
+            Dtype::F64 => GgmlType::F64,
         }
     }
 
     /// `general.file_type` of plain files, as in llama.cpp.
     pub fn file_type(self) -> u32 {
         match self {
-            Dtype::F32 => 0,
+            Dtype::F32 | Dtype::F64 => 0,
             Dtype::F16 => 1,
             Dtype::BF16 => 32,
         }
@@ -47,7 +59,7 @@ impl Dtype {
         [Dtype::F32, Dtype::F16, Dtype::BF16].into_iter().find(|d| d.ggml() == kind)
     }
 
-    /// Widens elements to f32, exactly.
+    /// Widens elements to f32, exactly; those of F64 are rounded.
     pub fn widen(self, bytes: &[u8], out: &mut [f32]) {
         match self {
             Dtype::F32 => {
@@ -66,10 +78,41 @@ impl Dtype {
                     halves.convert_to_f32_slice(out);
                 }
             }
+            Dtype::F64 => {
+                for (b, o) in bytes.as_chunks().0.iter().zip(out) {
+                    *o = f64::from_le_bytes(*b) as f32;
+                }
+            }
             Dtype::BF16 => {
                 for (b, o) in bytes.as_chunks().0.iter().zip(out) {
                     *o = f32::from_bits((u16::from_le_bytes(*b) as u32) << 16);
                 }
+            }
+        }
+    }
+
+    /// Index of the first element that is no finite number as f32.
+    pub fn first_not_finite(self, bytes: &[u8]) -> Option<usize> {
+        // Bits of magnitudes are in the order of magnitudes, NaN above infinity; maxima are fast, a search is not.
+        match self {
+            Dtype::F32 => {
+                let magnitude = |b: &[u8; 4]| u32::from_le_bytes(*b) as i32 & i32::MAX;
+                let (all, infinity) = (bytes.as_chunks().0, f32::INFINITY.to_bits() as i32);
+                let peak = all.iter().fold(0, |peak, b| magnitude(b).max(peak));
+                (peak >= infinity).then(|| all.iter().position(|b| magnitude(b) >= infinity))?
+            }
+            Dtype::F64 => {
+                bytes.as_chunks().0.iter().position(|b| !(f64::from_le_bytes(*b) as f32).is_finite())
+            }
+            Dtype::F16 | Dtype::BF16 => {
+                let magnitude = |b: &[u8; 2]| u16::from_le_bytes(*b) as i16 & i16::MAX;
+                let infinity = match self {
+                    Dtype::F16 => f16::INFINITY.to_bits(),
+                    _ => bf16::INFINITY.to_bits(),
+                } as i16;
+                let all = bytes.as_chunks().0;
+                let peak = all.iter().fold(0, |peak, b| magnitude(b).max(peak));
+                (peak >= infinity).then(|| all.iter().position(|b| magnitude(b) >= infinity))?
             }
         }
     }
@@ -90,6 +133,11 @@ impl Dtype {
                     for (h, o) in halves.iter().zip(out.as_chunks_mut().0) {
                         *o = h.to_le_bytes();
                     }
+                }
+            }
+            Dtype::F64 => {
+                for (x, o) in x.iter().zip(out.as_chunks_mut().0) {
+                    *o = f64::from(*x).to_le_bytes();
                 }
             }
             Dtype::BF16 => {
@@ -113,7 +161,6 @@ fn bf16_bits(x: f32) -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use half::bf16;
 
     /// f32 of every sign, exponent and upper mantissa, with the lower bits that decide about rounding.
     fn all_kinds() -> Vec<f32> {
@@ -125,6 +172,23 @@ mod tests {
     fn bf16_is_rounded_as_by_half() {
         for x in all_kinds() {
             assert_eq!(bf16_bits(x), bf16::from_f32(x).to_bits(), "{x:e} ({:08x})", x.to_bits());
+        }
+    }
+
+    #[test]
+    fn the_first_element_that_is_not_finite_is_found() {
+        for dtype in [Dtype::F64, Dtype::F32, Dtype::F16, Dtype::BF16] {
+            let mut values = [1.5f32; 1000];
+            let mut bytes = vec![0; values.len() * dtype.bytes()];
+            values[3] = -65504.0;
+            dtype.narrow(&values, &mut bytes);
+            assert_eq!(dtype.first_not_finite(&bytes), None);
+            for (bad, at) in [(f32::NAN, 999), (-f32::NAN, 700), (f32::INFINITY, 77), (f32::NEG_INFINITY, 0)]
+            {
+                values[at] = bad;
+                dtype.narrow(&values, &mut bytes);
+                assert_eq!(dtype.first_not_finite(&bytes), Some(at), "{dtype:?} {bad}");
+            }
         }
     }
 

@@ -1,12 +1,13 @@
 //! A GGUF file as a model to convert, whatever the types of its tensors.
 
 use super::transform::Transform;
-use super::{Data, Dtype, Error, Model, SourceTensor, Storage, problem};
-use crate::gguf;
+use super::{Data, Dtype, Error, Model, SourceTensor, Storage, is_matrix, problem};
+use crate::gguf::{self, GgmlType};
 use std::path::Path;
 
 pub fn open(path: &Path) -> Result<Model, Error> {
     let file = gguf::File::open(path)?;
+    let mostly_f32 = is_mostly_f32(file.tensors());
     let mut tensors = Vec::new();
     for (i, t) in file.tensors().iter().enumerate() {
         // Blocks are dequantized to F32, and plain numbers stay as they are.
@@ -17,6 +18,7 @@ pub fn open(path: &Path) -> Result<Model, Error> {
             name: t.name.clone(),
             shape: t.shape.clone(),
             dtype,
+            left_precise: t.kind == GgmlType::F32 && !mostly_f32,
             data: Data::Gguf(i),
             transform: Transform::NONE,
         });
@@ -26,8 +28,16 @@ pub fn open(path: &Path) -> Result<Model, Error> {
     Ok(Model { path: path.to_owned(), keys: keys.collect(), tensors, storage: Storage::Gguf(file) })
 }
 
+/// Whether most weights of matrices are F32.
+fn is_mostly_f32(tensors: &[gguf::Tensor]) -> bool {
+    let matrices = tensors.iter().filter(|t| is_matrix(&t.name, &t.shape));
+    let (f32, others): (Vec<_>, Vec<_>) = matrices.partition(|t| t.kind == GgmlType::F32);
+    let weights = |tensors: Vec<&gguf::Tensor>| tensors.iter().map(|t| t.elements()).sum::<u64>();
+    weights(f32) > weights(others)
+}
+
 /// A tensor whose weights nobody here can tell.
-fn unreadable(path: &Path, name: &str, kind: gguf::GgmlType) -> Error {
+fn unreadable(path: &Path, name: &str, kind: GgmlType) -> Error {
     problem(
         path,
         format!(

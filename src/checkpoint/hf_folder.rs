@@ -11,7 +11,7 @@ use crate::arch::{self, Architecture, How, Place, tokenizer};
 use crate::gguf::Value;
 use serde_json::{Map, Value as Json};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub fn open(folder: &Path, options: &Options) -> Result<Model, Error> {
     refuse_adapter(folder)?;
@@ -35,6 +35,7 @@ pub fn open(folder: &Path, options: &Options) -> Result<Model, Error> {
             name: name.into(),
             shape: vec![values.len() as u64],
             dtype: Dtype::F32,
+            left_precise: false,
             data: Data::Computed(values),
             transform: Transform::NONE,
         });
@@ -48,6 +49,7 @@ pub fn open(folder: &Path, options: &Options) -> Result<Model, Error> {
         shape: config.shape().map_err(at_config)?,
         tokens,
         keep_tied_head: options.keep_tied_head,
+        has_head: !is_headless(&json),
     };
     tensors.extend(source.tensors(&shards)?);
     let mut keys: Vec<(String, Value)> = vec![
@@ -60,13 +62,37 @@ pub fn open(folder: &Path, options: &Options) -> Result<Model, Error> {
     Ok(Model { path: folder.to_owned(), keys, tensors, storage: Storage::Folder(shards) })
 }
 
+/// The files of a folder that decide what is written, beside those of its tensors.
+pub fn files_beside(folder: &Path) -> Vec<PathBuf> {
+    const KINDS: [&str; 3] = ["json", "model", "jinja"];
+    const NAMES: [&str; 2] = ["README.md", "merges.txt"];
+    let inside =
+        |folder: PathBuf| std::fs::read_dir(folder).into_iter().flatten().flatten().map(|e| e.path());
+    let is_read = |path: &PathBuf| {
+        path.extension().is_some_and(|e| KINDS.iter().any(|kind| e == *kind))
+            || path.file_name().is_some_and(|n| NAMES.iter().any(|name| n == *name))
+    };
+    let all = inside(folder.to_owned()).chain(inside(folder.join(tokenizer::MORE_TEMPLATES)));
+    let mut files: Vec<_> = all.filter(is_read).collect();
+    files.sort();
+    files
+}
+
+/// The entry of `architectures`, that of the text model first.
+fn named(json: &Map<String, Json>) -> Option<&str> {
+    let text = json.get("text_config").and_then(Json::as_object);
+    text.into_iter().chain([json]).find_map(|json| json.get("architectures")?[0].as_str())
+}
+
+/// Whether it is a model of embeddings: Qwen2Model, not Qwen2ForCausalLM or GPT2LMHeadModel.
+fn is_headless(json: &Map<String, Json>) -> bool {
+    named(json).is_some_and(|name| name.ends_with("Model") && !name.ends_with("LMHeadModel"))
+}
+
 /// The architecture that config.json names.
 fn architecture(json: &Map<String, Json>) -> Result<&'static Architecture, String> {
-    let named =
-        |json: &Map<String, Json>| json.get("architectures").and_then(|a| a[0].as_str()).map(str::to_owned);
-    let text = json.get("text_config").and_then(Json::as_object).and_then(named);
-    let name = text.or_else(|| named(json)).unwrap_or("(none)".into());
-    Architecture::of(&name).ok_or_else(|| {
+    let name = named(json).unwrap_or("(none)");
+    Architecture::of(name).ok_or_else(|| {
         let known: Vec<_> = arch::ALL.iter().map(|a| a.hf[0]).collect();
         format!(
             "architecture {name} is not supported yet ({} are); make a BF16 or F16 GGUF of the folder with llama.cpp's \
@@ -101,11 +127,18 @@ struct Source<'a> {
     tokens: Option<usize>,
     /// See [`Options::keep_tied_head`].
     keep_tied_head: bool,
+    /// Whether it is a model that predicts tokens.
+    has_head: bool,
 }
 
 impl Source<'_> {
     fn error(&self, what: String) -> Error {
         problem(self.folder, what)
+    }
+
+    /// The file of a tensor, or of the first part of it.
+    fn file(&self, shards: &Shards, t: &SourceTensor) -> PathBuf {
+        shards.get(t.source_name()).map_or(self.folder.to_owned(), |entry| entry.path.clone())
     }
 
     /// All tensors of the file, in its order.
@@ -118,7 +151,11 @@ impl Source<'_> {
             let places = self.architecture.places(&inner);
             if places.is_empty() {
                 let name = self.architecture.name;
-                return Err(self.error(format!("tensor `{hf}` is not one of the {name} architecture's")));
+                let what = format!(
+                    "tensor `{hf}` is not one of the {name} architecture's: {NOT_OF_ONE_MODEL}, or give `convert` a GGUF \
+                     that llama.cpp's converter made of them"
+                );
+                return Err(problem(&entry.path, what));
             }
             for place in places {
                 match place.how {
@@ -136,9 +173,12 @@ impl Source<'_> {
         }
         tensors.sort_by_key(|t| place_in_file(&t.name));
         if let Some(pair) = tensors.windows(2).find(|p| p[0].name == p[1].name) {
-            return Err(self.error(format!("two tensors of the checkpoint become `{}`", pair[0].name)));
+            return Err(self.error(format!(
+                "two tensors of the checkpoint become `{}`: two models may be in one folder",
+                pair[0].name
+            )));
         }
-        self.check(&tensors)?;
+        self.check(shards, &tensors)?;
         Ok(tensors)
     }
 
@@ -149,12 +189,11 @@ impl Source<'_> {
         let rows = entry.shape.first().copied().unwrap_or(0);
         let Shape { heads, kv_heads, head_dim, .. } = self.shape;
         let head_rows = head_dim as usize;
+        let wrong =
+            |what: String| problem(&entry.path, format!("tensor `{hf}` has {what}: {NOT_OF_ONE_MODEL}"));
         let expect = |heads: u64, of: String| match rows == heads * head_dim {
             true => Ok(()),
-            false => {
-                Err(self
-                    .error(format!("tensor `{hf}` has {rows} rows, but config.json says {of} of {head_dim}")))
-            }
+            false => Err(wrong(format!("{rows} rows, but config.json says {of} of {head_dim}"))),
         };
         let transform = match place.how {
             How::QueryPairs => {
@@ -171,19 +210,23 @@ impl Source<'_> {
                     format!("{heads} query and 2 x {kv_heads} key and value heads"),
                 )?;
                 if !heads.is_multiple_of(kv_heads) {
-                    return Err(
-                        self.error(format!("config.json says {heads} heads in {kv_heads} equal groups"))
+                    let what = format!(
+                        "`num_attention_heads` is {heads}, no multiple of {kv_heads}: fetch it again"
                     );
+                    return Err(problem(&self.folder.join("config.json"), what));
                 }
                 let (groups, queries) = (kv_heads as usize, (heads / kv_heads) as usize);
                 Transform::order(Order::Ungrouped { groups, queries, head_rows })
             }
             How::PlusOne => Transform { plus_one: true, ..Transform::NONE },
             How::Transposed if shards.packed(hf).is_some() => {
-                return Err(self.error(format!(
-                    "tensor `{hf}` is quantized, and models of this architecture have it transposed: start from the \
-                     unquantized model"
-                )));
+                return Err(problem(
+                    &entry.path,
+                    format!(
+                        "tensor `{hf}` is quantized, and models of this architecture have it transposed: start from the \
+                         unquantized model"
+                    ),
+                ));
             }
             How::Transposed if shape.len() == 2 => {
                 shape.reverse();
@@ -192,9 +235,7 @@ impl Source<'_> {
             How::FirstHalf | How::SecondHalf => {
                 let halves = shape.len() == 3 && shape[1].is_multiple_of(2);
                 if !halves {
-                    return Err(
-                        self.error(format!("tensor `{hf}` has the shape {shape:?}, not pairs of matrices"))
-                    );
+                    return Err(wrong(format!("the shape {:?}, not pairs of matrices", entry.shape)));
                 }
                 shape[1] /= 2;
                 Transform::order(Order::Half {
@@ -214,6 +255,7 @@ impl Source<'_> {
             name: place.name.clone(),
             shape,
             dtype,
+            left_precise: false,
             data: Data::Stored(vec![hf.to_owned()]),
             transform,
         })
@@ -242,9 +284,13 @@ impl Source<'_> {
         for hf in parts.values() {
             let entry = shards.entry(hf);
             if entry.shape != first.shape || entry.dtype != first.dtype {
-                return Err(
-                    self.error(format!("tensor `{hf}` differs in shape or type from `{}`", parts[&0]))
-                );
+                return Err(problem(
+                    &entry.path,
+                    format!(
+                        "tensor `{hf}` differs in shape or type from `{}`: fetch the files of both again",
+                        parts[&0]
+                    ),
+                ));
             }
         }
         let mut shape: Vec<u64> = first.shape.iter().rev().copied().collect();
@@ -253,6 +299,7 @@ impl Source<'_> {
             name,
             shape,
             dtype: self.dtype(parts[&0], first)?,
+            left_precise: false,
             data: Data::Stored(parts.values().map(|s| (*s).to_owned()).collect()),
             transform: Transform::NONE,
         })
@@ -263,7 +310,7 @@ impl Source<'_> {
             problem(
                 &entry.path,
                 format!(
-                    "tensor `{hf}` is {other}: only F32, F16 and BF16 can be converted; start from the unquantized \
+                    "tensor `{hf}` is {other}: only F64, F32, F16 and BF16 can be converted; start from the unquantized \
                      model"
                 ),
             )
@@ -271,13 +318,14 @@ impl Source<'_> {
     }
 
     /// Refuses tensors that are missing, empty or of another size than config.json says.
-    fn check(&self, tensors: &[SourceTensor]) -> Result<(), Error> {
+    fn check(&self, shards: &Shards, tensors: &[SourceTensor]) -> Result<(), Error> {
         let blocks = self.shape.blocks;
         let stray = tensors.iter().find(|t| arch::block(&t.name).is_some_and(|b| b >= blocks));
         if let Some(t) = stray {
-            return Err(
-                self.error(format!("config.json says {blocks} layers, but tensor `{}` is there", t.name))
-            );
+            let name = t.source_name();
+            let what =
+                format!("tensor `{name}` is there, but config.json says {blocks} layers: {NOT_OF_ONE_MODEL}");
+            return Err(problem(&self.file(shards, t), what));
         }
         let find = |name: &str| tensors.iter().find(|t| t.name == name);
         for (need, hf) in self.architecture.needed(blocks) {
@@ -288,30 +336,48 @@ impl Source<'_> {
             }
         }
         if let Some(t) = tensors.iter().find(|t| t.elements() == 0) {
-            return Err(self.error(format!("tensor `{}` has no elements: the checkpoint is damaged", t.name)));
+            let what =
+                format!("tensor `{}` has no elements: the file is damaged, fetch it again", t.source_name());
+            return Err(problem(&self.file(shards, t), what));
         }
-        self.check_widths(tensors)?;
+        self.check_head(tensors)?;
+        self.check_widths(shards, tensors)?;
         let rows = find("token_embd.weight").map(|t| t.rows());
         let said = self.config.get("vocab_size").and_then(Json::as_u64).map(|n| n as usize);
         if let (Some(said), Some(rows)) = (said.map(|n| self.tokens.map_or(n, |t| n.min(t))), rows)
             && said > rows
         {
-            return Err(
-                self.error(format!("config.json says vocab_size {said}, but there are {rows} embeddings"))
-            );
+            return Err(self.error(format!(
+                "config.json says vocab_size {said}, but there are {rows} embeddings: {NOT_OF_ONE_MODEL}"
+            )));
         }
         if let (Some(tokens), Some(rows)) = (self.tokens, rows)
             && tokens != rows
         {
-            return Err(
-                self.error(format!("the tokenizer has {tokens} tokens, but there are {rows} embeddings"))
-            );
+            return Err(self.error(format!(
+                "the tokenizer has {tokens} tokens, but there are {rows} embeddings: {NOT_OF_ONE_MODEL}"
+            )));
         }
         Ok(())
     }
 
+    /// Refuses a model without an output head of its own whose config.json says that it has one.
+    fn check_head(&self, tensors: &[SourceTensor]) -> Result<(), Error> {
+        let is_tied = self.config.get("tie_word_embeddings") != Some(&Json::Bool(false));
+        let head = self.architecture.tensors.iter().find(|t| t.gguf == "output");
+        let Some(head) = head.filter(|_| self.has_head && !is_tied) else { return Ok(()) };
+        if tensors.iter().any(|t| t.name == "output.weight") {
+            return Ok(());
+        }
+        Err(self.error(format!(
+            "tensor `{}.weight` is not there, but config.json says `tie_word_embeddings` false: a shard may be missing, \
+             fetch it; if the model has no head of its own, say `true` there",
+            head.hf
+        )))
+    }
+
     /// Refuses matrices that do not fit the width of the model.
-    fn check_widths(&self, tensors: &[SourceTensor]) -> Result<(), Error> {
+    fn check_widths(&self, shards: &Shards, tensors: &[SourceTensor]) -> Result<(), Error> {
         let width = self.config.needed_integer(HIDDEN).map_err(|e| self.error(e))?;
         for t in tensors {
             let Some(name) = t.name.strip_suffix(".weight") else { continue };
@@ -322,16 +388,19 @@ impl Source<'_> {
                 _ => continue,
             };
             if extent != width {
-                return Err(self.error(format!(
-                    "tensor `{}` has {extent} {what}, but config.json says `{}` {width}: they are not of one model",
-                    t.source_name(),
-                    HIDDEN[0]
-                )));
+                let (name, hidden) = (t.source_name(), HIDDEN[0]);
+                let what = format!(
+                    "tensor `{name}` has {extent} {what}, but config.json says `{hidden}` {width}: {NOT_OF_ONE_MODEL}"
+                );
+                return Err(problem(&self.file(shards, t), what));
             }
         }
         Ok(())
     }
 }
+
+/// What helps where config.json and tensors contradict each other.
+const NOT_OF_ONE_MODEL: &str = "they are not of one model, fetch both again";
 
 /// Tensors with as many columns as the model is wide.
 const FROM_WIDTH: &[&str] = &[
@@ -395,7 +464,13 @@ fn refuse_adapter(folder: &Path) -> Result<(), Error> {
 
 fn object(path: &Path) -> Result<Map<String, Json>, Error> {
     let text = std::fs::read(path).map_err(|e| {
-        problem(path, format!("{e}; a folder needs config.json, tokenizer.json and safetensors"))
+        // Mistral's and Meta's own format.
+        let hint = match path.with_file_name("params.json").exists() {
+            true => ": params.json and consolidated files are another format, fetch those beside them in the repository",
+            false => "",
+        };
+        problem(path, format!("{e}; a folder needs config.json, tokenizer.json and safetensors{hint}"))
     })?;
-    serde_json::from_slice(&text).map_err(|e| problem(path, format!("not a JSON object: {e}")))
+    serde_json::from_slice(&text)
+        .map_err(|e| problem(path, format!("not a JSON object: {e}; fetch it again")))
 }

@@ -6,12 +6,14 @@ mod hf_folder;
 mod model_card;
 mod model_name;
 mod pickle;
+mod precise;
 mod pytorch;
 mod quantized;
 mod shards;
 mod transform;
 
 pub use dtype::Dtype;
+pub use precise::{is_matrix, is_quantizable};
 pub use transform::{permuted_row, unpermuted_row};
 
 use crate::gguf::{self, GgmlType, Value};
@@ -47,6 +49,8 @@ pub struct SourceTensor {
     pub shape: Vec<u64>,
     /// Type of the stored elements, or the one that they are dequantized to.
     pub dtype: Dtype,
+    /// Whether who made the file left it as F32 among matrices of fewer bits.
+    pub left_precise: bool,
     /// Where the elements are.
     data: Data,
     /// What happens to them.
@@ -106,16 +110,6 @@ impl SourceTensor {
     pub fn elements(&self) -> u64 {
         self.shape.iter().product()
     }
-}
-
-/// Matrices that llama.cpp wants as F32 all the same: small, and decisive.
-const PRECISE: [&str; 3] = ["position_embd.weight", ".ffn_gate_inp.weight", ".ffn_gate_inp_shexp.weight"];
-
-/// Whether a tensor is stored in a chosen type: llama.cpp wants vectors, norms, learned positions and the routing to
-/// experts as F32.
-pub fn is_matrix(name: &str, shape: &[u64]) -> bool {
-    let precise = name.ends_with("_norm.weight") || PRECISE.iter().any(|p| name.ends_with(p));
-    shape.len() > 1 && name.ends_with(".weight") && !precise
 }
 
 /// What is wrong with a checkpoint.
@@ -266,6 +260,23 @@ impl Model {
             }
         }
         Ok(())
+    }
+
+    /// The files that it was made from.
+    pub fn files(&self) -> Vec<PathBuf> {
+        match &self.storage {
+            Storage::Gguf(file) => file.paths().to_vec(),
+            Storage::Folder(shards) => [shards.paths(), &hf_folder::files_beside(&self.path)].concat(),
+        }
+    }
+
+    /// The file that holds row `row` of a tensor.
+    pub fn file_of(&self, t: &SourceTensor, row: usize) -> &Path {
+        match (&t.data, &self.storage) {
+            (Data::Gguf(i), Storage::Gguf(file)) => file.path_of(&file.tensors()[*i]),
+            (Data::Stored(names), Storage::Folder(shards)) => &shards.entry(&names[t.stored_row(row).0]).path,
+            _ => &self.path,
+        }
     }
 
     /// Lets go of the memory of what has been read. Pages of mapped files count as a program's memory until then.

@@ -333,6 +333,7 @@ impl<'a> Pickle<'a> {
             return Err(damaged());
         };
         let dtype = match *name {
+            "DoubleStorage" => Ok(Dtype::F64),
             "FloatStorage" => Ok(Dtype::F32),
             "HalfStorage" => Ok(Dtype::F16),
             "BFloat16Storage" => Ok(Dtype::BF16),

@@ -15,6 +15,7 @@ const INDEX: &str = ".index.json";
 
 /// All tensors of a folder.
 pub struct Shards {
+    paths: Vec<PathBuf>,
     maps: Vec<Mmap>,
     tensors: BTreeMap<String, Entry>,
     /// What stands for those that are quantized, by their names.
@@ -54,10 +55,23 @@ pub(super) struct Found {
 impl Shards {
     /// Maps the files of `folder`.
     pub fn open(folder: &Path) -> Result<Shards, Error> {
-        let mut shards = Shards { maps: Vec::new(), tensors: BTreeMap::new(), packed: BTreeMap::new() };
-        for path in files(folder)? {
-            shards.add(&path)?;
+        let mut shards =
+            Shards { paths: Vec::new(), maps: Vec::new(), tensors: BTreeMap::new(), packed: BTreeMap::new() };
+        let (files, index) = files(folder)?;
+        for path in &files {
+            shards.add(path)?;
         }
+        for (tensor, file) in index {
+            if !shards.tensors.contains_key(&tensor) {
+                return Err(problem(
+                    &folder.join(file),
+                    format!(
+                        "the index says that tensor `{tensor}` is here, but it is not: fetch file and index again"
+                    ),
+                ));
+            }
+        }
+        shards.paths = files;
         Ok(shards)
     }
 
@@ -104,6 +118,11 @@ impl Shards {
         &self.maps[span.map][span.start..][..span.len]
     }
 
+    /// Where the files are.
+    pub fn paths(&self) -> &[PathBuf] {
+        &self.paths
+    }
+
     /// The files.
     pub fn maps(&self) -> &[Mmap] {
         &self.maps
@@ -137,6 +156,7 @@ fn safetensors(map: &[u8]) -> Result<Vec<Found>, String> {
             safetensors::Dtype::F32 => Ok(Dtype::F32),
             safetensors::Dtype::F16 => Ok(Dtype::F16),
             safetensors::Dtype::BF16 => Ok(Dtype::BF16),
+            safetensors::Dtype::F64 => Ok(Dtype::F64),
             other => Err(format!("{other:?}")),
         },
         shape: view.shape().iter().map(|&n| n as u64).collect(),
@@ -146,7 +166,11 @@ fn safetensors(map: &[u8]) -> Result<Vec<Found>, String> {
     Ok(found.collect())
 }
 
-fn files(folder: &Path) -> Result<Vec<PathBuf>, Error> {
+/// Tensors and the files that an index has them in.
+type WeightMap = BTreeMap<String, String>;
+
+/// The files of a folder, and what their index says, if there is one.
+fn files(folder: &Path) -> Result<(Vec<PathBuf>, WeightMap), Error> {
     for single in SINGLE {
         let index = folder.join(format!("{single}{INDEX}"));
         if index.exists() {
@@ -154,26 +178,61 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>, Error> {
         }
         let path = folder.join(single);
         if path.exists() {
-            return Ok(vec![path]);
+            return Ok((vec![path], WeightMap::new()));
+        }
+        let shards = numbered(folder, single)?;
+        if !shards.is_empty() {
+            return Ok((shards, WeightMap::new()));
         }
     }
-    Err(problem(folder, "neither model.safetensors nor model.safetensors.index.json is there"))
+    let hint = if folder.join("consolidated.safetensors").exists() {
+        "; consolidated.safetensors has other names for its tensors: fetch model*.safetensors of the same repository"
+    } else {
+        ""
+    };
+    Err(problem(folder, format!("neither model.safetensors nor model.safetensors.index.json is there{hint}")))
 }
 
 /// The files that an index names.
-fn indexed(folder: &Path, index: &Path) -> Result<Vec<PathBuf>, Error> {
+fn indexed(folder: &Path, index: &Path) -> Result<(Vec<PathBuf>, WeightMap), Error> {
     #[derive(serde::Deserialize)]
     struct Index {
-        weight_map: BTreeMap<String, String>,
+        weight_map: WeightMap,
     }
     let text = std::fs::read(index).map_err(|e| problem(index, e.to_string()))?;
-    let parsed: Index = serde_json::from_slice(&text).map_err(|e| problem(index, e.to_string()))?;
-    let mut names: Vec<_> = parsed.weight_map.into_values().collect();
+    let Index { weight_map } =
+        serde_json::from_slice(&text).map_err(|e| problem(index, format!("{e}: fetch it again")))?;
+    let mut names: Vec<_> = weight_map.values().collect();
     names.sort();
     names.dedup();
-    let files: Vec<_> = names.iter().map(|n| folder.join(n)).collect();
+    let files: Vec<_> = names.into_iter().map(|n| folder.join(n)).collect();
     match files.iter().find(|f| !f.exists()) {
         Some(missing) => Err(problem(missing, "the index names this shard, but it is not there: fetch it")),
-        None => Ok(files),
+        None => Ok((files, weight_map)),
+    }
+}
+
+/// `model-00001-of-00003.safetensors` and so on, which need no index.
+fn numbered(folder: &Path, single: &str) -> Result<Vec<PathBuf>, Error> {
+    let (stem, kind) = single.split_once('.').expect("a name with an extension");
+    let count = |name: &str| -> Option<usize> {
+        let (number, count) = name
+            .strip_prefix(stem)?
+            .strip_prefix('-')?
+            .strip_suffix(kind)?
+            .strip_suffix('.')?
+            .split_once("-of-")?;
+        number.parse::<usize>().ok()?;
+        count.parse().ok()
+    };
+    let names = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let Some(count) = names.filter_map(|e| count(&e.file_name().to_string_lossy())).max() else {
+        return Ok(Vec::new());
+    };
+    let path = |i| folder.join(format!("{stem}-{i:05}-of-{count:05}.{kind}"));
+    let paths = (1..=count).map(path);
+    match paths.clone().find(|path| !path.exists()) {
+        Some(missing) => Err(problem(&missing, "other shards are there, but not this one: fetch it")),
+        None => Ok(paths.collect()),
     }
 }

@@ -59,8 +59,9 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> anyhow::Result<()> {
-    check_output(&args.output, &args.base, args.force)?;
-    File::open(&args.base)?;
+    let base = File::open(&args.base)?;
+    check_output(&args.output, &[base.paths(), std::slice::from_ref(&args.text)].concat(), args.force)?;
+    drop(base);
     std::fs::File::open(&args.text).with_context(|| args.text.display().to_string())?;
     let options = collect::Options {
         text: args.text,

@@ -123,6 +123,16 @@ impl Args {
         }
     }
 
+    /// All files that are read.
+    fn inputs(&self, model: &Model) -> Vec<PathBuf> {
+        model
+            .files()
+            .into_iter()
+            .chain(self.calibration.clone())
+            .chain(self.calibration_text.clone())
+            .collect()
+    }
+
     /// What is to be written where.
     fn files(&self, plan: Plan, output: &Path) -> anyhow::Result<Vec<(Plan, PathBuf)>> {
         let (parts, wanted) = match (self.split_max_size, self.shard) {
@@ -160,6 +170,14 @@ impl Args {
 
 pub fn run(args: Args) -> anyhow::Result<()> {
     set_threads(args.threads)?;
+    let tokenizer =
+        [("--tokenizer-pre", args.tokenizer_pre.is_some()), ("--no-tokenizer", args.no_tokenizer)];
+    if let Some((option, _)) = tokenizer.iter().find(|(_, given)| *given && args.model.is_file()) {
+        bail!(
+            "{option}: a GGUF file keeps its tokenizer; give it when the folder is converted of which {} was made",
+            args.model.display()
+        );
+    }
     let model = Model::open(&args.model, &args.options())?;
     let is_quantized = model.tensors.iter().any(|t| model.quantization(t).is_some());
     if args.keep_quantization && !is_quantized {
@@ -176,10 +194,12 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     }
     let Some(output) = &args.output else { bail!("-o FILE is missing") };
     let files = args.files(plan, output)?;
+    let inputs = args.inputs(&model);
     // Parts that are complete need not be written again.
-    let is_complete = |plan: &Plan, path: &Path| args.resume && convert::resume::is_complete(plan, path);
+    let is_complete =
+        |plan: &Plan, path: &Path| args.resume && convert::resume::is_complete(plan, path, &inputs);
     for (_, path) in files.iter().filter(|(plan, path)| !is_complete(plan, path)) {
-        check_output(path, &args.model, args.force)?;
+        check_output(path, &inputs, args.force)?;
     }
     let start = Instant::now();
     let calibration = match (&args.calibration, &args.calibration_text) {
@@ -241,7 +261,7 @@ fn calibrate(model: &Model, text: &Path, args: &Args, output: &Path) -> anyhow::
     let base = if args.model.is_dir() {
         let base = work.path().join("base.gguf");
         let matrices = model.tensors.iter().filter(|t| is_matrix(&t.name, &t.shape));
-        let dtype = matrices.map(|t| t.dtype).next().unwrap_or(Dtype::F16);
+        let dtype = matrices.map(|t| t.dtype.written()).next().unwrap_or(Dtype::F16);
         convert::run(model, &convert::plan(model, Recipe::Plain(dtype)), None, &base, &|_| ())?;
         base
     } else {

@@ -31,8 +31,8 @@ pub struct Args {
 
 pub fn run(args: Args) -> anyhow::Result<()> {
     set_threads(args.threads)?;
-    check_output(&args.output, &args.file, args.force)?;
     let file = File::open(&args.file)?;
+    check_output(&args.output, file.paths(), args.force)?;
     let bar = progress_bar(file.tensors().iter().map(|t| t.elements()).sum(), "exporting");
     let progress = |n| bar.inc(n);
     let is_gguf = args.output.extension().is_some_and(|e| e == "gguf");

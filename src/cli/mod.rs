@@ -9,7 +9,7 @@ mod types;
 use anyhow::Context;
 use clap::{Parser, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tenpak_gguf::checkpoint::Dtype;
 
 /// Converts models to GGUF files ten times smaller than FP32, in trellis tensor types.
@@ -96,15 +96,11 @@ fn rate(bytes: u64, weights: u64) -> String {
     format!("{}, {bpw:.3} bpw, {:.2}x smaller than FP32", human_bytes(bytes), 32.0 / bpw)
 }
 
-/// Refuses to write over the input or, without `--force`, over anything.
-fn check_output(output: &Path, input: &Path, force: bool) -> anyhow::Result<()> {
-    let same = output.canonicalize().ok().is_some_and(|o| input.canonicalize().ok() == Some(o));
-    // A file of the model's folder, or another part of its file.
-    let of_model = |suffix: &str| output.exists() && output.to_string_lossy().ends_with(suffix);
-    let folder = |path: &Path| path.parent().and_then(|p| std::path::absolute(p).ok()?.canonicalize().ok());
-    let inside = input.is_dir() && folder(output).is_some_and(|f| input.canonicalize().ok() == Some(f));
-    let same = same || inside && [".safetensors", ".bin", ".json", ".model"].into_iter().any(of_model);
-    anyhow::ensure!(!same, "{}: is the input; choose another output", output.display());
+/// Refuses to write over an input or, without `--force`, over anything.
+fn check_output(output: &Path, inputs: &[PathBuf], force: bool) -> anyhow::Result<()> {
+    let there = output.canonicalize().ok();
+    let is_input = there.is_some() && inputs.iter().any(|input| input.canonicalize().ok() == there);
+    anyhow::ensure!(!is_input, "{}: is the input or a part of it; choose another output", output.display());
     anyhow::ensure!(
         force || !output.exists(),
         "{}: exists already; choose another output or give --force",

@@ -1,6 +1,7 @@
 //! Tensors that a calibration has statistics for.
 
 use super::{Error, Plan, Target, check_finite};
+use crate::arch;
 use crate::calibration::Calibration;
 use crate::checkpoint::{Model, SourceTensor};
 use crate::gguf::Writer;
@@ -33,13 +34,15 @@ struct Kept {
 }
 
 impl<'a> Guided<'a> {
-    /// Checks that the calibration is of the model.
+    /// Checks that the calibration is of the model, of which the plan may be a part.
     pub fn new(guide: Guide<'a>, model: &Model, plan: &Plan) -> Result<Self, Error> {
         let tensors = model.tensors[plan.first..].iter();
         let blocks = tensors.zip(&plan.targets).filter(|(_, t)| matches!(t, Target::Blocks(_)));
         let weights: Vec<_> = blocks.map(|(t, _)| (t.name.clone(), t.columns(), experts(t))).collect();
         let architecture = model.key("general.architecture").and_then(|v| v.as_str()).unwrap_or_default();
-        guide.calibration.check(architecture, &weights)?;
+        let blocks =
+            model.tensors.iter().filter_map(|t| arch::block(&t.name)).map(|n| n + 1).max().unwrap_or(0);
+        guide.calibration.check(architecture, blocks, &weights)?;
         let known = weights.iter().filter(|(name, ..)| guide.calibration.input_of(name).is_some());
         let room = known.map(|&(_, columns, _)| factor_bytes(columns)).max().unwrap_or(0);
         Ok(Guided { guide, factors: Vec::new(), room })
@@ -73,7 +76,7 @@ impl<'a> Guided<'a> {
                     weights.resize(out.len() / row_bytes * columns, 0.0);
                     model.read_rows(t, first, weights)?;
                     for (i, row) in weights.chunks_exact(columns).enumerate() {
-                        check_finite(t, first + i, row)?;
+                        check_finite(model, t, first + i, row)?;
                     }
                     quantizer.quantize(&factor, weights, out);
                     progress(weights.len() as u64);

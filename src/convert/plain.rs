@@ -5,7 +5,7 @@
 //!
 //! A lane holds a piece at most, so that memory is bounded; the bytes do not depend on the number of workers.
 
-use super::{CHUNK, Error};
+use super::{CHUNK, Error, check_finite, not_finite};
 use crate::checkpoint::{Dtype, Model, SourceTensor};
 use crate::gguf::Writer;
 use std::borrow::Cow;
@@ -99,14 +99,19 @@ fn work<'a>(
 /// Reads and rounds a piece, into `out` unless it is stored as it is written.
 fn convert<'a>(model: &'a Model, piece: &Piece, values: &mut Vec<f32>, mut out: Vec<u8>) -> Converted<'a> {
     let Piece { tensor: t, dtype, rows } = piece;
+    let columns = t.columns();
     let stored = model.stored_rows(t, rows.clone())?;
     if let Some(bytes) = stored {
         model.prefetch(bytes);
+        if let Some(at) = t.dtype.first_not_finite(bytes) {
+            let mut value = [0.0];
+            t.dtype.widen(&bytes[at * t.dtype.bytes()..], &mut value);
+            return Err(not_finite(model, t, rows.start + at / columns, value[0]));
+        }
         if *dtype == t.dtype {
             return Ok(Cow::Borrowed(bytes));
         }
     }
-    let columns = t.columns();
     out.resize(rows.len() * columns * dtype.bytes(), 0);
     match stored {
         // Straight to where they are written from, which is as good as always aligned.
@@ -127,6 +132,7 @@ fn convert<'a>(model: &'a Model, piece: &Piece, values: &mut Vec<f32>, mut out: 
             values.resize(columns, 0.0);
             for (row, out) in rows.clone().zip(out.chunks_exact_mut(columns * dtype.bytes())) {
                 model.read_rows(t, row, values)?;
+                check_finite(model, t, row, values)?;
                 round(values, *dtype, out).map_err(|(_, value)| too_large(t, row, value))?;
             }
         }
@@ -138,15 +144,14 @@ fn is_aligned(bytes: &[u8]) -> bool {
     bytes.as_ptr().cast::<f32>().is_aligned()
 }
 
-/// Rounds values to a type; the error is the first that it cannot hold, with its index.
+/// Rounds finite values to a type; the error is the first that it cannot hold, with its index.
 fn round(values: &[f32], dtype: Dtype, out: &mut [u8]) -> Result<(), (usize, f32)> {
     if dtype == Dtype::F16 {
         let largest = half::f16::MAX.to_f32();
         // Bits of magnitudes are in the order of magnitudes; this is fast.
         let peak = values.iter().fold(0, |peak, v| (v.to_bits() as i32 & i32::MAX).max(peak));
-        let outside = |v: &f32| v.is_finite() && v.abs() > largest;
         if peak > largest.to_bits() as i32
-            && let Some(at) = values.iter().position(outside)
+            && let Some(at) = values.iter().position(|v| v.abs() > largest)
         {
             return Err((at, values[at]));
         }

@@ -7,9 +7,6 @@ use crate::gguf::Writer;
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 
-/// Files of a folder that hold tensors.
-const TENSORS: [&str; 2] = ["safetensors", "bin"];
-
 /// Digest of all that decides the bytes of a file: this program's version, the model's files by name, size and time,
 /// keys, tensors and their types, the calibration.
 pub fn id(model: &Model, plan: &Plan, guide: Option<Guide>) -> String {
@@ -19,7 +16,7 @@ pub fn id(model: &Model, plan: &Plan, guide: Option<Guide>) -> String {
         hash.update(bytes);
     };
     add(env!("CARGO_PKG_VERSION").as_bytes());
-    for path in files(&model.path) {
+    for path in model.files() {
         let metadata = std::fs::metadata(&path);
         let modified = metadata.as_ref().ok().and_then(|m| m.modified().ok());
         add(format!("{path:?} {:?} {modified:?}", metadata.map(|m| m.len()).ok()).as_bytes());
@@ -39,22 +36,15 @@ pub fn id(model: &Model, plan: &Plan, guide: Option<Guide>) -> String {
     hash.finalize()[..8].iter().map(|b| format!("{b:02x}")).collect()
 }
 
-/// The files that hold the tensors of a model.
-fn files(path: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = std::fs::read_dir(path) else { return vec![path.to_owned()] };
-    let paths = entries.flatten().map(|e| e.path());
-    let mut paths: Vec<_> =
-        paths.filter(|p| p.extension().is_some_and(|e| TENSORS.iter().any(|t| e == *t))).collect();
-    paths.sort();
-    paths
-}
-
 /// Files that killed runs with another model or other options left beside `path`.
 pub fn left_by_others(model: &Model, plan: &Plan, guide: Option<Guide>, path: &Path) -> Vec<String> {
     atomic_file::other_parts(path, &id(model, plan, guide))
 }
 
-/// Whether a file is there and has the keys, tensors and size that are planned.
-pub fn is_complete(plan: &Plan, path: &Path) -> bool {
-    Writer::has_written(path, &plan.keys, &plan.headers)
+/// Whether a file is there, has the keys, tensors and size that are planned, and was written after all of `inputs`.
+pub fn is_complete(plan: &Plan, path: &Path, inputs: &[PathBuf]) -> bool {
+    let modified = |path: &Path| std::fs::metadata(path).and_then(|m| m.modified());
+    let is_newer =
+        |written| inputs.iter().all(|input| modified(input).is_ok_and(|changed| changed < written));
+    modified(path).is_ok_and(is_newer) && Writer::has_written(path, &plan.keys, &plan.headers)
 }

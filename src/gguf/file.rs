@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 
 /// A GGUF file, or all parts of a split one, mapped into memory.
 pub struct File {
-    path: PathBuf,
+    /// Of all parts; that of the first is where it was opened.
+    paths: Vec<PathBuf>,
     version: u32,
     alignment: u64,
     keys: Vec<(String, Value)>,
@@ -75,6 +76,7 @@ impl File {
             }
             let base = file.parts.len();
             file.parts.extend(part.parts);
+            file.paths.extend(part.paths);
             file.tensors.extend(part.tensors.into_iter().map(|t| Tensor { part: base, ..t }));
         }
         check_unique("tensor", file.tensors.iter().map(|t| &t.name)).map_err(|p| p.at(path))?;
@@ -92,7 +94,17 @@ impl File {
 
     /// Where it was opened.
     pub fn path(&self) -> &Path {
-        &self.path
+        &self.paths[0]
+    }
+
+    /// Where its parts are.
+    pub fn paths(&self) -> &[PathBuf] {
+        &self.paths
+    }
+
+    /// The part that holds a tensor of this file.
+    pub fn path_of(&self, tensor: &Tensor) -> &Path {
+        &self.paths[tensor.part]
     }
 
     /// Format version.
@@ -134,7 +146,7 @@ impl File {
     pub fn data(&self, tensor: &Tensor) -> Result<&[u8], Error> {
         if tensor.kind.block_len().is_none() {
             let problem = Problem::UnknownType { name: tensor.name.clone(), id: tensor.kind.0 };
-            return Err(problem.at(&self.path));
+            return Err(problem.at(self.path_of(tensor)));
         }
         Ok(self.stored(tensor))
     }
@@ -203,7 +215,7 @@ fn read_part(path: &Path) -> Result<File, Problem> {
     let base = (r.at as u64).next_multiple_of(alignment);
     let len = map.len() as u64;
     place(&mut tensors, base, len)?;
-    Ok(File { path: path.to_owned(), version, alignment, keys, tensors, parts: vec![map] })
+    Ok(File { paths: vec![path.to_owned()], version, alignment, keys, tensors, parts: vec![map] })
 }
 
 /// Turns offsets into places in the file and finds lengths.

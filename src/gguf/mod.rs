@@ -53,6 +53,12 @@ pub enum Problem {
     /// Reading or writing failed.
     #[error("{0}")]
     Io(#[from] std::io::Error),
+    /// No room for the rest of a file.
+    #[error("the disk is full: free {missing} bytes, or choose another folder")]
+    Full {
+        /// Bytes that are not written yet.
+        missing: u64,
+    },
     /// Another format.
     #[error("not a GGUF file: it begins with {0:02x?} instead of \"GGUF\"")]
     Magic(Vec<u8>),

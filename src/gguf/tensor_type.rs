@@ -14,6 +14,8 @@ impl GgmlType {
     pub const F16: GgmlType = GgmlType(1);
     /// bfloat16.
     pub const BF16: GgmlType = GgmlType(30);
+    /// 64-bit float.
+    pub const F64: GgmlType = GgmlType(28);
 
     /// What is known of the type, if it is ggml's own.
     fn upstream(self) -> Option<&'static Upstream> {

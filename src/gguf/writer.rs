@@ -3,7 +3,7 @@
 use super::value::{Value, write_string};
 use super::{ALIGNMENT_KEY, DEFAULT_ALIGNMENT, Error, GgmlType, MAGIC, Problem, VERSION};
 use crate::atomic_file::AtomicFile;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
 /// What the header says of a tensor.
@@ -127,10 +127,10 @@ impl Writer {
             };
             let room = tensor.bytes - self.written;
             let (now, later) = bytes.split_at(room.min(bytes.len() as u64) as usize);
-            self.out.write_all(now).map_err(|e| Problem::Io(e).at(&self.path))?;
+            self.out.write_all(now).map_err(|e| self.stopped(e))?;
             self.written += now.len() as u64;
             bytes = later;
-            self.finish_tensor().map_err(|e| Problem::Io(e).at(&self.path))?;
+            self.finish_tensor().map_err(|e| self.stopped(e))?;
         }
         Ok(())
     }
@@ -151,13 +151,22 @@ impl Writer {
     /// Puts the complete file under its name; returns its size.
     pub fn finish(mut self) -> Result<u64, Error> {
         let path = self.path.clone();
-        let at = |e: std::io::Error| Problem::Io(e).at(&path);
-        self.finish_tensor().map_err(at)?;
+        self.finish_tensor().map_err(|e| self.stopped(e))?;
         if let Some(t) = self.tensors.get(self.current) {
             let problem = Problem::WrongLength { name: t.name.clone(), expected: t.bytes, got: self.written };
             return Err(problem.at(&path));
         }
-        self.out.persist().map_err(at)
+        self.out.persist().map_err(|e| Problem::Io(e).at(&path))
+    }
+
+    /// What writing failed with.
+    fn stopped(&self, e: std::io::Error) -> Error {
+        let rest = self.tensors[self.current..].iter().map(|t| t.bytes.next_multiple_of(self.alignment));
+        match e.kind() {
+            ErrorKind::StorageFull => Problem::Full { missing: rest.sum::<u64>() - self.written },
+            _ => Problem::Io(e),
+        }
+        .at(&self.path)
     }
 }
 
@@ -195,4 +204,28 @@ fn header(keys: &[(String, Value)], tensors: &[TensorHeader], alignment: u64) ->
         offset += t.bytes.next_multiple_of(alignment);
     }
     h
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_with_what_is_missing() {
+        let folder = tempfile::tempdir().unwrap();
+        let tensor = |name: &str, bytes| TensorHeader {
+            name: name.into(),
+            shape: vec![bytes],
+            kind: GgmlType(24),
+            bytes,
+        };
+        let tensors = vec![tensor("a", 64), tensor("b", 1000)];
+        let mut writer = Writer::create(&folder.path().join("out.gguf"), &[], tensors).unwrap();
+        writer.write(&[0; 64 + 24]).unwrap();
+        let says = writer.stopped(ErrorKind::StorageFull.into()).to_string();
+        assert!(
+            says.ends_with("out.gguf: the disk is full: free 1000 bytes, or choose another folder"),
+            "{says}"
+        );
+    }
 }

@@ -1,6 +1,7 @@
 //! Calibrations of a model with two blocks: Gram files and both kinds of importance matrix.
 
 use super::random::Random;
+use super::tiny_llama::{BLOCKS, HIDDEN, INNER};
 use std::path::Path;
 use tenpak_gguf::gguf::{GgmlType, TensorHeader, Value, Writer};
 
@@ -166,4 +167,20 @@ pub fn imatrix_dat(chunks: i32) -> Vec<u8> {
     bytes.extend(chunks.to_le_bytes());
     string(&mut bytes, "text.txt");
     bytes
+}
+
+/// An importance matrix of all linear layers of the tiny model.
+pub fn of_tiny_llama() -> Parts {
+    let mut random = Random(5);
+    let mut tensors = Vec::new();
+    for b in 0..BLOCKS {
+        for role in ["attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"] {
+            let columns = if role == "ffn_down" { INNER } else { HIDDEN };
+            let name = format!("blk.{b}.{role}.weight");
+            let sums = random.gaussians(columns).iter().map(|x| TOKENS as f32 * x * x).collect();
+            tensors.push((format!("{name}.in_sum2"), vec![columns as u64, 1], sums));
+            tensors.push((format!("{name}.counts"), vec![1, 1], vec![TOKENS as f32]));
+        }
+    }
+    Parts { keys: imatrix_gguf().keys, tensors }
 }

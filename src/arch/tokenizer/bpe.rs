@@ -1,15 +1,42 @@
 //! Byte-level BPE from tokenizer.json.
 
 use super::special::{self, Special};
-use super::{Files, KeyList, Problem, TOKENIZER_JSON, Tokens, looks_special, pre_tokenizer, token_type};
+use super::{
+    Files, KeyList, Problem, TOKENIZER_CONFIG, TOKENIZER_JSON, Tokens, looks_special, pre_tokenizer,
+    token_type,
+};
 use serde_json::{Map, Value as Json};
-use tokenizers::Tokenizer;
+use tokenizers::{AddedToken, Tokenizer};
 
 /// Parses a tokenizer.json.
 pub fn parse(json: &Map<String, Json>) -> Result<Tokenizer, String> {
     serde_json::from_value(Json::Object(json.clone())).map_err(|e| {
         format!("not a tokenizer ({e}); fetch it again, or save it with a current tokenizers library")
     })
+}
+
+/// Adds the tokens of tokenizer_config.json that tokenizer.json has not among its own, in the order of their ids there,
+/// as transformers does: they get the next free ids.
+fn add_tokens(tokenizer: &mut Tokenizer, config: &Map<String, Json>) -> Result<(), String> {
+    let listed = config.get("added_tokens_decoder").and_then(Json::as_object);
+    let mut listed: Vec<(u64, &Json)> =
+        listed.into_iter().flatten().filter_map(|(id, token)| Some((id.parse().ok()?, token))).collect();
+    listed.sort_by_key(|(id, _)| *id);
+    let own = tokenizer.get_added_tokens_decoder();
+    let missing = listed.into_iter().filter_map(|(_, token)| {
+        let (content, flag) = (token["content"].as_str()?, |name: &str| token[name].as_bool());
+        let special = flag("special").unwrap_or(false);
+        let is_own = own.values().any(|t| t.content == content);
+        (!is_own).then(|| AddedToken {
+            content: content.to_owned(),
+            single_word: flag("single_word").unwrap_or(false),
+            lstrip: flag("lstrip").unwrap_or(false),
+            rstrip: flag("rstrip").unwrap_or(false),
+            normalized: flag("normalized").unwrap_or(!special),
+            special,
+        })
+    });
+    tokenizer.add_tokens(missing).map(drop).map_err(|e| e.to_string())
 }
 
 pub fn write(
@@ -26,7 +53,8 @@ pub fn write(
             "the tokenizer is {kind} and not byte-level BPE as GPT-2's: not supported yet"
         )));
     }
-    let tokenizer = parse(&json).map_err(&at)?;
+    let mut tokenizer = parse(&json).map_err(&at)?;
+    add_tokens(&mut tokenizer, tokenizer_config).map_err(Problem::of(TOKENIZER_CONFIG))?;
     let pre = match pre {
         Some(name) => name.to_owned(),
         None => pre_tokenizer::name(&tokenizer, &Json::Object(json.clone()), tokenizer_config)

@@ -11,6 +11,7 @@ mod sentencepiece;
 mod special;
 
 pub use json_files::json_files;
+pub use special::MORE_TEMPLATES;
 
 use super::config::Config;
 use crate::gguf::{Kind as ValueKind, Value};

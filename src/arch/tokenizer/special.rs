@@ -244,7 +244,8 @@ fn merges(model: &Json) -> Result<Vec<String>, String> {
 
 const TEMPLATE: &str = "chat_template.jinja";
 const TEMPLATE_JSON: &str = "chat_template.json";
-const MORE_TEMPLATES: &str = "additional_chat_templates";
+/// Folder of templates beside the default one.
+pub const MORE_TEMPLATES: &str = "additional_chat_templates";
 
 /// Chat templates: tokenizer_config.json first, then the files of newer folders.
 fn write_templates(files: &Files, config: &Map<String, Json>, keys: &mut KeyList) -> Result<(), Problem> {

@@ -185,6 +185,7 @@ fn kind(entry: &Entry) -> &str {
         Ok(Dtype::F32) => "F32",
         Ok(Dtype::F16) => "F16",
         Ok(Dtype::BF16) => "BF16",
+        Ok(Dtype::F64) => "F64",
         Err(other) => other,
     }
 }
@@ -221,8 +222,8 @@ struct Floats {
 impl Floats {
     fn new(entry: &Entry, name: &str) -> Result<Floats, Problem> {
         match entry.dtype {
-            Ok(dtype) => Ok(Floats { span: entry.span, dtype }),
-            Err(_) => Err(wrong(entry, name, format!("is {}, not {}", kind(entry), FLOATS.join(" or ")))),
+            Ok(dtype) if FLOATS.contains(&kind(entry)) => Ok(Floats { span: entry.span, dtype }),
+            _ => Err(wrong(entry, name, format!("is {}, not {}", kind(entry), FLOATS.join(" or ")))),
         }
     }
 
@@ -232,6 +233,7 @@ impl Floats {
         let two = || [bytes[2 * i], bytes[2 * i + 1]];
         match self.dtype {
             Dtype::F32 => f32::from_bits(word(bytes, i)),
+            Dtype::F64 => unreachable!("no type of scales"),
             Dtype::F16 => f16::from_le_bytes(two()).to_f32(),
             Dtype::BF16 => bf16::from_le_bytes(two()).to_f32(),
         }
