@@ -15,7 +15,7 @@ need c++ 'install a C++ compiler (package g++ or clang)'
 PATCHES=$ROOT/ggml-patches
 DEFAULT_TARGETS="llama-perplexity llama-completion llama-cli llama-server llama-bench llama-quantize
     llama-gguf-split llama-gguf llama-imatrix llama-tenpak-calibrate test-quantize-fns test-backend-ops
-    test-tokenizer-0"
+    test-tokenizer-0 test-tenpak-gram"
 
 install_build_tools >&2
 if [ -n "${LLAMA_CPP_DIR:-}" ]; then

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# ggml's own tests over our types: test-quantize-fns and the CPU part of test-backend-ops.
+# ggml's own tests over our types: test-quantize-fns and the CPU part of test-backend-ops. Then the collector's sums.
 source "$(dirname "$0")/setup.sh"
 llama=$("$ROOT/scripts/build_llama.sh")
 log=$TARGET/test_ggml.log
@@ -24,3 +24,6 @@ for op in MUL_MAT MUL_MAT_ID GET_ROWS; do
         echo "$op $type: $count passed"
     done
 done
+
+say "test-tenpak-gram"
+"$llama/test-tenpak-gram" || die "the collector's sums are wrong"
