@@ -18,12 +18,20 @@ quietly() {
     "$@" >"$log" 2>&1 </dev/null || { tail -n 20 "$log" >&2; die "$name failed: see $log"; }
 }
 
-# perplexity NAME CHUNKS [LOG]: of NAME.gguf, by the llama-perplexity in $llama, of chunks of 512 tokens of $text
+# perplexity NAME CHUNKS [LOG [OPTION...]]: of NAME.gguf, by the llama-perplexity in $llama, of chunks of 512 tokens of $text
 perplexity() {
     local log=perplexity-${3:-$1}
     # shellcheck disable=SC2154 # what sources this sets them
-    quietly "$log" "$llama/llama-perplexity" -m "$1.gguf" -f "$text" -c 512 --chunks "$2" -t "$(nproc)"
+    quietly "$log" "$llama/llama-perplexity" -m "$1.gguf" -f "$text" -c 512 --chunks "$2" -t "$(nproc)" "${@:4}"
     sed -nE 's/.*Final estimate: PPL = ([0-9.]+).*/\1/p' "$log.log" | grep . || die "no estimate in $PWD/$log.log"
+}
+
+# divergence NAME BASE CHUNKS [Mean|Median]: KLD of NAME.gguf from BASE.gguf, of chunks as above; BASE.logits is kept
+divergence() {
+    local judged=(-f "$text" -c 512 --chunks "$3" -t "$(nproc)" --kl-divergence-base "$2.logits")
+    [ -f "$2.logits" ] || quietly "logits-$2" "$llama/llama-perplexity" -m "$2.gguf" "${judged[@]}"
+    quietly "kld-$1" "$llama/llama-perplexity" -m "$1.gguf" "${judged[@]}" --kl-divergence
+    sed -nE "s/^${4:-Mean} +KLD: +([0-9.-]+).*/\1/p" "kld-$1.log" | grep . || die "no divergence in $PWD/kld-$1.log"
 }
 
 need() {

@@ -45,7 +45,7 @@ emulated isa --lib -- isa:: trellis::rotation trellis::scale
 if grep 'NOT TESTED HERE' "$work"/*.log; then die "qemu-aarch64 should have every level"; fi
 
 say "a processor without dotprod"
-QEMU_CPU=cortex-a72 emulated without --test golden --test import_types
+QEMU_CPU=cortex-a72 emulated without --test kernels --test golden --test import_types
 grep -q 'NOT TESTED HERE: kernels for dotprod' "$work/without.log" || die "a Cortex-A72 was taken for a processor with dotprod"
 
 say "llama.cpp for aarch64 on a real model"
@@ -58,10 +58,24 @@ if [ ! "$model" -nt "$TARGET/release/tenpak-gguf" ]; then
     model=$work/out.gguf
     "$TARGET/release/tenpak-gguf" convert "$folder" -o "$model" >"$work/convert.log" 2>&1 || die "see $work/convert.log"
 fi
-for isa in scalar neon dotprod; do
-    TENPAK_ISA=$isa OMP_THREAD_LIMIT=$(nproc) qemu-aarch64 -L "$sysroot" "$llama/llama-simple" -m "$model" \
-        -n $TOKENS "$PROMPT" >"$work/$isa.txt" 2>"$work/$isa.log" || die "llama-simple failed: see $work/$isa.log"
-    grep -q "$PROMPT ." "$work/$isa.txt" || die "llama-simple continued nothing: see $work/$isa.txt"
-    cmp "$work/scalar.txt" "$work/$isa.txt" || die "TENPAK_ISA=$isa continues otherwise than scalar"
+# continues MODEL LEVEL...: the same sentence at these levels and at scalar
+continues() {
+    local name isa
+    name=$work/$(basename "$1" .gguf)
+    for isa in scalar "${@:2}"; do
+        TENPAK_ISA=$isa OMP_THREAD_LIMIT=$(nproc) qemu-aarch64 -L "$sysroot" "$llama/llama-simple" -m "$1" \
+            -n $TOKENS "$PROMPT" >"$name-$isa.txt" 2>"$name-$isa.log" || die "llama-simple failed: see $name-$isa.log"
+        grep -q "$PROMPT ." "$name-$isa.txt" || die "llama-simple continued nothing: see $name-$isa.txt"
+        cmp "$name-scalar.txt" "$name-$isa.txt" || die "$(basename "$1"): TENPAK_ISA=$isa continues otherwise than scalar"
+    done
+    echo "$(basename "$1"): $(cat "$name-scalar.txt"): the same with TENPAK_ISA=scalar ${*:2}"
+}
+continues "$model" neon dotprod
+# What the part `model` has kept as other libraries quantized it.
+for kept in "$TARGET"/test_quantized/{gptq,nf4}.gguf; do
+    if [ "$kept" -nt "$TARGET/release/tenpak-gguf" ]; then
+        continues "$kept" dotprod
+    else
+        echo "NOT TESTED HERE: $kept, which scripts/test.sh model makes"
+    fi
 done
-echo "$(cat "$work/dotprod.txt"): the same with TENPAK_ISA=scalar, neon and dotprod"

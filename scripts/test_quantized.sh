@@ -35,12 +35,9 @@ kept() {
     grep -q "quantized already: $3 tensors .*, kept without loss as $2" "convert-$1.log" ||
         die "$3 tensors should have been kept as $2"
     quietly "export-$1" "$tenpak" export "$1.gguf" -o "$1-plain.gguf"
-    local judged=(-f "$text" -c 512 --chunks "$CHUNKS" -t "$(nproc)" --kl-divergence-base "$1.logits") kld
-    quietly "plain-$1" "$llama/llama-perplexity" -m "$1-plain.gguf" "${judged[@]}"
-    quietly "kld-$1" "$llama/llama-perplexity" -m "$1.gguf" "${judged[@]}" --kl-divergence
-    rm "$1.logits"
-    kld=$(sed -nE 's/^Mean +KLD: +([0-9.-]+).*/\1/p' "kld-$1.log")
-    [ -n "$kld" ] || die "no divergence in $PWD/kld-$1.log"
+    local kld
+    kld=$(divergence "$1" "$1-plain" "$CHUNKS")
+    rm "$1-plain.logits"
     echo "divergence from the exported weights: $kld"
     awk "BEGIN { exit !($kld <= $MAX_KLD) }" || die "the divergence is more than $MAX_KLD"
     perplexity "$1" "$CHECKED_CHUNKS" "unchecked-$1" >"$1.txt"
