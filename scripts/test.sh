@@ -21,6 +21,7 @@ if wanted code; then
     cargo clippy --quiet --profile quick --lib --no-default-features -- -D warnings
     say "Rust tests"
     cargo test --profile quick
+    cargo test --profile quick --lib --no-default-features --features check_kernels check_
 fi
 wanted ggml && "$ROOT/scripts/test_ggml.sh"
 wanted vocabularies && "$ROOT/scripts/test_vocabularies.sh"

@@ -20,6 +20,8 @@ const EXPERTS: usize = 2;
 const Q: &str = "blk.0.attn_q.weight";
 const K: &str = "blk.0.attn_k.weight";
 const EXPS: &str = "blk.0.ffn_down_exps.weight";
+/// Relative squared error of T3 in columns that never had input: .019 to .022 seen; without calibration .017.
+const MOST_WITHOUT_INPUT: f64 = 0.025;
 
 /// Inputs of `n` columns with a few strong directions, as those of language models have.
 fn inputs(n: usize, tokens: usize, seed: u64) -> Vec<Vec<f32>> {
@@ -246,9 +248,9 @@ fn columns_without_input_are_still_weights() {
         x.iter_mut().enumerate().filter(|(i, _)| dead(*i)).for_each(|(_, x)| *x = 0.0);
     }
     case.convert(Some(&case.gram()), Effort::Normal).unwrap();
-    // Damping alone keeps them: worse than without calibration (0.017), better than zeros (1).
+    // Damping keeps them, and the columns of their blocks that they are rotated with.
     for error in relative_errors(&case, dead) {
-        assert!(error < 0.5, "{error}");
+        assert!(error < MOST_WITHOUT_INPUT, "{error}");
     }
 }
 

@@ -174,3 +174,14 @@ impl<T: Import> RowQuantizer for Quantizer<T> {
         nearest::quantize_row::<T>(x, bytemuck::cast_slice_mut(out));
     }
 }
+
+#[cfg(all(test, feature = "check_kernels"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[should_panic(expected = "products at")]
+    fn check_ends_the_program_at_the_sign_of_zero() {
+        check("products", &[0.0], || vec![-0.0]);
+    }
+}

@@ -276,3 +276,20 @@ impl<T: Trellis> RowQuantizer for Quantizer<T> {
         quantize::quantize_row::<T>(&mut self.search, x, bytemuck::cast_slice_mut(out));
     }
 }
+
+#[cfg(all(test, feature = "check_kernels"))]
+mod tests {
+    use super::layout::BlockT3;
+    use super::*;
+
+    #[test]
+    #[should_panic(expected = "dot 1 of 3 bits")]
+    fn check_ends_the_program_at_one_bit() {
+        check::<BlockT3>("dot", &[1.0, 2.0], || vec![1.0, 2.0_f32.next_up()]);
+    }
+
+    #[test]
+    fn check_takes_any_nan_for_another() {
+        check::<BlockT3>("dot", &[f32::NAN, -0.0], || vec![-f32::NAN, -0.0]);
+    }
+}
