@@ -1,31 +1,41 @@
 #!/usr/bin/env python3
-"""A llama checkpoint of any size, for measurements: no words in it, but every tensor that there should be.
+"""A llama or Mixtral checkpoint of any size, for measurements: no words in it, but every tensor that there should be.
 
     scripts/make_llama.py FOLDER SHAPE [sparse]
 
-SHAPE is 70b (Llama 2 and 3 70B) or 1b (TinyLlama 1.1B). `sparse` files are all zeros and take no room on the disk; else
+SHAPE is 70b (Llama 2 and 3 70B), 8x22b (Mixtral) or 1b (TinyLlama 1.1B). `sparse` files are all zeros and take no room on the disk; else
 weights are random BF16. There is no tokenizer: convert with --no-tokenizer, or put the files of one into the folder.
 """
 import json, os, struct, sys
 from pathlib import Path
 
-#       layers, width, inner, heads, kv heads, tokens
-SHAPES = {"70b": (80, 8192, 28672, 64, 8, 128256), "1b": (22, 2048, 5632, 32, 4, 49152)}
+#       layers, width, inner, heads, kv heads, tokens, experts
+SHAPES = {"70b": (80, 8192, 28672, 64, 8, 128256, 0), "8x22b": (56, 6144, 16384, 48, 8, 32000, 8),
+          "1b": (22, 2048, 5632, 32, 4, 49152, 0)}
 SHARD = 5_000_000_000
 
 
-def tensors(layers, width, inner, heads, kv_heads, tokens):
+def tensors(layers, width, inner, heads, kv_heads, tokens, experts):
     kv = width // heads * kv_heads
     yield "model.embed_tokens.weight", [tokens, width]
     for b in range(layers):
         for name, shape in [("self_attn.q_proj", [width, width]), ("self_attn.k_proj", [kv, width]),
                             ("self_attn.v_proj", [kv, width]), ("self_attn.o_proj", [width, width]),
-                            ("mlp.gate_proj", [inner, width]), ("mlp.up_proj", [inner, width]),
-                            ("mlp.down_proj", [width, inner]), ("input_layernorm", [width]),
+                            *feed_forward(width, inner, experts), ("input_layernorm", [width]),
                             ("post_attention_layernorm", [width])]:
             yield f"model.layers.{b}.{name}.weight", shape
     yield "model.norm.weight", [width]
     yield "lm_head.weight", [tokens, width]
+
+
+def feed_forward(width, inner, experts):
+    if experts == 0:
+        yield from [("mlp.gate_proj", [inner, width]), ("mlp.up_proj", [inner, width]), ("mlp.down_proj", [width, inner])]
+        return
+    yield "block_sparse_moe.gate", [experts, width]
+    for e in range(experts):
+        for name, shape in [("w1", [inner, width]), ("w2", [width, inner]), ("w3", [inner, width])]:
+            yield f"block_sparse_moe.experts.{e}.{name}", shape
 
 
 def bytes_of(shape):
@@ -39,9 +49,13 @@ def main():
     folder, shape = Path(sys.argv[1]), SHAPES[sys.argv[2]]
     sparse = sys.argv[3:] == ["sparse"]
     folder.mkdir(parents=True, exist_ok=True)
-    layers, width, inner, heads, kv_heads, tokens = shape
+    layers, width, inner, heads, kv_heads, tokens, experts = shape
+    kind = {"architectures": ["LlamaForCausalLM"], "model_type": "llama"}
+    if experts > 0:
+        kind = {"architectures": ["MixtralForCausalLM"], "model_type": "mixtral", "num_local_experts": experts,
+                "num_experts_per_tok": 2}
     (folder / "config.json").write_text(json.dumps({
-        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "torch_dtype": "bfloat16",
+        **kind, "torch_dtype": "bfloat16",
         "num_hidden_layers": layers, "hidden_size": width, "intermediate_size": inner, "num_attention_heads": heads,
         "num_key_value_heads": kv_heads, "vocab_size": tokens, "max_position_embeddings": 4096,
         "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": False, "hidden_act": "silu"}))

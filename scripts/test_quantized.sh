@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Quantized checkpoints of a real model, kept as they are, in llama.cpp: what the kernels of g4_128 and nf4_64 compute
-# against what the same weights as floats do. Then parts of a file, which llama.cpp's programs read and merge.
+# against what the same weights as floats do. Then parts of a file, by one process and by three, which llama.cpp reads and merges.
 #
 #   TENPAK=program LLAMA=folder CHECKED=folder scripts/test_quantized.sh       with what is built already
 source "$(dirname "$0")/setup.sh"
@@ -54,9 +54,14 @@ kept nf4 nf4_64 210
 say "files in parts"
 quietly whole "$tenpak" convert "$folder" -o whole.gguf --outtype f16
 quietly parts "$tenpak" convert "$folder" -o part.gguf --outtype f16 --split-max-size $PART
-first=$(echo part-00001-of-*.gguf)
-quietly completion "$llama/llama-completion" -m "$first" -p "The capital of France is" -n 8 --temp 0 -no-cnv
-grep -q "The capital of France is ." completion.log || die "llama-completion continued nothing from $first"
-quietly merge "$llama/llama-gguf-split" --merge "$first" merged.gguf
-diff <(tensors whole.gguf) <(tensors merged.gguf) || die "the merged parts have other tensors than the whole"
-echo "$(ls part-*.gguf | wc -l) parts loaded by llama-completion; llama-gguf-split --merge gives the same tensors"
+for job in 2/3 1/3 3/3; do
+    quietly "shard-${job%/3}" "$tenpak" convert "$folder" -o shard.gguf --outtype f16 --shard $job
+done
+for name in part shard; do
+    first=$(echo $name-00001-of-*.gguf)
+    quietly "completion-$name" "$llama/llama-completion" -m "$first" -p "The capital of France is" -n 8 --temp 0 -no-cnv
+    grep -q "The capital of France is ." "completion-$name.log" || die "llama-completion continued nothing from $first"
+    quietly "merge-$name" "$llama/llama-gguf-split" --merge "$first" "$name.gguf"
+    diff <(tensors whole.gguf) <(tensors "$name.gguf") || die "the merged parts have other tensors than the whole"
+    echo "$(ls $name-*.gguf | wc -l) parts ($name) loaded by llama-completion; llama-gguf-split --merge gives the same tensors"
+done
