@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
-"""Small matrices quantized by the libraries themselves, and what the libraries say their weights are. Run by hand.
+"""Rows of a real layer quantized by the libraries themselves, and what the libraries say their weights are. Run by hand.
 
     pip install torch numpy safetensors bitsandbytes==0.50.2 compressed-tensors loguru psutil pydantic transformers
     pip download --no-deps --no-binary :all: --no-build-isolation gptqmodel==7.7.0 autoawq==0.2.9   # and unpack both
-    scripts/reference_quantized.py FOLDER_OF_THE_TWO
+    pip download --no-deps microformer-mgm==0.5.8       # and unzip it
+    scripts/reference_quantized.py FOLDER_OF_THE_TWO mgm/resources/general_model/pytorch_model.bin
 
 Writes tests/golden/quantized/NAME.safetensors: tensors of a module `m` as the format has them, and as metadata
 `config`, the quantization_config; `sha256`, of the weights that the library gives, row by row; `dtype`, their type.
 GPTQModel and AutoAWQ need a graphics processor as a whole, so that only their files for packing and unpacking are
-loaded. bitsandbytes and compressed-tensors run as they are; transformers says what FP8 with blocks is.
+loaded, and their codes are random. bitsandbytes and compressed-tensors run as they are, on rows of a layer of MGM (float32, MIT);
+transformers says what FP8 with blocks is.
 """
 import hashlib, importlib.util, json, sys, types
 from pathlib import Path
@@ -102,18 +104,19 @@ def awq(library, group):
 
 def four_bits(kind, nested, dtype, block=64):
     from bitsandbytes import functional
-    weight = (torch.randn(ROWS, COLUMNS) * 0.03).to(dtype)
+    weight = REAL.to(dtype)
     codes, state = functional.quantize_4bit(weight, blocksize=block, quant_type=kind, compress_statistics=nested)
     tensors = {"weight": codes} | {f"weight.{k}": v for k, v in state.as_dict(packed=True).items()}
     config = {"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": kind,
               "bnb_4bit_use_double_quant": nested}
     name = f"{kind}-{block}{'-nested' if nested else ''}"
-    write(name, tensors, functional.dequantize_4bit(codes, state), **config)
+    # FP4 has two zeros, both 0.0 in its map; the library's kernels for processors make one of them negative, or do not.
+    write(name, tensors, functional.dequantize_4bit(codes, state) + 0, **config)
 
 
 def int8():
     from bitsandbytes import functional
-    weight = (torch.randn(ROWS, COLUMNS) * 0.03).half()
+    weight = REAL.half()
     values, scales, _ = functional.int8_vectorwise_quant(weight)
     tensors = {"weight": values, "SCB": scales, "weight_format": torch.zeros((), dtype=torch.uint8)}
     config = {"quant_method": "bitsandbytes", "load_in_8bit": True}
@@ -123,8 +126,12 @@ def int8():
 def fp8(block):
     from transformers.integrations.finegrained_fp8 import Fp8Dequantize
     grid = [-(-ROWS // block[0]), -(-COLUMNS // block[1])]
-    values = (torch.randn(ROWS, COLUMNS) * 100).clamp(-448, 448).to(torch.float8_e4m3fn)
-    scales = torch.rand(grid) * 1e-4
+    scales = torch.zeros(grid)
+    values = torch.empty(ROWS, COLUMNS, dtype=torch.float8_e4m3fn)
+    for i, rows in enumerate(REAL.split(block[0])):
+        for j, part in enumerate(rows.split(block[1], dim=1)):
+            scales[i, j] = part.abs().max() / 448
+            values[i * block[0]:, j * block[1]:][:part.shape[0], :part.shape[1]] = (part / scales[i, j]).to(values.dtype)
     weight = Fp8Dequantize(None)._dequantize_one(values, scales)
     config = {"quant_method": "fp8", "fmt": "e4m3", "weight_block_size": list(block)}
     write(f"fp8-{block[0]}x{block[1]}", {"weight": values, "weight_scale_inv": scales}, weight, **config)
@@ -133,27 +140,28 @@ def fp8(block):
 def compressed(name, form, zero=False, order=False, **args):
     from compressed_tensors.compressors import BaseCompressor
     from compressed_tensors.quantization import QuantizationArgs, QuantizationScheme
+    from compressed_tensors.quantization.utils import calculate_qparams
     weights = QuantizationArgs(symmetric=not zero, actorder="group" if order else None, **args)
     scheme = QuantizationScheme(targets=["Linear"], weights=weights)
-    groups = {"group": COLUMNS // (args.get("group_size") or COLUMNS), "channel": 1}.get(args["strategy"])
-    shape = [1] if args["strategy"] == "tensor" else [ROWS, groups]
-    top = 448 if args["type"] == "float" else 1 << (args["num_bits"] - 1)
-    weight = torch.randn(ROWS, COLUMNS, dtype=torch.bfloat16) * 0.03
-    scale = ((torch.rand(shape) * 0.05 + 0.05) / top).bfloat16()
-    state = {"weight": weight, "weight_scale": scale}
+    weight = REAL.bfloat16()
+    group = args.get("group_size") or COLUMNS
+    parts = weight.reshape(1, -1) if args["strategy"] == "tensor" else weight.reshape(ROWS, COLUMNS // group, group)
+    scale, zero_point = calculate_qparams(parts.amin(-1), parts.amax(-1), weights)
+    state = {"weight": weight, "weight_scale": scale.bfloat16()}
     if zero:
-        half = 1 << (args["num_bits"] - 1)
-        state["weight_zero_point"] = torch.randint(-half, half, shape, dtype=torch.int8)
+        state["weight_zero_point"] = zero_point
     compressor = BaseCompressor.get_value_from_registry(form)
     stored = compressor.compress(state, scheme)
     out = compressor.decompress(stored, scheme)["weight"]
-    group = {"weights": json.loads(weights.model_dump_json()), "targets": ["Linear"]}
-    write(name, stored, out, quant_method="compressed-tensors", format=form, config_groups={"group_0": group})
+    said = {"weights": json.loads(weights.model_dump_json()), "targets": ["Linear"]}
+    write(name, stored, out, quant_method="compressed-tensors", format=form, config_groups={"group_0": said})
 
 
 def main():
-    if len(sys.argv) != 2:
+    if len(sys.argv) != 3:
         sys.exit(__doc__)
+    global REAL
+    REAL = torch.load(sys.argv[2], map_location="cpu")["transformer.h.0.mlp.c_fc.weight"].T[:ROWS].contiguous()
     torch.manual_seed(1)
     library = gptqmodel(sys.argv[1])
     gptq(library, "gptq-4-128", 4, 128)
