@@ -186,16 +186,8 @@ fn a_file_of_the_input_is_never_written_over() {
 fn a_part_of_the_input_is_never_written_over() {
     let folder = TinyLlama::new().write();
     let out = folder.beside("part.gguf");
-    succeeds(&[
-        "convert",
-        text(&folder.path),
-        "-o",
-        text(&out),
-        "--outtype",
-        "f16",
-        "--split-max-size",
-        "100K",
-    ]);
+    let options = ["-o", text(&out), "--outtype", "f16", "--split-max-size", "100K", "--force"];
+    succeeds(&[&["convert", text(&folder.path)], &options[..]].concat());
     let names = files_in(folder.parent.path());
     let parts: Vec<_> = names.iter().filter(|n| n.starts_with("part-")).map(|n| folder.beside(n)).collect();
     assert!(parts.len() > 2);
@@ -207,17 +199,7 @@ fn a_part_of_the_input_is_never_written_over() {
         }
     }
     // Parts that would be written under the same names.
-    let again = [
-        "convert",
-        text(&parts[0]),
-        "-o",
-        text(&out),
-        "--outtype",
-        "f16",
-        "--split-max-size",
-        "100K",
-        "--force",
-    ];
+    let again = [&["convert", text(&parts[0])], &options[..]].concat();
     fails(&again, 1, &["part-00001", "is the input"]);
     assert!(parts.iter().map(|p| std::fs::read(p).unwrap()).eq(before));
 }
