@@ -20,7 +20,10 @@ const COLUMNS: usize = 8192;
 const ROUNDS: usize = 5;
 const Q4_K: i32 = 12;
 
-/// Multiplies a row of weights with the activations it holds.
+/// Rows that ggml hands to a thread at a time.
+const CHUNK: usize = 64;
+
+/// Multiplies rows of weights with the activations it holds; the sum of the products.
 type Product = Box<dyn Fn(&[u8]) -> f32>;
 
 fn main() {
@@ -54,8 +57,8 @@ fn main() {
     for _ in 0..ROUNDS {
         seconds[0].push(time(|| read(&buffer) as f32));
         for ((_, row, product), seconds) in contenders.iter().zip(&mut seconds[1..]) {
-            let rows = || bytemuck::cast_slice::<_, u8>(&buffer).chunks_exact(*row);
-            seconds.push(time(|| rows().map(product).sum()));
+            let chunks = || bytemuck::cast_slice::<_, u8>(&buffer).chunks_exact(CHUNK * row);
+            seconds.push(time(|| chunks().map(product).sum()));
         }
     }
     let rate = |seconds: &mut Vec<f64>| {
@@ -102,7 +105,11 @@ fn ours(t: &'static TensorType) -> Product {
     let Role::Activation { quantize } = activation.role else { unreachable!("an activation type") };
     let mut a = vec![0u32; row_bytes(activation) / 4]; // aligned to 4 bytes
     quantize(&activations(), bytemuck::cast_slice_mut(&mut a));
-    Box::new(move |row| (kernels.dot)(row, bytemuck::cast_slice(&a)))
+    Box::new(move |rows| {
+        let mut out = [0.0; CHUNK];
+        (kernels.dot_rows)(rows, bytemuck::cast_slice(&a), &mut out);
+        out.iter().sum()
+    })
 }
 
 fn peer(ggml: &Ggml) -> Product {
@@ -112,10 +119,13 @@ fn peer(ggml: &Ggml) -> Product {
     let from_float = ggml.traits_cpu(like).from_float.expect("a quantizer");
     // SAFETY: the signature is ggml's and the buffer has the size that it computes.
     unsafe { from_float(activations().as_ptr(), a.as_mut_ptr(), COLUMNS as i64) };
-    Box::new(move |row| {
-        let mut out = 0.0;
-        // SAFETY: a row of weights and one of activations.
-        unsafe { dot(COLUMNS as i32, &mut out, 0, row.as_ptr(), 0, a.as_ptr(), 0, 1) };
-        out
+    Box::new(move |rows| {
+        let product = |row: &[u8]| {
+            let mut out = 0.0;
+            // SAFETY: a row of weights and one of activations.
+            unsafe { dot(COLUMNS as i32, &mut out, 0, row.as_ptr(), 0, a.as_ptr(), 0, 1) };
+            out
+        };
+        rows.chunks_exact(rows.len() / CHUNK).map(product).sum()
     })
 }

@@ -202,11 +202,8 @@ fn ours<T: trellis::Decode>(isa: Isa, t: &types::TensorType, data: &Data) -> [Co
 
     let bytes = size_of_val(&weights[..]);
     let (w, a) = (weights.clone(), activations.clone());
-    let dot = move || {
-        w.chunks_exact(n).for_each(|row| {
-            black_box(trellis::dot(isa, row, &a));
-        });
-    };
+    let mut products = [0.0; ROWS];
+    let dot = move || trellis::dot_rows(isa, black_box(&w), &a, &mut products);
     let (w, columns) = (weights.clone(), vec![activations.clone(); PROMPT]);
     let mut out = vec![0.0; PROMPT * ROWS];
     let multiply = move || {

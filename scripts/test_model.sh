@@ -141,6 +141,12 @@ for columns in 512 1024; do
 done
 cmp moe-512.txt moe-1024.txt || die "1024 columns at a time give $(cat moe-1024.txt), 512 $(cat moe-512.txt)"
 echo "the same perplexity with 512 and 1024 columns at a time"
+# So many threads that the rows of an expert are shared out before each has some.
+for threads in 2 30; do
+    perplexity moe-t3 1 moe-$threads-threads -t $threads >moe-$threads-threads.txt
+done
+cmp moe-2-threads.txt moe-30-threads.txt || die "30 threads give $(cat moe-30-threads.txt), 2 $(cat moe-2-threads.txt)"
+echo "the same perplexity with 2 and 30 threads"
 
 say "importance matrices"
 quietly imatrix-dat "$llama/llama-imatrix" -m moe.gguf -f "$calibration_text" -o experts.dat --output-format dat -c 512 -b 512 \

@@ -237,6 +237,14 @@ macro_rules! export {
                         unreachable!("a weight type")
                     };
                     let (n, rows, n_columns) = (n as usize, rows as usize, n_columns as usize);
+                    if n_columns == 1 && row_bytes == bytes(&types::$weight, n) {
+                        // SAFETY: by this function's contract.
+                        return unsafe {
+                            let w = row(&types::$weight, x, rows * n);
+                            let out = std::slice::from_raw_parts_mut(*out, rows);
+                            (kernels.dot_rows)(w, row(activation, *columns, n), out);
+                        };
+                    }
                     // SAFETY: by this function's contract.
                     let (rows, columns, mut out): (Vec<_>, Vec<_>, Vec<_>) = unsafe {
                         let columns = std::slice::from_raw_parts(columns, n_columns).iter();
@@ -271,8 +279,8 @@ macro_rules! export {
                     };
                     // SAFETY: by this function's contract.
                     unsafe {
-                        let x = row(&types::$weight, x, n as usize);
-                        *s = (kernels.dot)(x, row(activation, y, n as usize));
+                        let (x, s) = (row(&types::$weight, x, n as usize), std::slice::from_mut(&mut *s));
+                        (kernels.dot_rows)(x, row(activation, y, n as usize), s);
                     }
                 }
             }

@@ -333,7 +333,8 @@ fn worked_activations_and_dot_are_right() {
     let r = decode(&doc, "t3_64", &weights).r;
     let integer: i32 = r.iter().enumerate().map(|(i, r)| r * qs[place(i)] as i32).sum();
     assert_eq!(rows[0], ["integer", &integer.to_string()]);
-    let dot = (types::T3_64.kernels().unwrap().dot)(&weights, bytes);
+    let mut dot = 0.0;
+    (types::T3_64.kernels().unwrap().dot_rows)(&weights, bytes, std::slice::from_mut(&mut dot));
     assert_eq!(rows[1], ["dot", &format!("{:08x}", dot.to_bits())]);
     assert_eq!(dot, scale::decode(weights[0]) * f32::from_bits(d) * integer as f32);
 }

@@ -12,7 +12,7 @@ use tenpak_gguf::isa::Isa;
 use tenpak_gguf::types::feedback::{Breadth, Feedback};
 use tenpak_gguf::types::import::layout::{BlockG4, BlockNf4, Import, NF4};
 use tenpak_gguf::types::import::q8::BlockQ8;
-use tenpak_gguf::types::import::{activations, dequantize, dot, dots, float16};
+use tenpak_gguf::types::import::{activations, dequantize, dot, dot_rows, dots, float16};
 use tenpak_gguf::types::{self, TensorType};
 
 /// Columns at once: every rest of the groups of four.
@@ -39,6 +39,11 @@ fn bits(x: &[f32]) -> Vec<u32> {
     x.iter().map(|v| v.to_bits()).collect()
 }
 
+/// Scales of any bytes may overflow; the payload of a NaN is nobody's business.
+fn same((a, b): (&f32, &f32)) -> bool {
+    a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan()
+}
+
 /// Weights of arbitrary blocks and Gaussian activations at every level.
 fn levels_agree<T: Import>() {
     let mut random = Random(3);
@@ -49,7 +54,13 @@ fn levels_agree<T: Import>() {
         let expected = weights(Isa::Scalar, &w);
         assert!(expected.iter().all(|v| v.is_finite()));
         let products: Vec<f32> = a.iter().map(|a| dot(Isa::Scalar, &w, a)).collect();
+        // Every block as a row.
+        let short = &a[0][..if n == 0 { 0 } else { T::PARTS }];
+        let rows: Vec<f32> = w.chunks(1).map(|w| dot(Isa::Scalar, w, short)).collect();
         for isa in levels() {
+            let mut out = vec![f32::NAN; n];
+            dot_rows(isa, &w, short, &mut out);
+            assert!(out.iter().zip(&rows).all(same), "{isa:?}, rows: {out:?} instead of {rows:?}");
             assert_eq!(bits(&weights(isa, &w)), bits(&expected), "weights, {isa:?}");
             for (x, a) in x.iter().zip(&a) {
                 assert_eq!(&quantized(isa, x), a, "activations, {isa:?}");
@@ -58,8 +69,6 @@ fn levels_agree<T: Import>() {
             for count in 0..=COLUMNS {
                 let mut out = vec![f32::NAN; count];
                 dots(isa, &w, &columns[..count], &mut out);
-                // Scales of any bytes may overflow; the payload of a NaN is nobody's business.
-                let same = |(a, b): (&f32, &f32)| a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan();
                 assert!(out.iter().zip(&products).all(same), "{isa:?}: {out:?} instead of {products:?}");
             }
         }

@@ -9,7 +9,7 @@ use support::random::Random;
 use tenpak_gguf::isa::Isa;
 use tenpak_gguf::types::trellis::layout::*;
 use tenpak_gguf::types::trellis::quantize::{BlockSearch, quantize_row};
-use tenpak_gguf::types::trellis::{Decode, activations, code, dequantize, dot, multiply, scale};
+use tenpak_gguf::types::trellis::{Decode, activations, code, dequantize, dot, dot_rows, multiply, scale};
 
 /// Longest row of the random tests, in blocks: kernels take four and two at a time, so that 9 has every
 /// kind of rest.
@@ -88,6 +88,7 @@ fn products_agree<T: Decode>(blocks_of_row: usize, rows: usize, columns: usize, 
     let mut random = Random(seed);
     let n = rows * blocks_of_row;
     let w: Vec<T> = blocks(&random.bytes(n * size_of::<T>()), n);
+    let all = &w;
     let w: Vec<&[T]> = w.chunks(blocks_of_row).collect();
     let a: Vec<Vec<T::Activation>> = (0..columns)
         .map(|_| quantized::<T>(Isa::Scalar, &random.gaussians(blocks_of_row * T::LEN)))
@@ -102,6 +103,11 @@ fn products_agree<T: Decode>(blocks_of_row: usize, rows: usize, columns: usize, 
             bits(&expected),
             "{isa:?}, {rows} rows of {blocks_of_row} blocks, {columns} columns"
         );
+        for (a, expected) in a.iter().zip(expected.chunks(rows)) {
+            let mut out = vec![f32::NAN; rows];
+            dot_rows(isa, all, a, &mut out);
+            assert_eq!(bits(&out), bits(expected), "{isa:?}, {rows} rows of {blocks_of_row} blocks together");
+        }
     }
 }
 
@@ -269,7 +275,9 @@ macro_rules! for_every_type {
             #[test]
             fn empty_rows_are_zero() {
                 for isa in levels() {
-                    assert_eq!(dot::<$block>(isa, &[], &[]), 0.0);
+                    let mut products = [f32::NAN; 2];
+                    dot_rows::<$block>(isa, &[], &[], &mut products);
+                    assert_eq!(products, [0.0; 2]);
                     assert!(weights::<$block>(isa, &[]).is_empty());
                 }
             }

@@ -54,9 +54,9 @@ pub type Multiply = fn(rows: &[&[u8]], columns: &[&[u8]], out: &mut [&mut [f32]]
 /// Kernels over whole rows, at the level of [`crate::isa::Isa::current`]. Lengths are checked.
 #[derive(Clone, Copy, Debug)]
 pub struct Kernels {
-    /// Dot product of a row of weights and a row of activations.
-    pub dot: fn(&[u8], &[u8]) -> f32,
-    /// Many products at once, the same results as `dot`.
+    /// Dot products of rows of weights that follow each other and one row of activations.
+    pub dot_rows: fn(w: &[u8], a: &[u8], out: &mut [f32]),
+    /// Products with many columns, the same results as `dot_rows` of each.
     pub multiply: Multiply,
     /// Weights of a row.
     pub dequantize: fn(&[u8], &mut [f32]),

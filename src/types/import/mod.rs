@@ -39,10 +39,10 @@ use q8::BlockQ8;
 /// The kernels of a type, at the current level.
 pub const fn kernels<T: Import>() -> Kernels {
     Kernels {
-        dot: |w, a| {
-            let product = dot::<T>(Isa::current(), cast(w), cast(a));
-            check("a product", &[product], || vec![scalar::dot::<T>(cast(w), cast(a))]);
-            product
+        dot_rows: |w, a, out| {
+            let (w, a) = (cast(w), cast(a));
+            dot_rows::<T>(Isa::current(), w, a, out);
+            check("products", out, || rows(w, a).map(|w| scalar::dot(w, a)).collect());
         },
         multiply: |rows, columns, out| {
             let rows: Vec<&[T]> = rows.iter().map(|bytes| cast(bytes)).collect();
@@ -86,6 +86,23 @@ pub fn dot<T: Import>(isa: Isa, w: &[T], a: &[BlockQ8]) -> f32 {
     let mut out = [0.0];
     dots(isa, w, &[a], &mut out);
     out[0]
+}
+
+/// Dot products of rows that follow each other in `w` and one row of activations: the bits of [`dot`] for each.
+///
+/// # Panics
+/// If the level is not available or `w` is not `out.len()` rows as long as `a`.
+pub fn dot_rows<T: Import>(isa: Isa, w: &[T], a: &[BlockQ8], out: &mut [f32]) {
+    assert!(w.len() * T::PARTS == a.len() * out.len());
+    out.fill(0.0);
+    for (w, out) in rows(w, a).zip(out) {
+        dots(isa, w, &[a], std::slice::from_mut(out));
+    }
+}
+
+/// The rows of `w`, each as long as `a`.
+fn rows<'a, T: Import>(w: &'a [T], a: &[BlockQ8]) -> impl Iterator<Item = &'a [T]> {
+    w.chunks((a.len() / T::PARTS).max(1))
 }
 
 /// Dot products of a row of weights and every column of activations: the bits of [`dot`].

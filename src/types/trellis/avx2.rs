@@ -16,7 +16,7 @@
 
 use super::code::{Code, ZERO_POINT};
 use super::layout::*;
-use super::row::{GROUP, dot_products, prefetch_after};
+use super::row::{GROUP, Rows, dot_products, prefetch_after};
 use super::tile::{self, tile_products};
 use super::x86::*;
 use super::{rotation, scale};

@@ -8,10 +8,10 @@ use super::avx2::unrotate_lanes;
 use super::code::ZERO_POINT;
 use super::gfni::{Term, hash};
 use super::layout::*;
-use super::row::{GROUP, dot_products, prefetch_after};
+use super::row::{GROUP, Rows, dot_products, prefetch_after};
 use super::scale;
 use super::tile::{self, tile_products};
-use super::x86::{accumulate, accumulate_group, load_128, transpose};
+use super::x86::{load_128, scaled, scaled_group, transpose};
 use std::arch::x86_64::*;
 
 dot_products!("avx2,fma,bmi1,bmi2,avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni,gfni", Trellis, __m512i);

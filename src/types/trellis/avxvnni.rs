@@ -5,7 +5,7 @@ use super::avx2::unrotate_lanes;
 use super::code::ZERO_POINT;
 use super::gfni::{Term, hash};
 use super::layout::*;
-use super::row::{GROUP, dot_products, prefetch_after};
+use super::row::{GROUP, Rows, dot_products, prefetch_after};
 use super::scale;
 use super::tile::{self, tile_products};
 use super::x86::*;

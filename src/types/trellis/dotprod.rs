@@ -2,7 +2,7 @@
 
 use super::layout::*;
 use super::neon::*;
-use super::row::{GROUP, dot_products, prefetch_after};
+use super::row::{GROUP, Rows, dot_products, prefetch_after};
 use super::scale;
 use super::tile::{self, tile_products};
 use crate::types::sdot::sdot;

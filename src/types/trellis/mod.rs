@@ -74,11 +74,14 @@ impl<T: Trellis> Decode for T {}
 /// The kernels of a type, at the current level.
 pub const fn kernels<T: Decode>() -> Kernels {
     Kernels {
-        dot: |w, a| {
+        dot_rows: |w, a, out| {
             let (w, a) = (cast(w), cast(a));
-            let product = dot::<T>(Isa::current(), w, a);
-            check::<T>("dot", &[product], || vec![scalar::dot(w, a)]);
-            product
+            dot_rows::<T>(Isa::current(), w, a, out);
+            check::<T>("dot", out, || {
+                let mut expected = vec![0.0; out.len()];
+                scalar::dot_rows(w, a, &mut expected);
+                expected
+            });
         },
         multiply: |rows, columns, out| {
             let rows: Vec<&[T]> = rows.iter().map(|bytes| cast(bytes)).collect();
@@ -129,24 +132,35 @@ fn check<T: Trellis>(what: &str, got: &[f32], expected: impl FnOnce() -> Vec<f32
 /// # Panics
 /// If the level is not available or the rows differ in length.
 pub fn dot<T: Decode>(isa: Isa, w: &[T], a: &[T::Activation]) -> f32 {
-    assert!(isa.is_available() && w.len() == a.len());
+    let mut out = 0.0;
+    dot_rows(isa, w, a, std::slice::from_mut(&mut out));
+    out
+}
+
+/// Dot products of rows that follow each other in `w` and one row of activations: the bits of [`dot`] for each.
+///
+/// # Panics
+/// If the level is not available or `w` is not `out.len()` rows as long as `a`.
+pub fn dot_rows<T: Decode>(isa: Isa, w: &[T], a: &[T::Activation], out: &mut [f32]) {
+    assert!(isa.is_available() && w.len() == a.len() * out.len());
+    out.fill(0.0);
     match isa {
-        Isa::Scalar => scalar::dot(w, a),
+        Isa::Scalar => scalar::dot_rows(w, a, out),
         // SAFETY: the level is available.
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => unsafe { avx2::dot(w, a) },
+        Isa::Avx2 => unsafe { avx2::dot_rows(w, a, out) },
         // SAFETY: the level is available.
         #[cfg(target_arch = "x86_64")]
-        Isa::AvxVnni => unsafe { avxvnni::dot(w, a) },
+        Isa::AvxVnni => unsafe { avxvnni::dot_rows(w, a, out) },
         // SAFETY: the level is available.
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => unsafe { avx512::dot(w, a) },
+        Isa::Avx512 => unsafe { avx512::dot_rows(w, a, out) },
         // SAFETY: the level is available.
         #[cfg(target_arch = "aarch64")]
-        Isa::Neon => unsafe { neon::dot(w, a) },
+        Isa::Neon => unsafe { neon::dot_rows(w, a, out) },
         // SAFETY: the level is available.
         #[cfg(target_arch = "aarch64")]
-        Isa::DotProd => unsafe { dotprod::dot(w, a) },
+        Isa::DotProd => unsafe { dotprod::dot_rows(w, a, out) },
     }
 }
 

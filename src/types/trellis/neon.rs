@@ -16,7 +16,7 @@
 use super::code::{self, Code};
 use super::layout::*;
 use super::neon_rotation::{unrotate_64, unrotate_256};
-use super::row::{GROUP, dot_products, prefetch_after};
+use super::row::{GROUP, Rows, dot_products, prefetch_after};
 use super::scale;
 use super::tile::{self, tile_products};
 use std::arch::aarch64::*;
@@ -78,19 +78,16 @@ pub fn sum_lanes_group(v: [int32x4_t; GROUP]) -> int32x4_t {
     vpaddq_s32(vpaddq_s32(v[0], v[1]), vpaddq_s32(v[2], v[3]))
 }
 
-/// Adds `(d_w * d_a) * integer` of a group to `sum`, in order.
+/// `(d_w * d_a) * integer` of a group.
 #[inline]
 #[target_feature(enable = "neon")]
-pub fn accumulate_group<T: Trellis>(
-    sum: f32,
+pub fn scaled_group<T: Trellis>(
     w: &[T; GROUP],
-    a: &[T::Activation; GROUP],
+    a: [&T::Activation; GROUP],
     integers: int32x4_t,
-) -> f32 {
-    let d_a: float32x4_t = bytemuck::cast([a[0].d(), a[1].d(), a[2].d(), a[3].d()]);
-    let terms = vmulq_f32(vmulq_f32(scales(w), d_a), vcvtq_f32_s32(integers));
-    let [t0, t1, t2, t3]: [f32; GROUP] = bytemuck::cast(terms);
-    sum + t0 + t1 + t2 + t3
+) -> [f32; GROUP] {
+    let d_a: float32x4_t = bytemuck::cast(a.map(|a| a.d()));
+    bytemuck::cast(vmulq_f32(vmulq_f32(scales(w), d_a), vcvtq_f32_s32(integers)))
 }
 
 /// `scale::decode` of the scales of four blocks.
@@ -103,10 +100,10 @@ fn scales<T: Trellis>(w: &[T; GROUP]) -> float32x4_t {
     vreinterpretq_f32_u32(vandq_u32(bits, vtstq_u32(codes, codes)))
 }
 
-/// As [`accumulate_group`], for one block.
+/// As [`scaled_group`], for one block.
 #[inline(always)]
-pub fn accumulate<T: Trellis>(sum: f32, w: &T, a: &T::Activation, integer: i32) -> f32 {
-    sum + (scale::decode(w.d()) * a.d()) * integer as f32
+pub fn scaled<T: Trellis>(w: &T, a: &T::Activation, integer: i32) -> f32 {
+    (scale::decode(w.d()) * a.d()) * integer as f32
 }
 
 #[inline]

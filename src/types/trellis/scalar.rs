@@ -18,15 +18,15 @@ pub fn reconstruct<T: Trellis>(block: &T) -> [u8; 256] {
     r
 }
 
-/// Sum over blocks of `(d_w * d_a) * integer`, in f32 and in order, where
-/// `integer = sum of (r - 64) * q` is exact.
-pub fn dot<T: Trellis>(w: &[T], a: &[T::Activation]) -> f32 {
-    let mut out = 0.0;
-    dots(w, &[a], std::slice::from_mut(&mut out));
-    out
+/// For every row of `w`, one after the other: the sum over blocks of `(d_w * d_a) * integer`, in f32 and in order,
+/// where `integer = sum of (r - 64) * q` is exact.
+pub fn dot_rows<T: Trellis>(w: &[T], a: &[T::Activation], out: &mut [f32]) {
+    for (w, out) in w.chunks(a.len().max(1)).zip(out) {
+        dots(w, &[a], std::slice::from_mut(out));
+    }
 }
 
-/// [`dot`] of a row with every column.
+/// As [`dot_rows`], for one row and every column.
 pub fn dots<T: Trellis>(w: &[T], columns: &[&[T::Activation]], out: &mut [f32]) {
     out.fill(0.0);
     for (b, w) in w.iter().enumerate() {

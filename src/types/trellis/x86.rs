@@ -23,28 +23,25 @@ pub const fn nibble_table(columns: [u8; 4]) -> [u8; 16] {
     table
 }
 
-/// Adds `(d_w * d_a) * integer` of a group to `sum`, in order. `products` are the sums of
-/// `r * q`, without the zero point.
+/// `(d_w * d_a) * integer` of a group. `products` are the sums of `r * q`, without the zero point.
 #[inline]
 #[target_feature(enable = "avx2")]
-pub fn accumulate_group<T: Trellis>(
-    sum: f32,
+pub fn scaled_group<T: Trellis>(
     w: &[T; GROUP],
-    a: &[T::Activation; GROUP],
+    a: [&T::Activation; GROUP],
     products: __m128i,
-) -> f32 {
+) -> [f32; GROUP] {
     let sums = _mm_setr_epi32(a[0].sum(), a[1].sum(), a[2].sum(), a[3].sum());
     let integers = _mm_sub_epi32(products, _mm_mullo_epi32(sums, _mm_set1_epi32(ZERO_POINT)));
     let d = _mm_mul_ps(scales(w), _mm_setr_ps(a[0].d(), a[1].d(), a[2].d(), a[3].d()));
-    let terms: [f32; GROUP] = bytemuck::cast(_mm_mul_ps(d, _mm_cvtepi32_ps(integers)));
-    terms.iter().fold(sum, |sum, term| sum + term)
+    bytemuck::cast(_mm_mul_ps(d, _mm_cvtepi32_ps(integers)))
 }
 
-/// As [`accumulate_group`], for one block.
+/// As [`scaled_group`], for one block.
 #[inline(always)]
-pub fn accumulate<T: Trellis>(sum: f32, w: &T, a: &T::Activation, product: i32) -> f32 {
+pub fn scaled<T: Trellis>(w: &T, a: &T::Activation, product: i32) -> f32 {
     let integer = product - ZERO_POINT * a.sum();
-    sum + (scale::decode(w.d()) * a.d()) * integer as f32
+    (scale::decode(w.d()) * a.d()) * integer as f32
 }
 
 /// `scale::decode` of the first byte of four blocks.
