@@ -75,11 +75,6 @@ for model in ${MODELS:-smollm2 qwen}; do
     logits=$model-$chunks.logits
     step "$logits" "$llama/llama-perplexity" -m "$base" -f "$TARGET/models/text/wiki.utf8" -c 512 --chunks "$chunks" \
         -t "$(nproc)" --kl-divergence-base "$logits.part"
-    # ik_llama.cpp reads the old format only
-    imatrix=$model-$tokens.imatrix
-    step "$imatrix" "$llama/llama-imatrix" -m "$base" -f "$text" -c 512 --chunks $((tokens / 512)) -t "$(nproc)" \
-        --no-ppl --output-format dat -o "$imatrix.part"
-
     for type in ${TYPES:-IQ2_XXS IQ2_KT t2 IQ3_XXS IQ3_KT t3 IQ4_XS t4}; do
         name=$model-$tokens-$type
         programs=$llama
@@ -97,7 +92,13 @@ for model in ${MODELS:-smollm2 qwen}; do
                 step "$name.gguf" "$tenpak" convert "$base" --calibration "$gram" --type "$type" --keep-embeddings \
                     -o "$name.gguf.part" --force
                 ;;
-            *) step "$name.gguf" peer "$programs" "$base" "$imatrix" "$name.gguf.part" "$type" "$float" ;;
+            *)
+                # ik_llama.cpp reads the old format only
+                imatrix=$model-$tokens.imatrix
+                step "$imatrix" "$llama/llama-imatrix" -m "$base" -f "$text" -c 512 --chunks $((tokens / 512)) \
+                    -t "$(nproc)" --no-ppl --output-format dat -o "$imatrix.part"
+                step "$name.gguf" peer "$programs" "$base" "$imatrix" "$name.gguf.part" "$type" "$float"
+                ;;
             esac
             judge "$programs" "$logits" "$name.gguf" "$result"
         fi

@@ -236,6 +236,9 @@ say "llama.cpp's programs"
 prompt=(-p "The capital of France is" -n 8 --temp 0 -t "$(nproc)")
 quietly completion "$llama/llama-completion" -m out.gguf "${prompt[@]}" -no-cnv --check-tensors
 grep -q "The capital of France is" completion.log || die "llama-completion printed no sentence"
+LD_LIBRARY_PATH=$checked quietly completion-checked "$llama/llama-completion" -m out.gguf "${prompt[@]}" -no-cnv
+diff <(grep -o "The capital of France is.*" completion.log) <(grep -o "The capital of France is.*" completion-checked.log) ||
+    die "checked kernels generate another text"
 quietly cli "$llama/llama-cli" -m out.gguf "${prompt[@]}" -st
 quietly bench "$llama/llama-bench" -m out.gguf -p 16 -n 4 -r 1 -t "$(nproc)"
 quietly copy "$llama/llama-quantize" --allow-requantize out.gguf copy.gguf COPY
