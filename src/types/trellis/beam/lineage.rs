@@ -1,7 +1,7 @@
 //! The errors of finished chunks: a tree whose leaves are the survivors.
 
 use super::lanes::Lanes;
-use super::{CHUNK, Feedback, Row};
+use super::{CHUNK, Feedback, Row, ZEROS};
 
 /// Finished chunks from the first in which paths still differ.
 #[derive(Default)]
@@ -9,6 +9,12 @@ pub struct Lineage {
     /// Chunks that all paths share; their errors are in the targets.
     settled: usize,
     generations: Vec<Generation>,
+    /// Generations that are no more, for their memory.
+    spare: Vec<Generation>,
+    /// Sums of targets down to a generation, and to the next.
+    sums: [Vec<Row>; 2],
+    /// Places of the errors that are kept.
+    place: Vec<u16>,
 }
 
 /// The paths' different errors in one chunk.
@@ -23,15 +29,20 @@ impl Lineage {
     /// Forgets everything.
     pub fn clear(&mut self) {
         self.settled = 0;
-        self.generations.clear();
+        self.spare.append(&mut self.generations);
     }
 
     /// Adds the errors of the chunk that is finished. `ancestor` says which survivor each path was when it began.
     pub fn push(&mut self, errors: &[Row], ancestor: &[u16]) {
-        self.generations.push(Generation { errors: errors.to_vec(), parent: ancestor.to_vec() });
+        let mut generation = self.spare.pop().unwrap_or_default();
+        generation.errors.clear();
+        generation.errors.extend_from_slice(errors);
+        generation.parent.clear();
+        generation.parent.extend_from_slice(ancestor);
+        self.generations.push(generation);
         for g in (1..self.generations.len()).rev() {
             let (before, after) = self.generations.split_at_mut(g);
-            before[g - 1].keep_parents_of(&mut after[0]);
+            before[g - 1].keep_parents_of(&mut after[0], &mut self.place);
         }
     }
 
@@ -51,34 +62,30 @@ impl Lineage {
             out.fill(base);
             return;
         };
-        // Sums down to a generation and to the one before it.
-        let (mut sums, mut next) = (vec![base; first.errors.len()], Vec::new());
+        let [sums, next] = &mut self.sums;
+        sums.clear();
+        sums.resize(first.errors.len(), base);
         for (g, generation) in self.generations.iter().enumerate() {
             next.clear();
-            next.resize(generation.errors.len(), base);
-            if g > 0 {
-                for (next, &parent) in next.iter_mut().zip(&generation.parent) {
-                    *next = sums[parent as usize];
-                }
-            }
-            for (next, errors) in next.iter_mut().zip(&generation.errors) {
-                let mut sum = lanes.row(next);
+            for (p, errors) in generation.errors.iter().enumerate() {
+                let mut sum = lanes.row(if g == 0 { &base } else { &sums[generation.parent[p] as usize] });
                 for j in 0..CHUNK {
                     let row = feedback.row((self.settled + g) * CHUNK + j, chunk);
                     sum = lanes.mul_add(lanes.splat(errors.0[j]), lanes.load(row), sum);
                 }
-                lanes.store(sum, &mut next.0);
+                next.push(ZEROS);
+                lanes.store(sum, &mut next[p].0);
             }
-            std::mem::swap(&mut sums, &mut next);
+            std::mem::swap(sums, next);
         }
-        out.copy_from_slice(&sums);
+        out.copy_from_slice(sums);
     }
 
     /// Puts the errors of generations with a single path into the targets from `chunk` on.
     #[inline(always)]
     fn settle<L: Lanes>(&mut self, lanes: L, chunk: usize, targets: &mut [f32], feedback: Feedback) {
         let Some(last) = self.generations.iter().rposition(|g| g.errors.len() == 1) else { return };
-        for generation in self.generations.drain(..=last) {
+        for generation in &self.generations[..=last] {
             for j in 0..CHUNK {
                 let e = generation.errors[0].0[j];
                 for c in chunk..targets.len() / CHUNK {
@@ -88,25 +95,31 @@ impl Lineage {
             }
             self.settled += 1;
         }
+        self.spare.extend(self.generations.drain(..=last));
     }
 }
 
 impl Generation {
     /// Drops what has no child in the generation `after`.
-    fn keep_parents_of(&mut self, after: &mut Generation) {
-        const NONE: u16 = u16::MAX;
-        let mut place = vec![NONE; self.errors.len()];
-        let mut kept = Generation::default();
-        for parent in &mut after.parent {
-            let old = *parent as usize;
-            if place[old] == NONE {
-                place[old] = kept.errors.len() as u16;
-                kept.errors.push(self.errors[old]);
-                kept.parent.push(self.parent[old]);
-            }
-            *parent = place[old];
+    fn keep_parents_of(&mut self, after: &mut Generation, place: &mut Vec<u16>) {
+        const CHILDLESS: u16 = u16::MAX;
+        place.clear();
+        place.resize(self.errors.len(), CHILDLESS);
+        for &parent in &after.parent {
+            place[parent as usize] = 0;
         }
-        *self = kept;
+        let mut kept = 0;
+        for (p, place) in place.iter_mut().enumerate().filter(|(_, place)| **place != CHILDLESS) {
+            self.errors[kept] = self.errors[p];
+            self.parent[kept] = self.parent[p];
+            *place = kept as u16;
+            kept += 1;
+        }
+        self.errors.truncate(kept);
+        self.parent.truncate(kept);
+        for parent in &mut after.parent {
+            *parent = place[*parent as usize];
+        }
     }
 }
 

@@ -300,9 +300,7 @@ fn list_within<L: Lanes>(lanes: L, candidates: &[Row], limit: f32, list: &mut [u
             let mask = (within >> (8 * half)) as u8;
             let first = (group * CHUNK + 8 * half) as u16;
             let list: &mut [u16; 8] = list[count..].first_chunk_mut().expect("SLACK places are left");
-            for (place, bit) in list.iter_mut().zip(SET_BITS[mask as usize]) {
-                *place = first + bit as u16;
-            }
+            *list = SET_BITS[mask as usize].map(|bit| first + bit);
             count += mask.count_ones() as usize;
         }
         if count > room {
@@ -312,8 +310,8 @@ fn list_within<L: Lanes>(lanes: L, candidates: &[Row], limit: f32, list: &mut [u
     count
 }
 
-/// The places of the set bits of a byte.
-const SET_BITS: [[u8; 8]; 256] = {
+/// The places of the set bits of a byte. As wide as what they are added to: the compiler widens bytes one by one.
+static SET_BITS: [[u16; 8]; 256] = {
     let mut places = [[0; 8]; 256];
     let mut mask = 0;
     while mask < 256 {
