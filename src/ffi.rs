@@ -237,6 +237,7 @@ macro_rules! export {
                         unreachable!("a weight type")
                     };
                     let (n, rows, n_columns) = (n as usize, rows as usize, n_columns as usize);
+                    // One column, as in generation: rows that follow each other need no list of them.
                     if n_columns == 1 && row_bytes == bytes(&types::$weight, n) {
                         // SAFETY: by this function's contract.
                         return unsafe {
