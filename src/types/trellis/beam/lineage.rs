@@ -66,19 +66,20 @@ impl Lineage {
         sums.clear();
         sums.resize(first.errors.len(), base);
         for (g, generation) in self.generations.iter().enumerate() {
-            next.clear();
-            for (p, errors) in generation.errors.iter().enumerate() {
-                let mut sum = lanes.row(if g == 0 { &base } else { &sums[generation.parent[p] as usize] });
-                for j in 0..CHUNK {
-                    let row = feedback.row((self.settled + g) * CHUNK + j, chunk);
-                    sum = lanes.mul_add(lanes.splat(errors.0[j]), lanes.load(row), sum);
+            // Side by side: in the factor rows may be so far apart that they push each other out of the cache.
+            let rows: [Row; CHUNK] =
+                std::array::from_fn(|j| Row(*feedback.row((self.settled + g) * CHUNK + j, chunk)));
+            next.resize(generation.errors.len(), ZEROS);
+            let to = if g + 1 < self.generations.len() { &mut next[..] } else { &mut *out };
+            for ((to, errors), &parent) in to.iter_mut().zip(&generation.errors).zip(&generation.parent) {
+                let mut sum = lanes.row(if g == 0 { &base } else { &sums[parent as usize] });
+                for (e, row) in errors.0.iter().zip(&rows) {
+                    sum = lanes.mul_add(lanes.splat(*e), lanes.row(row), sum);
                 }
-                next.push(ZEROS);
-                lanes.store(sum, &mut next[p].0);
+                lanes.store(sum, &mut to.0);
             }
             std::mem::swap(sums, next);
         }
-        out.copy_from_slice(sums);
     }
 
     /// Puts the errors of generations with a single path into the targets from `chunk` on.

@@ -60,6 +60,8 @@ pub struct Beam<const ROW: usize> {
     next: Survivors,
     /// Costs of the candidates: symbol s of survivor p is `p * ROW + s`.
     candidates: Vec<Row>,
+    /// Which of them are among the cheapest, a bit each.
+    within: Vec<u16>,
     /// The candidate that each survivor of a step was; `room` places a step.
     chosen: Vec<u16>,
     lineage: Lineage,
@@ -117,6 +119,7 @@ impl<const ROW: usize> Beam<ROW> {
             now: Survivors::with_capacity(capacity),
             next: Survivors::with_capacity(capacity),
             candidates: vec![ZEROS; (capacity * ROW).div_ceil(CHUNK)],
+            within: vec![0; (capacity * ROW).div_ceil(CHUNK)],
             chosen: Vec::new(),
             lineage: Lineage::default(),
         }
@@ -186,9 +189,10 @@ impl<const ROW: usize> Beam<ROW> {
             self.begin_chunk(lanes, chunk, targets, feedback);
             for step in 0..CHUNK {
                 let i = chunk * CHUNK + step;
-                let used = self.extend(lanes, step, feedback.weights[i]);
-                let limit = limit(lanes, &self.candidates[..used], self.width, &mut gap);
-                self.choose(lanes, i, weights[i], feedback.row(i, chunk), used, limit);
+                let (used, least) = self.extend(lanes, step, feedback.weights[i]);
+                let (candidates, within) = (&self.candidates[..used], &mut self.within[..used]);
+                mark_cheapest(lanes, candidates, least, self.width, &mut gap, within);
+                self.choose(lanes, i, weights[i], feedback.row(i, chunk), used);
             }
         }
         let best = position_of_least(&self.now.cost[..self.now.len]);
@@ -208,15 +212,16 @@ impl<const ROW: usize> Beam<ROW> {
         }
     }
 
-    /// Costs of all candidates; returns the number of rows they take. What fills up the last one is NaN,
-    /// which is within no limit.
+    /// Costs of all candidates; returns the number of rows they take and the least. What fills up the last one is
+    /// NaN, which is within no limit.
     #[inline(always)]
-    fn extend<L: Lanes>(&mut self, lanes: L, step: usize, weight: f32) -> usize {
+    fn extend<L: Lanes>(&mut self, lanes: L, step: usize, weight: f32) -> (usize, f32) {
         let group = CHUNK / ROW;
         let Beam { prefix, children, now, candidates, .. } = self;
         let used = now.len.div_ceil(group);
         now.cost[now.len..used * group].fill(f32::NAN);
         let weight = lanes.splat(weight);
+        let mut least = lanes.splat(f32::INFINITY);
         let survivors = now.rows.chunks_exact(group).zip(now.state.chunks_exact(group));
         let survivors = survivors.zip(now.cost.chunks_exact(group));
         for (out, ((rows, state), cost)) in candidates[..used].iter_mut().zip(survivors) {
@@ -228,17 +233,20 @@ impl<const ROW: usize> Beam<ROW> {
             }
             let e = lanes.sub(lanes.spread::<ROW>(target), lanes.gather(&children[..], hash));
             let cost = lanes.mul_add(lanes.mul(e, weight), e, lanes.spread::<ROW>(sum));
+            least = lanes.min(cost, least);
             lanes.store(cost, &mut out.0);
         }
-        used
+        let mut each = [0.0; CHUNK];
+        lanes.store(least, &mut each);
+        (used, each.into_iter().fold(f32::INFINITY, f32::min))
     }
 
-    /// Makes the candidates within the limit the new survivors.
+    /// Makes the cheapest candidates the new survivors.
     #[inline(always)]
-    fn choose<L: Lanes>(&mut self, lanes: L, i: usize, w: f32, row: &[f32; CHUNK], used: usize, limit: f32) {
-        let Beam { prefix, children, now, next, candidates, chosen, room, .. } = self;
+    fn choose<L: Lanes>(&mut self, lanes: L, i: usize, w: f32, row: &[f32; CHUNK], used: usize) {
+        let Beam { prefix, children, now, next, candidates, within, chosen, room, .. } = self;
         let chosen = &mut chosen[i * *room..][..*room];
-        let count = list_within(lanes, &candidates[..used], limit, chosen).min(*room - SLACK);
+        let count = list_set_bits(&within[..used], chosen).min(*room - SLACK);
         let step = i % CHUNK;
         // The slot of this target takes its error; earlier slots stay.
         let (mut factor, mut keep) = ([0.0; CHUNK], [f32::from_bits(u32::MAX); CHUNK]);
@@ -284,20 +292,16 @@ impl<const ROW: usize> Beam<ROW> {
     }
 }
 
-/// Places past the last that [`list_within`] writes to.
+/// Places past the last that [`list_set_bits`] writes to.
 const SLACK: usize = 32;
 
-/// Writes the places of the candidates within the limit to `list`, in order; stops when only `SLACK` places
-/// are left.
+/// Writes the places of set bits to `list`, in order; stops when only `SLACK` places are left.
 #[inline(always)]
-fn list_within<L: Lanes>(lanes: L, candidates: &[Row], limit: f32, list: &mut [u16]) -> usize {
-    let limit = lanes.splat(limit);
+fn list_set_bits(masks: &[u16], list: &mut [u16]) -> usize {
     let room = list.len() - SLACK;
     let mut count = 0;
-    for (group, costs) in candidates.iter().enumerate() {
-        let within = lanes.at_most(lanes.row(costs), limit);
-        for half in 0..2 {
-            let mask = (within >> (8 * half)) as u8;
+    for (group, mask) in masks.iter().enumerate() {
+        for (half, mask) in mask.to_le_bytes().into_iter().enumerate() {
             let first = (group * CHUNK + 8 * half) as u16;
             let list: &mut [u16; 8] = list[count..].first_chunk_mut().expect("SLACK places are left");
             *list = SET_BITS[mask as usize].map(|bit| first + bit);
@@ -328,37 +332,43 @@ static SET_BITS: [[u16; 8]; 256] = {
     places
 };
 
-/// A cost that at most `2 width` of the candidates, in the long run `width` of them, do not exceed.
+/// Marks the candidates that are at most `gap` above the least: no more than `2 width`, in the long run `width` of them.
 ///
-/// `gap` is how far above the least cost it lies. It changes slowly, so that the beam is wide where many paths
-/// are about as good and narrow where few are.
+/// `gap` changes slowly, so that the beam is wide where many paths are about as good and narrow where few are.
 #[inline(always)]
-fn limit<L: Lanes>(lanes: L, candidates: &[Row], width: usize, gap: &mut f32) -> f32 {
+fn mark_cheapest<L: Lanes>(
+    lanes: L,
+    candidates: &[Row],
+    least: f32,
+    width: usize,
+    gap: &mut f32,
+    within: &mut [u16],
+) {
     /// Enough for the first step of a block, whose gap is a guess.
     const TRIES: usize = 16;
-    let mut least = lanes.splat(f32::INFINITY);
-    for costs in candidates {
-        least = lanes.min(lanes.row(costs), least);
-    }
-    let mut each = [0.0; CHUNK];
-    lanes.store(least, &mut each);
-    let least = each.into_iter().fold(f32::INFINITY, f32::min);
     for _ in 0..TRIES {
-        let limit = lanes.splat(least + *gap);
-        let mut count = 0;
-        for costs in candidates {
-            count += lanes.at_most(lanes.row(costs), limit).count_ones() as usize;
-        }
+        let count = mark_within(lanes, candidates, least + *gap, within);
         let ratio = width as f32 / count as f32;
-        let limit = least + *gap;
         if count <= 2 * width && 4 * count >= width {
             *gap *= ratio.sqrt().sqrt().sqrt();
-            return limit;
+            return;
         }
         // The count grows about with the square of the gap.
         *gap = (*gap * ratio.sqrt().clamp(0.25, 4.0)).max(f32::MIN_POSITIVE);
     }
-    least + *gap
+    mark_within(lanes, candidates, least + *gap, within);
+}
+
+/// Marks the candidates that cost no more than a limit; returns how many they are.
+#[inline(always)]
+fn mark_within<L: Lanes>(lanes: L, candidates: &[Row], limit: f32, within: &mut [u16]) -> usize {
+    let limit = lanes.splat(limit);
+    let mut count = 0;
+    for (costs, within) in candidates.iter().zip(within) {
+        *within = lanes.at_most(lanes.row(costs), limit);
+        count += within.count_ones() as usize;
+    }
+    count
 }
 
 fn position_of_least(x: &[f32]) -> usize {
