@@ -3,7 +3,6 @@
 mod guided;
 mod plain;
 pub mod resume;
-mod scratch;
 
 pub use guided::Guide;
 
@@ -12,6 +11,7 @@ use crate::checkpoint::{self, Dtype, Model, SourceTensor};
 use crate::gguf::{self, GgmlType, TensorHeader, Value, Writer};
 use crate::types::{self, TensorType};
 use guided::Guided;
+use rayon::prelude::*;
 use std::path::{Path, PathBuf};
 
 /// The family of trellis types, by bits per weight.
@@ -289,11 +289,9 @@ fn write_blocks(
     for first in (0..t.rows()).step_by(rows_at_once) {
         let rows = rows_at_once.min(t.rows() - first);
         out.resize(rows * row_bytes, 0);
-        scratch::for_each_piece(
-            &mut out,
-            row_bytes,
+        out.par_chunks_exact_mut(row_bytes).enumerate().try_for_each_init(
             || (vec![0.0; columns], quantizer()),
-            |(values, quantizer), i, out| {
+            |(values, quantizer), (i, out)| {
                 match quantizer {
                     Some(quantizer) => {
                         model.read_rows(t, first + i, values)?;

@@ -173,7 +173,8 @@ pub fn to_folder(
         }
     }
     std::fs::create_dir_all(folder).map_err(|e| other(folder, e.to_string()))?;
-    let mut bytes = 0;
+    // Whatever fails, what was in the folder before stays whole: all files get their names at the end.
+    let mut files = Vec::new();
     for (name, json) in
         [("config.json", config), ("tokenizer.json", tokenizer), ("tokenizer_config.json", tokenizer_config)]
     {
@@ -181,7 +182,7 @@ pub fn to_folder(
         let at = |e: std::io::Error| other(&path, e.to_string());
         let mut out = AtomicFile::create(&path).map_err(at)?;
         serde_json::to_writer_pretty(&mut out, &json).map_err(|e| at(e.into()))?;
-        bytes += out.persist().map_err(at)?;
+        files.push((path, out));
     }
     views.sort_by(|a, b| a.0.cmp(&b.0));
     let path = folder.join("model.safetensors");
@@ -198,7 +199,11 @@ pub fn to_folder(
         let columns = if heads.is_some() && t.shape.len() == 1 { 1 } else { t.columns() as usize };
         convert_rows(file, t, columns, dtype, order, progress, |bytes| out.write_all(bytes).map_err(at))?;
     }
-    bytes += out.persist().map_err(at)?;
+    files.push((path, out));
+    let mut bytes = 0;
+    for (path, out) in files {
+        bytes += out.persist().map_err(|e| other(&path, e.to_string()))?;
+    }
     Ok(bytes)
 }
 

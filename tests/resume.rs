@@ -22,6 +22,15 @@ fn convert(folder: &Folder, output: &Path, options: &[&str]) -> Output {
     done
 }
 
+/// The bytes of a conversion, whose file is removed.
+#[track_caller]
+fn bytes_of(folder: &Folder, output: &Path, options: &[&str]) -> Vec<u8> {
+    convert(folder, output, options);
+    let bytes = std::fs::read(output).unwrap();
+    std::fs::remove_file(output).unwrap();
+    bytes
+}
+
 /// The file that a killed conversion of `name` left.
 fn part(folder: &Folder, name: &str) -> Option<PathBuf> {
     let names = files_in(folder.parent.path());
@@ -56,39 +65,37 @@ fn killed(folder: &Folder, name: &str, options: &[&str]) -> PathBuf {
     panic!("no conversion could be killed in the middle");
 }
 
+/// Resumes: the whole file, and nothing else is left.
+#[track_caller]
+fn goes_on(folder: &Folder, output: &Path, options: &[&str], whole: &[u8]) {
+    convert(folder, output, &[options, &["--resume"]].concat());
+    assert!(std::fs::read(output).unwrap() == whole);
+    assert_eq!(files_in(folder.parent.path()), ["out.gguf", "tiny-llama"]);
+    std::fs::remove_file(output).unwrap();
+}
+
 #[test]
 fn a_killed_conversion_goes_on() {
     let folder = TinyLlama::new().write();
     for options in [&["--type", "t3"][..], &["--outtype", "f32"]] {
-        let (whole, out) = (folder.beside("whole.gguf"), folder.beside("out.gguf"));
-        convert(&folder, &whole, options);
-        let whole = {
-            let bytes = std::fs::read(&whole).unwrap();
-            std::fs::remove_file(&whole).unwrap();
-            bytes
-        };
+        let out = folder.beside("out.gguf");
+        let whole = bytes_of(&folder, &out, options);
         let left = killed(&folder, "out.gguf", options);
         let there = std::fs::read(&left).unwrap();
         assert!(whole.starts_with(&there), "a killed conversion left other bytes");
-        convert(&folder, &out, &[options, &["--resume"]].concat());
-        assert!(std::fs::read(&out).unwrap() == whole);
-        assert_eq!(files_in(folder.parent.path()), ["out.gguf", "tiny-llama"]);
-        std::fs::remove_file(&out).unwrap();
+        goes_on(&folder, &out, options, &whole);
 
         // Killed anywhere: in the header, at its end, within tensors and between them.
         let anywhere = (0..whole.len()).step_by(whole.len() / 5);
         for length in anywhere.chain([1, 100, whole.len() - 1, whole.len()]) {
             std::fs::write(&left, &whole[..length]).unwrap();
-            convert(&folder, &out, &[options, &["--resume"]].concat());
-            assert!(std::fs::read(&out).unwrap() == whole, "{length} bytes were there");
-            std::fs::remove_file(&out).unwrap();
+            let resumed = bytes_of(&folder, &out, &[options, &["--resume"]].concat());
+            assert!(resumed == whole, "{length} bytes were there");
         }
         // What is no start of this file is not used, and without --resume nothing is.
         for (start, resume) in [(vec![b'x'; whole.len()], &["--resume"][..]), (vec![b'x'; 9], &[])] {
             std::fs::write(&left, start).unwrap();
-            convert(&folder, &out, &[options, resume].concat());
-            assert!(std::fs::read(&out).unwrap() == whole);
-            std::fs::remove_file(&out).unwrap();
+            assert!(bytes_of(&folder, &out, &[options, resume].concat()) == whole);
         }
     }
 }
@@ -99,16 +106,12 @@ fn what_is_there_is_not_made_again() {
     let folder = TinyLlama::new().write();
     let out = folder.beside("out.gguf");
     let left = killed(&folder, "out.gguf", &["--type", "t3"]);
-    convert(&folder, &out, &["--type", "t3"]);
-    let mut bytes = std::fs::read(&out).unwrap();
-    std::fs::remove_file(&out).unwrap();
+    let mut bytes = bytes_of(&folder, &out, &["--type", "t3"]);
     // The last byte of the file but one tensor's padding: changed, and still there afterwards.
     let place = bytes.len() - 40;
     bytes[place] ^= 0xff;
     std::fs::write(&left, &bytes).unwrap();
-    convert(&folder, &out, &["--type", "t3", "--resume"]);
-    assert!(std::fs::read(&out).unwrap() == bytes);
-    std::fs::remove_file(&out).unwrap();
+    assert!(bytes_of(&folder, &out, &["--type", "t3", "--resume"]) == bytes);
 
     // Of other options, or of a model that has changed: begun anew, and told.
     std::fs::write(&left, &bytes).unwrap();
@@ -171,24 +174,17 @@ fn a_killed_calibrated_conversion_goes_on() {
     of_tiny_llama().write(&calibration);
     let options = ["--type", "t3", "--calibration", calibration.to_str().unwrap()];
     let (plain, out) = (elsewhere.path().join("plain.gguf"), folder.beside("out.gguf"));
-    convert(&folder, &plain, &options[..2]);
-    convert(&folder, &out, &options);
-    let whole = std::fs::read(&out).unwrap();
-    assert!(whole != std::fs::read(&plain).unwrap());
-    std::fs::remove_file(&out).unwrap();
+    let plain = bytes_of(&folder, &plain, &options[..2]);
+    let whole = bytes_of(&folder, &out, &options);
+    assert!(whole != plain);
     let left = killed(&folder, "out.gguf", &options);
     assert!(whole.starts_with(&std::fs::read(&left).unwrap()), "a killed conversion left other bytes");
-    convert(&folder, &out, &[&options[..], &["--resume"]].concat());
-    assert!(std::fs::read(&out).unwrap() == whole);
-    assert_eq!(files_in(folder.parent.path()), ["out.gguf", "tiny-llama"]);
-    std::fs::remove_file(&out).unwrap();
+    goes_on(&folder, &out, &options, &whole);
 
     // Of another calibration, or of none: begun anew.
     for length in [whole.len() / 2, whole.len()] {
         std::fs::write(&left, &whole[..length]).unwrap();
-        convert(&folder, &out, &["--type", "t3", "--resume"]);
-        assert!(std::fs::read(&out).unwrap() == std::fs::read(&plain).unwrap());
-        std::fs::remove_file(&out).unwrap();
+        assert!(bytes_of(&folder, &out, &["--type", "t3", "--resume"]) == plain);
     }
 }
 

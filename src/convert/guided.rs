@@ -1,6 +1,5 @@
 //! Tensors that a calibration has statistics for.
 
-use super::scratch::for_each_piece;
 use super::{Error, Plan, Target, check_finite};
 use crate::arch;
 use crate::calibration::Calibration;
@@ -8,6 +7,7 @@ use crate::checkpoint::{Model, SourceTensor};
 use crate::gguf::Writer;
 use crate::quantize::{BAND, BandQuantizer, Effort, Factor, damping};
 use crate::types::TensorType;
+use rayon::prelude::*;
 use std::sync::Arc;
 
 /// Statistics of a model's inputs and how to use them.
@@ -69,11 +69,9 @@ impl<'a> Guided<'a> {
         let mut out = vec![0; rows * row_bytes];
         for expert in 0..experts(t) {
             let factor = self.factor(t, expert, kind)?;
-            for_each_piece(
-                &mut out,
-                BAND * row_bytes,
+            out.par_chunks_mut(BAND * row_bytes).enumerate().try_for_each_init(
                 || (Vec::new(), BandQuantizer::new(kind, breadth)),
-                |(weights, quantizer), band, out| {
+                |(weights, quantizer), (band, out)| {
                     let first = expert * rows + band * BAND;
                     weights.resize(out.len() / row_bytes * columns, 0.0);
                     model.read_rows(t, first, weights)?;
