@@ -10,7 +10,7 @@ mod synthetic;
 use rayon::prelude::*;
 use std::time::Instant;
 use synthetic::Random;
-use tenpak_gguf::quantize::{BAND, BandQuantizer, Effort, Factor, damping};
+use tenpak_gguf::quantize::{BandQuantizer, Effort, Factor, band, damping};
 use tenpak_gguf::types;
 
 fn main() {
@@ -23,12 +23,14 @@ fn main() {
     let factor = Factor::new(t, statistics, damping).expect("a positive matrix");
     let factored = start.elapsed().as_secs_f64();
 
-    let rows = 2 * BAND;
+    // Two bands of the 8192 rows that such a projection has.
+    let band = band(8192);
+    let rows = 2 * band;
     let weights = synthetic::weights(rows * n, random);
     let row_bytes = t.row_bytes(n).expect("whole blocks");
     let mut out = vec![0; rows * row_bytes];
     let start = Instant::now();
-    let bands = weights.par_chunks(BAND * n).zip(out.par_chunks_mut(BAND * row_bytes));
+    let bands = weights.par_chunks(band * n).zip(out.par_chunks_mut(band * row_bytes));
     let quantizer = || BandQuantizer::new(t, Effort::Normal.breadth());
     bands.for_each_init(quantizer, |q, (weights, out)| {
         q.quantize(&factor, &mut weights.to_vec(), out);

@@ -15,7 +15,7 @@ use std::path::Path;
 use std::time::Instant;
 use tenpak_gguf::calibration::{Calibration, Statistics};
 use tenpak_gguf::checkpoint::{Model, Options, SourceTensor};
-use tenpak_gguf::quantize::{BAND, BandQuantizer, Effort, Factor, LEAST_DAMPING, cholesky, damping};
+use tenpak_gguf::quantize::{BandQuantizer, Effort, Factor, LEAST_DAMPING, band, cholesky, damping};
 use tenpak_gguf::types::{self, RowQuantizer, TensorType};
 
 /// Weights that share a scale in GPTQ's INT3.
@@ -187,7 +187,8 @@ fn guided(
     let mut quantizer = BandQuantizer::new(t, effort.breadth());
     let row_bytes = t.row_bytes(n).expect("whole blocks");
     let mut out = vec![0; layer.weights.len() / n * row_bytes];
-    for (weights, out) in layer.weights.chunks(BAND * n).zip(out.chunks_mut(BAND * row_bytes)) {
+    let band = band(layer.weights.len() / n);
+    for (weights, out) in layer.weights.chunks(band * n).zip(out.chunks_mut(band * row_bytes)) {
         quantizer.quantize(&factor, &mut weights.to_vec(), out);
     }
     dequantize(t, &out, layer.weights.len())

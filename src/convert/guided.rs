@@ -5,7 +5,7 @@ use crate::arch;
 use crate::calibration::Calibration;
 use crate::checkpoint::{Model, SourceTensor};
 use crate::gguf::Writer;
-use crate::quantize::{BAND, BandQuantizer, Effort, Factor, damping};
+use crate::quantize::{BandQuantizer, Effort, Factor, band, damping};
 use crate::types::TensorType;
 use rayon::prelude::*;
 use std::sync::Arc;
@@ -65,14 +65,15 @@ impl<'a> Guided<'a> {
         let columns = t.columns();
         let row_bytes = kind.row_bytes(columns).expect("chosen to fit");
         let rows = t.rows() / experts(t);
+        let band = band(rows);
         let breadth = self.guide.effort.breadth();
         let mut out = vec![0; rows * row_bytes];
         for expert in 0..experts(t) {
             let factor = self.factor(t, expert, kind)?;
-            out.par_chunks_mut(BAND * row_bytes).enumerate().try_for_each_init(
+            out.par_chunks_mut(band * row_bytes).enumerate().try_for_each_init(
                 || (Vec::new(), BandQuantizer::new(kind, breadth)),
-                |(weights, quantizer), (band, out)| {
-                    let first = expert * rows + band * BAND;
+                |(weights, quantizer), (i, out)| {
+                    let first = expert * rows + i * band;
                     weights.resize(out.len() / row_bytes * columns, 0.0);
                     model.read_rows(t, first, weights)?;
                     for (i, row) in weights.chunks_exact(columns).enumerate() {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! H = R (Gram matrix) R^T, damped, = U D U^T                       factor, cholesky
-//! for each block b of columns, 32 rows at a time:
+//! for each block b of columns, a band of rows at a time:
 //!     targets = W[b] + E[before b] U[before b, b]                  here
 //!     quantize each row's block with error feedback inside         the tensor type
 //!     E[b] = W[b] - Q[b]
@@ -18,8 +18,14 @@ use crate::types::feedback::{Breadth, FeedbackQuantizer};
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
 
-/// Rows that a thread works on together: enough for the matrix products, few enough to fit its cache.
-pub const BAND: usize = 32;
+/// Rows of a matrix of `rows` that a thread works on together. What earlier blocks add to the targets is a product with a
+/// part of the factor that is read for every band, so that more rows are faster (8960 columns: 128 rows 17 %). But
+/// many threads need many bands, and bands that depend on the threads would round differently.
+pub fn band(rows: usize) -> usize {
+    /// Bands of a matrix that has rows enough.
+    const BANDS: usize = 32;
+    (rows / BANDS / 32 * 32).clamp(32, 128)
+}
 
 /// How long to search.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
