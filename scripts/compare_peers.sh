@@ -114,3 +114,8 @@ done
 cat table.txt
 # A record of one day's other models or tokens stays.
 cp table.txt "$ROOT/benches/record/peers-$(date +%F)-$(tr ' ' - <<<"${MODELS:-smollm2 qwen}")-$tokens.txt"
+install_tools plot matplotlib==3.10.7
+for model in ${MODELS:-smollm2 qwen}; do
+    "$TOOLS/plot/bin/python" "$ROOT/scripts/peers_plot.py" table.txt "$model" "$model.svg"
+    say "a picture: $work/$model.svg"
+done
