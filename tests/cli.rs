@@ -140,18 +140,23 @@ fn the_input_is_never_written_over() {
     assert!(std::fs::read(&path).unwrap() == before);
 }
 
+/// Runs the program where no file may be larger than 4096 bytes, as if the disk were full.
+#[cfg(unix)]
+fn with_small_files(args: &[&str]) -> std::process::Output {
+    let limited = "trap '' XFSZ; ulimit -f 8; exec \"$@\"";
+    let program = assert_cmd::cargo::cargo_bin("tenpak-gguf");
+    let done =
+        std::process::Command::new("sh").args(["-c", limited, "sh", text(&program)]).args(args).output();
+    done.expect("a shell")
+}
+
 /// A limit of the size of files stands for a disk without space: writing fails in the same place.
 #[cfg(unix)]
 #[test]
 fn a_full_disk_leaves_nothing() {
     let folder = TinyLlama::new().write();
     let out = folder.beside("out.gguf");
-    let limited = "trap '' XFSZ; ulimit -f 8; exec \"$@\"";
-    let program = assert_cmd::cargo::cargo_bin("tenpak-gguf");
-    let args = ["convert", text(&folder.path), "-o", text(&out), "--outtype", "f32"];
-    let done =
-        std::process::Command::new("sh").args(["-c", limited, "sh", text(&program)]).args(args).output();
-    let done = done.expect("a shell");
+    let done = with_small_files(&["convert", text(&folder.path), "-o", text(&out), "--outtype", "f32"]);
     assert_eq!(done.status.code(), Some(1));
     let says = String::from_utf8_lossy(&done.stderr);
     support::assert_says(says, &["out.gguf", "File too large", "larger files", "--split-max-size"]);
@@ -402,6 +407,21 @@ fn export_makes_a_folder() {
     let (before, after) = (TinyLlama::new().tensors, tiny_llama::read_tensors(&back));
     assert!(before.iter().all(|(name, t)| t.values() == after[name].values()));
     succeeds(&["convert", text(&back), "--dry-run"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn an_export_that_fails_leaves_the_folder_as_it_was() {
+    let (folder, path) = converted("model.gguf", &["--outtype", "f32"]);
+    let back = folder.beside("back");
+    let contents = || files_in(&back).into_iter().map(|name| std::fs::read(back.join(name)).unwrap());
+    succeeds(&["export", text(&path), "-o", text(&back), "--outtype", "f32"]);
+    let before: Vec<_> = contents().collect();
+    let args = ["export", text(&path), "-o", text(&back), "--outtype", "f16", "--force"];
+    let done = with_small_files(&args);
+    assert_eq!(done.status.code(), Some(1));
+    support::assert_says(String::from_utf8_lossy(&done.stderr), &["back", "File too large"]);
+    assert!(contents().eq(before));
 }
 
 /// Names of the types of a file's tensors that are no floats, each once.
