@@ -20,7 +20,7 @@ use faer::{Accum, MatMut, MatRef, Par};
 
 /// Rows of a matrix of `rows` that a thread works on together. What earlier blocks add to the targets is a product with a
 /// part of the factor that is read for every band, so that more rows are faster (8960 columns: 128 rows 17 %). But
-/// many threads need many bands, and bands that depend on the threads would round differently.
+/// many threads need many bands, and the bytes must not depend on how many threads there are.
 pub fn band(rows: usize) -> usize {
     /// Bands of a matrix that has rows enough.
     const BANDS: usize = 32;
