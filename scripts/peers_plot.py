@@ -5,6 +5,7 @@
 Needs matplotlib. The same table gives the same bytes.
 """
 
+import re
 import sys
 
 import matplotlib
@@ -18,9 +19,9 @@ LOOKS = {OURS: ("#d1495b", "o", "-"), LLAMA: ("#30638e", "s", "--"), IK: ("#6b8f
 
 
 def maker(kind):
-    if kind.startswith("t"):
+    if re.fullmatch(r"t\d", kind):
         return OURS
-    return IK if kind.endswith("_KT") else LLAMA
+    return IK if re.match(r"IQ\d_K", kind) else LLAMA
 
 
 record, model, out = sys.argv[1:]
