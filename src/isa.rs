@@ -1,104 +1,111 @@
-//! Instruction-set levels, detected once.
+//! Instruction-set levels: what they are, whether this processor has them, and the one place that enters them.
 //!
-//! A level is a bundle of features that ship together, so that a kernel has one name to ask for. Levels of
+//! A level is a bundle of features that ship together, so that a kernel has one name to ask for. The table at
+//! the end of this file is the only list of those features: detection and code generation both read it. Levels of
 //! other architectures do not exist in a build. `TENPAK_ISA` (`scalar`; x86-64: `avx2`, `avxvnni`, `avx512`;
 //! aarch64: `neon`, `dotprod`) can lower the level, never raise it.
+//!
+//! A computation that has a form for every level is an [`Operation`]; [`dispatch`] runs it at one of them:
+//!
+//! ```text
+//! dispatch(isa, operation)              checks that the processor has the level
+//!     enter_avx2(operation)             compiled with the features of the level
+//!         operation.run(Avx2(()))       #[inline(always)], so compiled with them, too
+//! ```
+//!
+//! A token such as [`Avx2`] can only be had inside `dispatch`, so that holding one proves that the processor has
+//! the features of its level: a function that takes a token may call safely what needs those features.
 
 use std::sync::OnceLock;
 
-/// What the kernels may use, lowest first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Isa {
-    /// Plain Rust; the definition of every result.
-    Scalar,
-    /// AVX2, FMA and BMI: Intel since Haswell, AMD since Zen.
-    #[cfg(target_arch = "x86_64")]
-    Avx2,
-    /// [`Isa::Avx2`] with AVX-VNNI and GFNI: Intel since Alder Lake, AMD since Zen 5.
-    #[cfg(target_arch = "x86_64")]
-    AvxVnni,
-    /// AVX-512 F, BW, VL, VBMI, VNNI and GFNI: Intel since Ice Lake, AMD since Zen 4.
-    #[cfg(target_arch = "x86_64")]
-    Avx512,
-    /// NEON: every 64-bit ARM.
-    #[cfg(target_arch = "aarch64")]
-    Neon,
-    /// [`Isa::Neon`] with dot products of bytes: Cortex-A55 and A76, Neoverse N1, Apple since A13 and M1.
-    #[cfg(target_arch = "aarch64")]
-    DotProd,
+/// A computation at level `L`.
+pub trait Operation<L> {
+    /// Computes at the level that `level` proves. Implementations are `#[inline(always)]`: what is not inlined
+    /// into [`dispatch`] is compiled without the features of the level.
+    fn run(self, level: L);
+}
+
+/// The token of [`Isa::Scalar`], which every processor has.
+#[derive(Clone, Copy, Debug)]
+pub struct Scalar;
+
+/// Defines [`Isa`], the tokens and [`dispatch`] for the levels of an architecture above scalar, lowest first.
+/// `$has` is the macro that detects a feature.
+macro_rules! levels {
+    ($has:path; $($(#[$about:meta])* $level:ident, $name:literal, $enter:ident, [$($feature:tt),+];)*) => {
+        /// What the kernels may use, lowest first.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Isa {
+            /// Plain Rust; the definition of every result.
+            Scalar,
+            $($(#[$about])* $level,)*
+        }
+
+        impl Isa {
+            /// Every level of this architecture, lowest first.
+            pub const ALL: &[Isa] = &[Isa::Scalar, $(Isa::$level),*];
+
+            /// The name that `TENPAK_ISA` takes.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    Isa::Scalar => "scalar",
+                    $(Isa::$level => $name,)*
+                }
+            }
+
+            /// Asks the processor for every feature of the level.
+            fn detect(self) -> bool {
+                use $has as has;
+                match self {
+                    Isa::Scalar => true,
+                    $(Isa::$level => $(has!($feature))&&+,)*
+                }
+            }
+        }
+
+        $(
+            /// The token of the level of this name: holding one proves that the processor has its features.
+            #[derive(Clone, Copy, Debug)]
+            pub struct $level(());
+
+            /// Runs an operation, compiled with the features of the level.
+            #[target_feature($(enable = $feature),+)]
+            fn $enter<O: Operation<$level>>(operation: O) {
+                operation.run($level(()));
+            }
+        )*
+
+        /// An operation that has a form for every level of this architecture.
+        pub trait AtEveryLevel: Operation<Scalar> $(+ Operation<$level>)* {}
+        impl<O: Operation<Scalar> $(+ Operation<$level>)*> AtEveryLevel for O {}
+
+        /// Runs an operation at a level.
+        ///
+        /// # Panics
+        /// If this processor does not have the level.
+        #[inline]
+        pub fn dispatch<O: AtEveryLevel>(isa: Isa, operation: O) {
+            assert!(isa.is_available(), "this processor does not have {}", isa.name());
+            match isa {
+                Isa::Scalar => operation.run(Scalar),
+                // SAFETY: the level is available, so the processor has every feature of the list that
+                // `enter` enables, which is the list that `detect` asks for.
+                $(Isa::$level => unsafe { $enter(operation) },)*
+            }
+        }
+    };
 }
 
 impl Isa {
-    /// Every level of this architecture, lowest first.
-    #[cfg(target_arch = "x86_64")]
-    pub const ALL: [Isa; 4] = [Isa::Scalar, Isa::Avx2, Isa::AvxVnni, Isa::Avx512];
-    /// Every level of this architecture, lowest first.
-    #[cfg(target_arch = "aarch64")]
-    pub const ALL: [Isa; 3] = [Isa::Scalar, Isa::Neon, Isa::DotProd];
-    /// Every level of this architecture, lowest first.
-    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-    pub const ALL: [Isa; 1] = [Isa::Scalar];
-
-    /// The name that `TENPAK_ISA` takes.
-    pub fn name(self) -> &'static str {
-        match self {
-            Isa::Scalar => "scalar",
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => "avx2",
-            #[cfg(target_arch = "x86_64")]
-            Isa::AvxVnni => "avxvnni",
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => "avx512",
-            #[cfg(target_arch = "aarch64")]
-            Isa::Neon => "neon",
-            #[cfg(target_arch = "aarch64")]
-            Isa::DotProd => "dotprod",
-        }
-    }
-
     /// Whether this processor has every feature of the level.
     pub fn is_available(self) -> bool {
         static AVAILABLE: OnceLock<[bool; Isa::ALL.len()]> = OnceLock::new();
-        AVAILABLE.get_or_init(|| Isa::ALL.map(Isa::detect))[self as usize]
-    }
-
-    #[cfg(target_arch = "x86_64")]
-    fn detect(self) -> bool {
-        use std::arch::is_x86_feature_detected as has;
-        match self {
-            Isa::Scalar => true,
-            Isa::Avx2 => has!("avx2") && has!("fma") && has!("bmi1") && has!("bmi2"),
-            Isa::AvxVnni => Isa::Avx2.detect() && has!("avxvnni") && has!("gfni"),
-            Isa::Avx512 => {
-                Isa::Avx2.detect()
-                    && has!("avx512f")
-                    && has!("avx512bw")
-                    && has!("avx512vl")
-                    && has!("avx512vbmi")
-                    && has!("avx512vnni")
-                    && has!("gfni")
-            }
-        }
-    }
-
-    #[cfg(target_arch = "aarch64")]
-    fn detect(self) -> bool {
-        use std::arch::is_aarch64_feature_detected as has;
-        match self {
-            Isa::Scalar => true,
-            Isa::Neon => has!("neon"),
-            Isa::DotProd => Isa::Neon.detect() && has!("dotprod"),
-        }
-    }
-
-    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-    fn detect(self) -> bool {
-        self == Isa::Scalar
+        AVAILABLE.get_or_init(|| std::array::from_fn(|level| Isa::ALL[level].detect()))[self as usize]
     }
 
     /// The levels of this processor, lowest first.
     pub fn available() -> impl Iterator<Item = Isa> {
-        Isa::ALL.into_iter().filter(|isa| isa.is_available())
+        Isa::ALL.iter().copied().filter(|isa| isa.is_available())
     }
 
     /// The level that kernels run at: the highest available, lowered by `TENPAK_ISA`.
@@ -113,9 +120,9 @@ fn choose(limit: Option<&str>) -> Isa {
     let limit = match limit {
         None | Some("") => None,
         Some(name) => {
-            let named = Isa::ALL.into_iter().find(|isa| isa.name() == name);
+            let named = Isa::ALL.iter().copied().find(|isa| isa.name() == name);
             if named.is_none() {
-                let names = Isa::ALL.map(Isa::name).join(", ");
+                let names = Isa::ALL.iter().map(|isa| isa.name()).collect::<Vec<_>>().join(", ");
                 eprintln!("tenpak: TENPAK_ISA={name} is not one of {names}; ignored");
             }
             named
@@ -127,9 +134,90 @@ fn choose(limit: Option<&str>) -> Isa {
         .expect("scalar is always available")
 }
 
+#[cfg(target_arch = "x86_64")]
+levels! {
+    std::arch::is_x86_feature_detected;
+    /// AVX2, FMA, BMI and POPCNT: Intel since Haswell, AMD since Zen.
+    Avx2, "avx2", enter_avx2, ["avx2", "fma", "bmi1", "bmi2", "popcnt"];
+    /// [`Isa::Avx2`] with AVX-VNNI and GFNI: Intel since Alder Lake, AMD since Zen 5.
+    AvxVnni, "avxvnni", enter_avxvnni, ["avx2", "fma", "bmi1", "bmi2", "popcnt", "avxvnni", "gfni"];
+    /// AVX-512 F, BW, VL, VBMI, VNNI and GFNI: Intel since Ice Lake, AMD since Zen 4.
+    Avx512, "avx512", enter_avx512, [
+        "avx2", "fma", "bmi1", "bmi2", "popcnt",
+        "avx512f", "avx512bw", "avx512vl", "avx512vbmi", "avx512vnni", "gfni"
+    ];
+}
+
+#[cfg(target_arch = "x86_64")]
+impl AvxVnni {
+    /// The token of the lower level, whose features this one has.
+    #[inline(always)]
+    pub fn avx2(self) -> Avx2 {
+        Avx2(())
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Avx512 {
+    /// The token of the lower level, whose features this one has.
+    #[inline(always)]
+    pub fn avx2(self) -> Avx2 {
+        Avx2(())
+    }
+}
+
+#[cfg(target_arch = "aarch64")]
+levels! {
+    std::arch::is_aarch64_feature_detected;
+    /// NEON: every 64-bit ARM.
+    Neon, "neon", enter_neon, ["neon"];
+    /// [`Isa::Neon`] with dot products of bytes: Cortex-A55 and A76, Neoverse N1, Apple since A13 and M1.
+    DotProd, "dotprod", enter_dotprod, ["neon", "dotprod"];
+}
+
+#[cfg(target_arch = "aarch64")]
+impl DotProd {
+    /// The token of the lower level, whose features this one has.
+    #[inline(always)]
+    pub fn neon(self) -> Neon {
+        Neon(())
+    }
+}
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+levels! { std::debug_assert; }
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Notes the level that it runs at.
+    struct Note<'a>(&'a mut Option<Isa>);
+
+    macro_rules! noted_at {
+        ($($token:ident),*) => {$(
+            impl Operation<$token> for Note<'_> {
+                #[inline(always)]
+                fn run(self, _: $token) {
+                    *self.0 = Some(Isa::$token);
+                }
+            }
+        )*};
+    }
+    noted_at!(Scalar);
+    #[cfg(target_arch = "x86_64")]
+    noted_at!(Avx2, AvxVnni, Avx512);
+    #[cfg(target_arch = "aarch64")]
+    noted_at!(Neon, DotProd);
+
+    #[test]
+    fn operations_run_at_the_level_asked_for() {
+        for isa in Isa::available() {
+            let mut level = None;
+            dispatch(isa, Note(&mut level));
+            assert_eq!(level, Some(isa));
+        }
+    }
 
     #[test]
     fn limit_only_lowers() {

@@ -25,7 +25,7 @@ use tenpak_gguf::isa::Isa;
 pub fn levels() -> Vec<Isa> {
     static SAY: Once = Once::new();
     SAY.call_once(|| {
-        let missing = Isa::ALL.into_iter().filter(|isa| !isa.is_available());
+        let missing = Isa::ALL.iter().filter(|isa| !isa.is_available());
         let missing: Vec<_> = missing.map(Isa::name).collect();
         if !missing.is_empty() {
             let line = format!("\nNOT TESTED HERE: kernels for {}\n", missing.join(", "));
