@@ -26,7 +26,7 @@ pub fn levels() -> Vec<Isa> {
     static SAY: Once = Once::new();
     SAY.call_once(|| {
         let missing = Isa::ALL.iter().filter(|isa| !isa.is_available());
-        let missing: Vec<_> = missing.map(Isa::name).collect();
+        let missing: Vec<_> = missing.map(|isa| isa.name()).collect();
         if !missing.is_empty() {
             let line = format!("\nNOT TESTED HERE: kernels for {}\n", missing.join(", "));
             std::io::stderr().write_all(line.as_bytes()).expect("standard error is there");
