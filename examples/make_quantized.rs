@@ -14,7 +14,7 @@ use serde_json::{Value as Json, json};
 use std::error::Error;
 use std::path::Path;
 use tenpak_gguf::checkpoint::Dtype;
-use tenpak_gguf::types::import::layout::{BlockG4, BlockNf4, Import, NF4};
+use tenpak_gguf::types::codes4::layout::{BlockG4, BlockNf4, Codes4, NF4};
 
 /// Columns of a group of GPTQ's, and weights of a block of bitsandbytes'.
 const GROUP: usize = BlockG4::LEN;

@@ -40,12 +40,12 @@ emulated() {
 
 say "kernels for neon and dotprod against scalar"
 # The encoder has no code of its own for ARM, so that what measures it is left out.
-emulated kernels --test kernels --test golden --test import_types --test format_document -- --skip errors_are_as_stated
+emulated kernels --test kernels --test golden --test codes4 --test format_document -- --skip errors_are_as_stated
 emulated isa --lib -- isa:: trellis::rotation trellis::scale
 if grep 'NOT TESTED HERE' "$work"/*.log; then die "qemu-aarch64 should have every level"; fi
 
 say "a processor without dotprod"
-QEMU_CPU=cortex-a72 emulated without --test kernels --test golden --test import_types
+QEMU_CPU=cortex-a72 emulated without --test kernels --test golden --test codes4
 grep -q 'NOT TESTED HERE: kernels for dotprod' "$work/without.log" || die "a Cortex-A72 was taken for a processor with dotprod"
 
 say "llama.cpp for aarch64 on a real model"

@@ -27,7 +27,7 @@ const MOST_FULL: f32 = 1e3;
 const LARGEST_WEIGHT: f32 = 60.0 * 64.0 * 16.0;
 
 fn weight_types() -> impl Iterator<Item = &'static TensorType> {
-    // Of the trellis; import_types.rs has the others.
+    // Of the trellis; codes4.rs has the others.
     REGISTRY.iter().copied().filter(|t| t.kernels().is_some() && t.name.starts_with('t'))
 }
 

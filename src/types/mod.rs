@@ -4,14 +4,14 @@
 //! `tenpak-gguf types`, tests) reads it from here. docs/adding-a-type.md tells how to add one.
 
 pub mod a8;
+pub mod codes4;
 pub mod feedback;
-pub mod import;
 #[cfg(target_arch = "aarch64")]
 mod sdot;
 pub mod trellis;
 
+use codes4::layout::{BlockG4, BlockNf4, Codes4};
 use feedback::{Breadth, FeedbackQuantizer};
-use import::layout::{BlockG4, BlockNf4, Import};
 use trellis::layout::*;
 
 /// A ggml tensor type of ours.
@@ -163,12 +163,12 @@ macro_rules! registry {
             pub static $import: TensorType = TensorType {
                 id: $iid,
                 name: stringify!($iname),
-                block_len: <$iblock as Import>::LEN,
+                block_len: <$iblock as Codes4>::LEN,
                 block_bytes: size_of::<$iblock>(),
                 role: Role::Weight {
                     activation: &Q8_64,
                     about: $iabout,
-                    kernels: import::kernels::<$iblock>(),
+                    kernels: codes4::kernels::<$iblock>(),
                 },
             };
         )*
@@ -177,9 +177,9 @@ macro_rules! registry {
             pub static $q8: TensorType = TensorType {
                 id: $qid,
                 name: stringify!($qname),
-                block_len: import::q8::LEN,
-                block_bytes: size_of::<import::q8::BlockQ8>(),
-                role: Role::Activation { quantize: import::quantize_activations },
+                block_len: codes4::q8::LEN,
+                block_bytes: size_of::<codes4::q8::BlockQ8>(),
+                role: Role::Activation { quantize: codes4::quantize_activations },
             };
         )*
 

@@ -19,7 +19,7 @@
 use super::{Floats, Folder, Matrices, Packed, Problem, expect, float, wrong};
 use crate::checkpoint::Dtype;
 use crate::checkpoint::shards::{Shards, Span};
-use crate::types::import::layout::{BlockNf4, Import, NF4};
+use crate::types::codes4::layout::{BlockNf4, Codes4, NF4};
 use crate::types::{self, TensorType};
 use serde_json::{Map, Value as Json};
 

@@ -3,8 +3,8 @@
 use super::Packed;
 use crate::checkpoint::Dtype;
 use crate::checkpoint::shards::Shards;
-use crate::types::import::float16;
-use crate::types::import::layout::{BlockG4, Import};
+use crate::types::codes4::float16;
+use crate::types::codes4::layout::{BlockG4, Codes4};
 use crate::types::{self, TensorType};
 use rayon::prelude::*;
 

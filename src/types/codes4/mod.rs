@@ -1,7 +1,7 @@
-//! Types for weights that another library has quantized, without loss: G4_128 for GPTQ, AWQ and compressed-tensors,
-//! NF4_64 for bitsandbytes.
+//! Types whose weights are codes of 4 bits under a scale, without rotation. They take weights that another library has
+//! quantized without loss: G4_128 those of GPTQ, AWQ and compressed-tensors, NF4_64 those of bitsandbytes.
 //!
-//! Codes of 4 bits, no rotation. A product with int8 activations is a sum of small integers:
+//! A product with int8 activations is a sum of small integers:
 //!
 //! ```text
 //! G4_128   weight = d * (code - zero)         integer = code - zero
@@ -33,11 +33,11 @@ mod x86;
 
 use super::{Kernels, RowQuantizer};
 use crate::isa::Isa;
-use layout::Import;
+use layout::Codes4;
 use q8::BlockQ8;
 
 /// The kernels of a type, at the current level.
-pub const fn kernels<T: Import>() -> Kernels {
+pub const fn kernels<T: Codes4>() -> Kernels {
     Kernels {
         dot_rows: |w, a, out| {
             let (w, a) = (cast(w), cast(a));
@@ -82,7 +82,7 @@ fn check(what: &str, got: &[f32], expected: impl FnOnce() -> Vec<f32>) {
 ///
 /// # Panics
 /// If the level is not available or the rows differ in length.
-pub fn dot<T: Import>(isa: Isa, w: &[T], a: &[BlockQ8]) -> f32 {
+pub fn dot<T: Codes4>(isa: Isa, w: &[T], a: &[BlockQ8]) -> f32 {
     let mut out = [0.0];
     dots(isa, w, &[a], &mut out);
     out[0]
@@ -92,7 +92,7 @@ pub fn dot<T: Import>(isa: Isa, w: &[T], a: &[BlockQ8]) -> f32 {
 ///
 /// # Panics
 /// If the level is not available or `w` is not `out.len()` rows as long as `a`.
-pub fn dot_rows<T: Import>(isa: Isa, w: &[T], a: &[BlockQ8], out: &mut [f32]) {
+pub fn dot_rows<T: Codes4>(isa: Isa, w: &[T], a: &[BlockQ8], out: &mut [f32]) {
     assert!(w.len() * T::PARTS == a.len() * out.len());
     out.fill(0.0);
     for (w, out) in rows(w, a).zip(out) {
@@ -101,7 +101,7 @@ pub fn dot_rows<T: Import>(isa: Isa, w: &[T], a: &[BlockQ8], out: &mut [f32]) {
 }
 
 /// The rows of `w`, each as long as `a`.
-fn rows<'a, T: Import>(w: &'a [T], a: &[BlockQ8]) -> impl Iterator<Item = &'a [T]> {
+fn rows<'a, T: Codes4>(w: &'a [T], a: &[BlockQ8]) -> impl Iterator<Item = &'a [T]> {
     w.chunks((a.len() / T::PARTS).max(1))
 }
 
@@ -109,7 +109,7 @@ fn rows<'a, T: Import>(w: &'a [T], a: &[BlockQ8]) -> impl Iterator<Item = &'a [T
 ///
 /// # Panics
 /// If the level is not available or lengths differ.
-pub fn dots<T: Import>(isa: Isa, w: &[T], columns: &[&[BlockQ8]], out: &mut [f32]) {
+pub fn dots<T: Codes4>(isa: Isa, w: &[T], columns: &[&[BlockQ8]], out: &mut [f32]) {
     assert!(isa.is_available() && columns.len() == out.len());
     assert!(columns.iter().all(|a| a.len() == w.len() * T::PARTS));
     match isa {
@@ -140,7 +140,7 @@ pub fn dots<T: Import>(isa: Isa, w: &[T], columns: &[&[BlockQ8]], out: &mut [f32
 ///
 /// # Panics
 /// If the level is not available or `out` is not as long as the row.
-pub fn dequantize<T: Import>(isa: Isa, w: &[T], out: &mut [f32]) {
+pub fn dequantize<T: Codes4>(isa: Isa, w: &[T], out: &mut [f32]) {
     assert!(isa.is_available() && w.len() * T::LEN == out.len());
     match isa {
         // SAFETY: every level of x86 above scalar has AVX2.
@@ -185,7 +185,7 @@ fn cast<B: bytemuck::Pod>(bytes: &[u8]) -> &[B] {
 
 struct Quantizer<T>(std::marker::PhantomData<T>);
 
-impl<T: Import> RowQuantizer for Quantizer<T> {
+impl<T: Codes4> RowQuantizer for Quantizer<T> {
     fn quantize(&mut self, x: &[f32], out: &mut [u8]) {
         assert_eq!(x.len() / T::LEN * size_of::<T>(), out.len());
         nearest::quantize_row::<T>(x, bytemuck::cast_slice_mut(out));

@@ -1,12 +1,12 @@
 //! Products of a row of weights and columns of activations, for every level.
 
-use super::layout::Import;
+use super::layout::Codes4;
 
 /// Columns whose sums are in registers.
 pub const GROUP: usize = 4;
 
 /// The low and the high seven bits of the integers of a type.
-pub const fn halves<T: Import>() -> ([u8; 16], [u8; 16]) {
+pub const fn halves<T: Codes4>() -> ([u8; 16], [u8; 16]) {
     let (mut low, mut high) = ([0; 16], [0; 16]);
     let mut code = 0;
     while code < 16 {
@@ -23,7 +23,7 @@ macro_rules! dots {
     ($features:literal) => {
         /// Same results as `scalar::dot`: a block is unpacked once for a group of columns.
         #[target_feature(enable = $features)]
-        pub fn dots<T: Import>(w: &[T], columns: &[&[BlockQ8]], out: &mut [f32]) {
+        pub fn dots<T: Codes4>(w: &[T], columns: &[&[BlockQ8]], out: &mut [f32]) {
             for (columns, out) in columns.chunks(GROUP).zip(out.chunks_mut(GROUP)) {
                 match (columns.try_into(), out.first_chunk_mut()) {
                     (Ok(columns), Some(out)) => tile::<T, GROUP>(w, columns, out),
@@ -38,7 +38,7 @@ macro_rules! dots {
 
         #[inline]
         #[target_feature(enable = $features)]
-        fn tile<T: Import, const N: usize>(w: &[T], columns: &[&[BlockQ8]; N], out: &mut [f32; N]) {
+        fn tile<T: Codes4, const N: usize>(w: &[T], columns: &[&[BlockQ8]; N], out: &mut [f32; N]) {
             let mut totals = [no_totals(); N];
             for (b, w) in w.iter().enumerate() {
                 let (codes, zero, unit) = (codes(w), w.zero(), w.unit());

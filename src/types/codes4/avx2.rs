@@ -3,7 +3,7 @@
 //! `maddubs` multiplies unsigned integers with signed quants and adds pairs in 16 bits: integers of 15 leave room for
 //! sums of several, those of 7 bits for one. Integers of 14 bits are two halves of 7.
 
-use super::layout::Import;
+use super::layout::Codes4;
 use super::q8::{self, BlockQ8};
 use super::row::{GROUP, dots, halves};
 use super::scalar;
@@ -15,7 +15,7 @@ dots!("avx2");
 /// The codes of a block, 64 at a time, in two vectors.
 #[inline]
 #[target_feature(enable = "avx2")]
-pub fn codes<T: Import>(w: &T) -> [[__m256i; 2]; 2] {
+pub fn codes<T: Codes4>(w: &T) -> [[__m256i; 2]; 2] {
     let nibble = _mm256_set1_epi8(15);
     let low = |v| _mm256_and_si256(v, nibble);
     let high = |v| _mm256_and_si256(_mm256_srli_epi16::<4>(v), nibble);
@@ -30,7 +30,7 @@ pub fn codes<T: Import>(w: &T) -> [[__m256i; 2]; 2] {
 /// Adds the products of 64 weights and quants to `start`, lane by lane.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn sums<T: Import>(codes: [__m256i; 2], a: &BlockQ8, start: __m256i) -> __m256i {
+fn sums<T: Codes4>(codes: [__m256i; 2], a: &BlockQ8, start: __m256i) -> __m256i {
     let quants = [load(&a.qs, 0), load(&a.qs, 32)];
     let ones = _mm256_set1_epi16(1);
     if !T::WIDE {
@@ -54,7 +54,7 @@ fn sums<T: Import>(codes: [__m256i; 2], a: &BlockQ8, start: __m256i) -> __m256i 
 
 /// Same result as `scalar::dequantize`, by the compiler.
 #[target_feature(enable = "avx2")]
-pub fn dequantize<T: Import>(w: &[T], out: &mut [f32]) {
+pub fn dequantize<T: Codes4>(w: &[T], out: &mut [f32]) {
     scalar::dequantize(w, out);
 }
 

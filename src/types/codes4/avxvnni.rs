@@ -1,7 +1,7 @@
 //! AVX-VNNI: one instruction adds four products. Same results as `scalar`.
 
 use super::avx2::codes;
-use super::layout::Import;
+use super::layout::Codes4;
 use super::q8::BlockQ8;
 use super::row::{GROUP, dots, halves};
 use super::x86::*;
@@ -12,7 +12,7 @@ dots!("avx2,avxvnni");
 /// Adds the products of 64 weights and quants to `start`, lane by lane.
 #[inline]
 #[target_feature(enable = "avx2,avxvnni")]
-fn sums<T: Import>(codes: [__m256i; 2], a: &BlockQ8, start: __m256i) -> __m256i {
+fn sums<T: Codes4>(codes: [__m256i; 2], a: &BlockQ8, start: __m256i) -> __m256i {
     let quants = [load(&a.qs, 0), load(&a.qs, 32)];
     if !T::WIDE {
         let sums = _mm256_dpbusd_avx_epi32(start, codes[0], quants[0]);

@@ -2,7 +2,7 @@
 //!
 //! Products are those of signed bytes: codes as they are, or integers of 14 bits as two halves of 7.
 
-use super::layout::Import;
+use super::layout::Codes4;
 use super::q8::BlockQ8;
 use super::row::{GROUP, dots, halves};
 use std::arch::aarch64::*;
@@ -18,7 +18,7 @@ macro_rules! products {
         /// Adds the products of 64 weights and quants to `start`, lane by lane.
         #[inline]
         #[target_feature(enable = $features)]
-        fn sums<T: Import>(codes: [uint8x16_t; 4], a: &BlockQ8, start: Sums) -> Sums {
+        fn sums<T: Codes4>(codes: [uint8x16_t; 4], a: &BlockQ8, start: Sums) -> Sums {
             let (low, high) = const { halves::<T>() };
             let (low, high) = (load(&low, 0), load(&high, 0));
             let (mut low_sums, mut high_sums) = (start, [vdupq_n_s32(0); 2]);
@@ -54,7 +54,7 @@ fn multiply_add(sums: int32x4_t, r: uint8x16_t, q: int8x16_t) -> int32x4_t {
 /// The codes of a block, 64 at a time, in four vectors.
 #[inline]
 #[target_feature(enable = "neon")]
-pub fn codes<T: Import>(w: &T) -> [[uint8x16_t; 4]; 2] {
+pub fn codes<T: Codes4>(w: &T) -> [[uint8x16_t; 4]; 2] {
     let low = |v| vandq_u8(v, vdupq_n_u8(15));
     let high = |v| vshrq_n_u8::<4>(v);
     let [a, b] = [load(w.qs(), 0), load(w.qs(), 16)];
@@ -111,7 +111,7 @@ pub fn sum_lanes(totals: Totals) -> f32 {
 
 /// Same result as `scalar::dequantize`: the 16 weights of a block are looked up, each byte of them in a table of its own.
 #[target_feature(enable = "neon")]
-pub fn dequantize<T: Import>(w: &[T], out: &mut [f32]) {
+pub fn dequantize<T: Codes4>(w: &[T], out: &mut [f32]) {
     for (w, out) in w.iter().zip(out.chunks_exact_mut(T::LEN)) {
         let weights: [f32; 16] = std::array::from_fn(|code| w.weight(code as u8));
         // SAFETY: 64 readable bytes; no alignment asked for.

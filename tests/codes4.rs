@@ -9,10 +9,10 @@ use bytemuck::{bytes_of, cast_slice, pod_read_unaligned};
 use support::levels;
 use support::random::Random;
 use tenpak_gguf::isa::Isa;
+use tenpak_gguf::types::codes4::layout::{BlockG4, BlockNf4, Codes4, NF4};
+use tenpak_gguf::types::codes4::q8::BlockQ8;
+use tenpak_gguf::types::codes4::{activations, dequantize, dot, dot_rows, dots, float16};
 use tenpak_gguf::types::feedback::{Breadth, Feedback};
-use tenpak_gguf::types::import::layout::{BlockG4, BlockNf4, Import, NF4};
-use tenpak_gguf::types::import::q8::BlockQ8;
-use tenpak_gguf::types::import::{activations, dequantize, dot, dot_rows, dots, float16};
 use tenpak_gguf::types::{self, TensorType};
 
 /// Columns at once: every rest of the groups of four.
@@ -29,7 +29,7 @@ fn quantized(isa: Isa, x: &[f32]) -> Vec<BlockQ8> {
     out
 }
 
-fn weights<T: Import>(isa: Isa, w: &[T]) -> Vec<f32> {
+fn weights<T: Codes4>(isa: Isa, w: &[T]) -> Vec<f32> {
     let mut out = vec![f32::NAN; w.len() * T::LEN];
     dequantize(isa, w, &mut out);
     out
@@ -45,7 +45,7 @@ fn same((a, b): (&f32, &f32)) -> bool {
 }
 
 /// Weights of arbitrary blocks and Gaussian activations at every level.
-fn levels_agree<T: Import>() {
+fn levels_agree<T: Codes4>() {
     let mut random = Random(3);
     for n in 0..20 {
         let w: Vec<T> = blocks(&mut random, n);
@@ -76,7 +76,7 @@ fn levels_agree<T: Import>() {
 }
 
 /// Quants and codes at their ends: what could overflow 16 or 32 bits does it here.
-fn ends_are_exact<T: Import>(block: impl Fn() -> T) {
+fn ends_are_exact<T: Codes4>(block: impl Fn() -> T) {
     for code in 0..16 {
         for q in [-127, 127] {
             let mut w = block();
@@ -110,7 +110,7 @@ fn levels_agree_nf4() {
 /// the integers of NF4 are off by far less.
 const DOT_ERROR: f64 = 0.01;
 
-fn dot_is_near_the_exact_one<T: Import>() {
+fn dot_is_near_the_exact_one<T: Codes4>() {
     let mut random = Random(5);
     let (x, y) = (random.gaussians(16 * T::LEN), random.gaussians(16 * T::LEN));
     let mut w = vec![T::zeroed(); 16];
@@ -226,7 +226,7 @@ fn feedback_lowers_the_loss() {
     }
 }
 
-fn golden<T: Import>(t: &TensorType) {
+fn golden<T: Codes4>(t: &TensorType) {
     let mut random = Random(t.id as u64);
     let x: Vec<f32> = random.gaussians(4 * T::LEN).iter().map(|v| v * 0.03125).collect();
     let bytes = quantize(t, &x).0;

@@ -1,6 +1,6 @@
 //! AVX-512 with VNNI: 64 weights are a vector. Same results as `scalar`.
 
-use super::layout::Import;
+use super::layout::Codes4;
 use super::q8::BlockQ8;
 use super::row::{GROUP, dots, halves};
 use super::x86::*;
@@ -11,7 +11,7 @@ dots!("avx2,avx512f,avx512bw,avx512vl,avx512vnni");
 /// The codes of a block, 64 at a time.
 #[inline]
 #[target_feature(enable = "avx2,avx512f,avx512bw")]
-fn codes<T: Import>(w: &T) -> [__m512i; 2] {
+fn codes<T: Codes4>(w: &T) -> [__m512i; 2] {
     let nibble = _mm512_set1_epi8(15);
     if T::PARTS == 1 {
         let bytes = load(w.qs(), 0);
@@ -25,7 +25,7 @@ fn codes<T: Import>(w: &T) -> [__m512i; 2] {
 /// Adds the products of 64 weights and quants to `start`, lane by lane of eight.
 #[inline]
 #[target_feature(enable = "avx2,avx512f,avx512bw,avx512vnni")]
-fn sums<T: Import>(codes: __m512i, a: &BlockQ8, start: __m256i) -> __m256i {
+fn sums<T: Codes4>(codes: __m512i, a: &BlockQ8, start: __m256i) -> __m256i {
     let quants = load_512(bytemuck::cast_slice(&a.qs));
     let start = _mm512_zextsi256_si512(start);
     let sums = if T::WIDE {

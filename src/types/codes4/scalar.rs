@@ -1,13 +1,13 @@
 //! The definition, in the order of FORMAT.md.
 
-use super::layout::Import;
+use super::layout::Codes4;
 use super::q8::{self, BlockQ8};
 
 /// Sums that are kept apart until the end of a row: the lanes of a vector.
 const LANES: usize = 8;
 
 /// Dot product of a row.
-pub fn dot<T: Import>(w: &[T], a: &[BlockQ8]) -> f32 {
+pub fn dot<T: Codes4>(w: &[T], a: &[BlockQ8]) -> f32 {
     let mut totals = [0f32; LANES];
     for (w, a) in w.iter().zip(a.chunks_exact(T::PARTS)) {
         for (part, a) in a.iter().enumerate() {
@@ -28,7 +28,7 @@ pub fn dot<T: Import>(w: &[T], a: &[BlockQ8]) -> f32 {
 
 /// Weights of a row.
 #[inline(always)]
-pub fn dequantize<T: Import>(w: &[T], out: &mut [f32]) {
+pub fn dequantize<T: Codes4>(w: &[T], out: &mut [f32]) {
     for (w, out) in w.iter().zip(out.chunks_exact_mut(T::LEN)) {
         let (low, high) = out.split_at_mut(T::LEN / 2);
         for ((q, low), high) in w.qs().iter().zip(low).zip(high) {

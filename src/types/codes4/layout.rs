@@ -82,12 +82,12 @@ pub const NF4_UNIT: f32 = 8191.0;
 pub const NF4_ZERO: i32 = 8192;
 
 /// A block of one of the types.
-pub trait Import: Pod + Send + Sync {
+pub trait Codes4: Pod + Send + Sync {
     /// Weights in a block.
     const LEN: usize;
     /// Blocks of activations to a block of weights.
     const PARTS: usize = Self::LEN / super::q8::LEN;
-    /// The integer of each code, plus [`Import::zero`].
+    /// The integer of each code, plus [`Codes4::zero`].
     const INTEGERS: [u16; 16];
     /// Whether those need more than 7 bits.
     const WIDE: bool;
@@ -101,7 +101,7 @@ pub trait Import: Pod + Send + Sync {
     /// Codes, two a byte.
     fn qs(&self) -> &[u8];
 
-    /// As [`Import::qs`], to be written.
+    /// As [`Codes4::qs`], to be written.
     fn qs_mut(&mut self) -> &mut [u8];
 
     /// The weight of a code.
@@ -140,7 +140,7 @@ impl BlockG4 {
     }
 }
 
-impl Import for BlockG4 {
+impl Codes4 for BlockG4 {
     const LEN: usize = 128;
     const INTEGERS: [u16; 16] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
     const WIDE: bool = false;
@@ -199,7 +199,7 @@ impl BlockNf4 {
     }
 }
 
-impl Import for BlockNf4 {
+impl Codes4 for BlockNf4 {
     const LEN: usize = 64;
     const INTEGERS: [u16; 16] = NF4_INTEGERS;
     const WIDE: bool = true;

@@ -1,10 +1,10 @@
 //! Weights that come as floats: the nearest code of a scale by the largest weights, with and without error feedback.
 
-use super::layout::Import;
+use super::layout::Codes4;
 use crate::types::feedback::{Feedback, FeedbackQuantizer};
 
 /// Quantizes whole blocks; values that are not finite count as zero.
-pub fn quantize_row<T: Import>(x: &[f32], out: &mut [T]) {
+pub fn quantize_row<T: Codes4>(x: &[f32], out: &mut [T]) {
     for (x, out) in x.chunks_exact(T::LEN).zip(out) {
         let x: Vec<f32> = x.iter().map(|&v| if v.is_finite() { v } else { 0.0 }).collect();
         *out = T::fit(&x);
@@ -27,7 +27,7 @@ impl<T> WithFeedback<T> {
     }
 }
 
-impl<T: Import> FeedbackQuantizer for WithFeedback<T> {
+impl<T: Codes4> FeedbackQuantizer for WithFeedback<T> {
     fn rotate(&self, _: &mut [f32]) {}
 
     fn quantize(

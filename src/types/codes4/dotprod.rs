@@ -1,6 +1,6 @@
 //! NEON with dot products of bytes (FEAT_DotProd): one instruction adds four products. Same results as `scalar`.
 
-use super::layout::Import;
+use super::layout::Codes4;
 use super::neon::*;
 use super::q8::BlockQ8;
 use super::row::{GROUP, dots, halves};
