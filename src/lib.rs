@@ -24,6 +24,8 @@ pub mod export;
 #[cfg(feature = "converter")]
 pub mod gguf;
 #[cfg(feature = "converter")]
+pub mod llama;
+#[cfg(feature = "converter")]
 mod mapped;
 #[cfg(feature = "converter")]
 pub mod quantize;

@@ -1,14 +1,13 @@
 //! Runs the collector, `llama-tenpak-calibrate` of ggml-patches.
 
-use std::ffi::OsStr;
+use crate::llama::find::{NotFound, Wanted};
+use crate::llama::run;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-/// File name of the collector.
-pub const PROGRAM: &str = if cfg!(windows) { "llama-tenpak-calibrate.exe" } else { "llama-tenpak-calibrate" };
-
-/// Environment variable with the path of the collector.
-pub const VARIABLE: &str = "TENPAK_COLLECTOR";
+/// The collector.
+pub const COLLECTOR: Wanted =
+    Wanted { name: "llama-tenpak-calibrate", option: "--collector", variable: "TENPAK_COLLECTOR" };
 
 /// What to collect. What is `None` the collector decides.
 #[derive(Clone, Debug, Default)]
@@ -37,27 +36,14 @@ pub struct Options {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There is no collector.
-    #[error(
-        "the collector {PROGRAM} was not found (--collector, ${VARIABLE}, beside this program, $PATH); build it with \
-         scripts/build_llama.sh, which prints its folder"
-    )]
-    NotFound,
+    #[error("the collector {0}")]
+    NotFound(NotFound),
     /// A path that was given is no program.
-    #[error("{}: there is no such file ({from}); scripts/build_llama.sh builds {PROGRAM} and prints its folder", path.display())]
-    NoSuchFile {
-        /// The path.
-        path: PathBuf,
-        /// Who gave it.
-        from: &'static str,
-    },
+    #[error(transparent)]
+    NoSuchFile(NotFound),
     /// It does not start.
-    #[error("{}: cannot be started: {source}", path.display())]
-    Start {
-        /// The collector.
-        path: PathBuf,
-        /// Why not.
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    Start(run::Error),
     /// It reported an error.
     #[error("the collector stopped with code {0}; its message is above")]
     Failed(i32),
@@ -67,7 +53,7 @@ pub enum Error {
     )]
     Killed(String),
     /// It ended well and wrote nothing.
-    #[error("{}: the collector {PROGRAM} ended well and did not write it; build it again with scripts/build_llama.sh", .0.display())]
+    #[error("{}: the collector {} ended well and did not write it; build it again with scripts/build_llama.sh", .0.display(), COLLECTOR.name)]
     NoOutput(PathBuf),
 }
 
@@ -89,8 +75,7 @@ pub fn run(base: &Path, options: &Options) -> Result<(), Error> {
     if options.with_output {
         command.arg("--process-output");
     }
-    let status = command.stdin(Stdio::null()).status();
-    let status = status.map_err(|source| Error::Start { path: collector, source })?;
+    let status = run::passed_on(&mut command).map_err(Error::Start)?.status;
     match status.code() {
         Some(0) if options.output.exists() => Ok(()),
         Some(0) => Err(Error::NoOutput(options.output.clone())),
@@ -101,22 +86,8 @@ pub fn run(base: &Path, options: &Options) -> Result<(), Error> {
 
 /// The collector: as given, of the environment, beside this program, of the search path.
 pub fn find(given: Option<&Path>) -> Result<PathBuf, Error> {
-    let variable = std::env::var_os(VARIABLE).filter(|v| !v.is_empty());
-    if let Some(path) = given {
-        return existing(path, "--collector");
-    }
-    if let Some(path) = variable {
-        return existing(Path::new(&path), VARIABLE);
-    }
-    let own_folder = std::env::current_exe().ok().and_then(|e| e.parent().map(Path::to_owned));
-    let search = std::env::var_os("PATH").unwrap_or_default();
-    let folders = own_folder.into_iter().chain(std::env::split_paths(OsStr::new(&search)));
-    let mut programs = folders.map(|folder| folder.join(PROGRAM));
-    programs.find(|path| path.is_file()).ok_or(Error::NotFound)
-}
-
-/// The path itself, or the collector in the folder.
-fn existing(path: &Path, from: &'static str) -> Result<PathBuf, Error> {
-    let path = if path.is_dir() { path.join(PROGRAM) } else { path.to_owned() };
-    if path.is_file() { Ok(path) } else { Err(Error::NoSuchFile { path, from }) }
+    COLLECTOR.find(given).map_err(|error| match error {
+        NotFound::Nowhere(_) => Error::NotFound(error),
+        NotFound::NoSuchFile { .. } => Error::NoSuchFile(error),
+    })
 }

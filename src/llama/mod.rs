@@ -1,0 +1,13 @@
+//! llama.cpp's programs: finding one, running it, reading what it prints.
+//!
+//! `find` looks for a program where users put it, `run` runs one and measures it, `printed` turns what programs print
+//! into values, and `evaluation` is llama-perplexity over a text.
+
+pub mod evaluation;
+pub mod find;
+pub mod printed;
+pub mod run;
+
+pub use evaluation::Evaluation;
+pub use printed::{Collection, Divergence, Perplexity};
+pub use run::{Error, Measures, logged, passed_on};
