@@ -189,7 +189,7 @@ fn ours<T: trellis::Decode>(isa: Isa, t: &types::TensorType, data: &Data) -> [Co
     let n = COLUMNS / T::LEN;
     let mut weights = vec![T::zeroed(); ROWS * n];
     // Any valid block decodes in the same time: the first row, searched, is enough.
-    let mut quantizer = (t.kernels().expect("a weight type").quantizer)();
+    let mut quantizer = t.quantizer().expect("a weight type");
     quantizer.quantize(&data.weights[..COLUMNS], bytemuck::cast_slice_mut(&mut weights[..n]));
     for r in 1..ROWS {
         weights.copy_within(..n, r * n);

@@ -16,7 +16,7 @@ use std::time::Instant;
 use tenpak_gguf::calibration::{Calibration, Statistics};
 use tenpak_gguf::checkpoint::{Model, Options, SourceTensor};
 use tenpak_gguf::quantize::{BandQuantizer, Effort, Factor, LEAST_DAMPING, band, cholesky, damping};
-use tenpak_gguf::types::{self, RowQuantizer, TensorType};
+use tenpak_gguf::types::{self, TensorType};
 
 /// Weights that share a scale in GPTQ's INT3.
 const GROUP: usize = 64;
@@ -146,7 +146,7 @@ fn dequantize(t: &TensorType, bytes: &[u8], len: usize) -> Vec<f32> {
 }
 
 fn plain(t: &'static TensorType, layer: &Layer) -> Vec<f32> {
-    let mut quantizer: Box<dyn RowQuantizer> = (t.kernels().expect("a weight type").quantizer)();
+    let mut quantizer = t.quantizer().expect("a weight type");
     let mut out = vec![0; t.row_bytes(layer.weights.len()).expect("whole blocks")];
     quantizer.quantize(&layer.weights, &mut out);
     dequantize(t, &out, layer.weights.len())

@@ -110,7 +110,7 @@ fn peer<'a>(ggml: &'a Ggml, name: &str, id: i32, weights: &'a [f32]) -> Contende
 }
 
 fn plain<'a>(t: &'static TensorType, weights: &'a [f32]) -> Contender<'a> {
-    let mut quantizer = (t.kernels().expect("a weight type").quantizer)();
+    let mut quantizer = t.quantizer().expect("a weight type");
     ours(t, t.name.to_owned(), move |out| quantizer.quantize(weights, out))
 }
 

@@ -10,7 +10,7 @@
 
 use rayon::prelude::*;
 use tenpak_gguf::types::trellis::code::{Code, HASHES};
-use tenpak_gguf::types::trellis::encode::Search;
+use tenpak_gguf::types::trellis::search::viterbi::{Search, Viterbi};
 
 /// Samples in a block, as in the 256 types.
 const BLOCK: usize = 256;
@@ -133,7 +133,7 @@ impl Fit {
 
     fn with_row<const ROW: usize>(c: &Candidate, blocks: &[Vec<f32>]) -> Self {
         let values = c.values();
-        let mut search = Search::<ROW>::new(&c.code, &values);
+        let mut search = Viterbi::<ROW>::new(&c.code, &values);
         let mut fit = Fit { normal: vec![0.0; 32 * 32], right: [0.0; 32], error: 0.0 };
         let mut symbols = [0u8; BLOCK];
         let k = c.code.bits;

@@ -282,7 +282,7 @@ fn write_blocks(
     let row_bytes = target.ggml().bytes(columns as u64).expect("chosen to fit") as usize;
     let rows_at_once = (CHUNK / columns.max(1)).max(1);
     let quantizer = || match target {
-        Target::Blocks(kind) => kind.kernels().map(|k| (k.quantizer)()),
+        Target::Blocks(kind) => kind.quantizer(),
         Target::Plain(_) | Target::Kept(_) => None,
     };
     let mut out = Vec::new();

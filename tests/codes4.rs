@@ -12,7 +12,6 @@ use tenpak_gguf::isa::Isa;
 use tenpak_gguf::types::codes4::layout::{BlockG4, BlockNf4, Codes4, NF4};
 use tenpak_gguf::types::codes4::q8::BlockQ8;
 use tenpak_gguf::types::codes4::{activations, dequantize, dot, dot_rows, dots, float16};
-use tenpak_gguf::types::feedback::{Breadth, Feedback};
 use tenpak_gguf::types::{self, TensorType};
 
 /// Columns at once: every rest of the groups of four.
@@ -179,7 +178,7 @@ fn scales_that_are_not_finite_count_as_zero() {
 fn quantize(t: &TensorType, x: &[f32]) -> (Vec<u8>, Vec<f32>) {
     let mut out = vec![0xa5; t.row_bytes(x.len()).unwrap()];
     let kernels = t.kernels().unwrap();
-    (kernels.quantizer)().quantize(x, &mut out);
+    t.quantizer().unwrap().quantize(x, &mut out);
     let mut values = vec![f32::NAN; x.len()];
     (kernels.dequantize)(&out, &mut values);
     (out, values)
@@ -201,8 +200,10 @@ fn floats_become_the_nearest_weights() {
 }
 
 /// Feedback makes the sum of a block's errors smaller, if all inputs are nearly the same.
+#[cfg(feature = "converter")]
 #[test]
 fn feedback_lowers_the_loss() {
+    use tenpak_gguf::types::feedback::{Breadth, Feedback};
     for t in [&types::G4_128, &types::NF4_64] {
         let n = t.block_len;
         let weights = Random(2).gaussians(n);
@@ -210,7 +211,7 @@ fn feedback_lowers_the_loss() {
         let u: Vec<f32> =
             (0..n * n).map(|i| if i / n < i % n { 0.9 } else { (i / n == i % n) as u8 as f32 }).collect();
         let feedback = Feedback { weights: &d, rows: &u, stride: n };
-        let mut quantizer = (t.kernels().unwrap().feedback_quantizer)(Breadth { paths: 1, scales: 1 });
+        let mut quantizer = (t.calibrated().unwrap().quantizer)(Breadth { paths: 1, scales: 1 });
         let (mut out, mut errors) = (vec![0; t.block_bytes], vec![0.0; n]);
         let loss = quantizer.quantize(&weights, &weights, feedback, &mut out, &mut errors);
         let mut values = vec![0.0; n];

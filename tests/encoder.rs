@@ -47,8 +47,7 @@ fn bar(t: &TensorType) -> f64 {
 fn quantize(t: &TensorType, x: &[f32]) -> Vec<u8> {
     // Not zeroed: the quantizer must write every byte.
     let mut bytes = vec![0xa5; t.row_bytes(x.len()).expect("whole blocks")];
-    let kernels = t.kernels().expect("a weight type");
-    (kernels.quantizer)().quantize(x, &mut bytes);
+    t.quantizer().expect("a weight type").quantize(x, &mut bytes);
     bytes
 }
 
@@ -240,7 +239,7 @@ fn rows_do_not_depend_on_the_rows_before() {
     for t in weight_types() {
         let row = |seed: u64| Random(seed).gaussians(2 * t.block_len);
         let fresh = quantize(t, &row(6));
-        let mut quantizer = (t.kernels().expect("a weight type").quantizer)();
+        let mut quantizer = t.quantizer().expect("a weight type");
         let mut bytes = vec![0; fresh.len()];
         for seed in [7, 8, 6] {
             quantizer.quantize(&row(seed), &mut bytes);
@@ -252,6 +251,6 @@ fn rows_do_not_depend_on_the_rows_before() {
 #[test]
 #[should_panic]
 fn an_output_of_the_wrong_length_panics() {
-    let mut quantizer = (types::T3.kernels().expect("a weight type").quantizer)();
+    let mut quantizer = types::T3.quantizer().expect("a weight type");
     quantizer.quantize(&[0.0; 512], &mut [0; 98]);
 }

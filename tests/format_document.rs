@@ -7,8 +7,8 @@ mod support;
 use std::collections::HashMap;
 use support::random::Random;
 use tenpak_gguf::types::trellis::code::{self, Code};
-use tenpak_gguf::types::trellis::encode::Search;
 use tenpak_gguf::types::trellis::layout::*;
+use tenpak_gguf::types::trellis::search::viterbi::{Search, Viterbi};
 use tenpak_gguf::types::trellis::{rotation, scale};
 use tenpak_gguf::types::{self, REGISTRY, Role, TensorType};
 
@@ -347,7 +347,7 @@ fn errors_are_as_stated() {
     const SAMPLES: usize = 32768;
 
     fn error<const ROW: usize>(code: &Code, n: usize) -> f64 {
-        let mut search = Search::<ROW>::new(code, &code.values());
+        let mut search = Viterbi::<ROW>::new(code, &code.values());
         let mut rng = Random(2);
         let mut symbols = vec![0; n];
         let mut sum = 0.0;

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Decoders must give these bits for ever. The search may find other bytes after a change to
-//! `encode`; then, and only then, write them anew:
+//! `trellis/search`; then, and only then, write them anew:
 //!
 //! ```text
 //! TENPAK_WRITE_GOLDEN=1 cargo test --release --test golden; cargo test --release --test golden
@@ -24,14 +24,14 @@ use support::levels;
 use support::random::Random;
 use tenpak_gguf::isa::Isa;
 use tenpak_gguf::types::trellis::layout::*;
-use tenpak_gguf::types::trellis::quantize::{BlockSearch, quantize_row};
+use tenpak_gguf::types::trellis::search::quantize;
 use tenpak_gguf::types::trellis::{Decode, activations, dequantize, dot};
 use tenpak_gguf::types::{self, TensorType};
 
 const BLOCKS: usize = 4;
 
 const REMEDY: &str = "\
-    If `encode` was changed on purpose and its quality bars hold, write the golden files anew:\n    \
+    If `trellis/search` was changed on purpose and its quality bars hold, write the golden files anew:\n    \
     TENPAK_WRITE_GOLDEN=1 cargo test --release --test golden\n\
     If only decoders were changed, they are wrong: files that people have would read differently.";
 
@@ -52,7 +52,7 @@ fn source<T: Trellis>(t: &TensorType) -> (Vec<f32>, Vec<f32>) {
 
 fn encode<T: Decode>(t: &TensorType) -> Vec<T> {
     let mut w = vec![T::zeroed(); BLOCKS];
-    quantize_row(&mut T::Search::for_type::<T>(), &source::<T>(t).0, &mut w);
+    quantize::quantizer::<T>().quantize(&source::<T>(t).0, bytemuck::cast_slice_mut(&mut w));
     w
 }
 

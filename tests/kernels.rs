@@ -7,15 +7,16 @@ use proptest::prelude::*;
 use support::levels;
 use support::random::Random;
 use tenpak_gguf::isa::Isa;
+use tenpak_gguf::types::trellis::a8::Activation;
 use tenpak_gguf::types::trellis::layout::*;
-use tenpak_gguf::types::trellis::quantize::{BlockSearch, quantize_row};
+use tenpak_gguf::types::trellis::search::quantize;
 use tenpak_gguf::types::trellis::{Decode, activations, code, dequantize, dot, dot_rows, multiply, scale};
 
 /// Longest row of the random tests, in blocks: kernels take four and two at a time, so that 9 has every
 /// kind of rest.
 const MAX_BLOCKS: usize = 9;
 /// Bytes or values of the longest block: what a test draws before it knows the type.
-const MAX_LEN: usize = 264;
+const MOST: usize = 264;
 /// Scale code of 1.0.
 const SCALE_ONE: u8 = 8 * 26;
 
@@ -157,7 +158,7 @@ fn dot_is_near_f64<T: Decode>(n: usize, seed: u64) {
     let mut random = Random(seed);
     let (x, y) = (random.gaussians(n * T::LEN), random.gaussians(n * T::LEN));
     let mut w = vec![T::zeroed(); n];
-    quantize_row(&mut T::Search::for_type::<T>(), &x, &mut w);
+    quantize::quantizer::<T>().quantize(&x, bytemuck::cast_slice_mut(&mut w));
     let values = weights(Isa::Scalar, &w);
     let exact: f64 = values.iter().zip(&y).map(|(&w, &y)| w as f64 * y as f64).sum();
     let a = quantized::<T>(Isa::Scalar, &y);
@@ -210,8 +211,8 @@ macro_rules! for_every_type {
                 #[test]
                 fn levels_agree_on_arbitrary_rows(
                     n in 1..=MAX_BLOCKS,
-                    bytes in prop::collection::vec(any::<u8>(), MAX_BLOCKS * MAX_LEN),
-                    x in prop::collection::vec(-8f32..8f32, MAX_BLOCKS * MAX_LEN),
+                    bytes in prop::collection::vec(any::<u8>(), MAX_BLOCKS * MOST),
+                    x in prop::collection::vec(-8f32..8f32, MAX_BLOCKS * MOST),
                 ) {
                     levels_agree::<$block>(&bytes, &x, n);
                 }
@@ -219,22 +220,22 @@ macro_rules! for_every_type {
                 #[test]
                 fn levels_agree_on_any_finite_activation(
                     n in 1..=MAX_BLOCKS,
-                    bytes in prop::collection::vec(any::<u8>(), MAX_BLOCKS * MAX_LEN),
-                    x in prop::collection::vec(finite(), MAX_BLOCKS * MAX_LEN),
+                    bytes in prop::collection::vec(any::<u8>(), MAX_BLOCKS * MOST),
+                    x in prop::collection::vec(finite(), MAX_BLOCKS * MOST),
                 ) {
                     levels_agree::<$block>(&bytes, &x, n);
                 }
 
                 #[test]
                 fn one_block_is_exact(
-                    bytes in prop::collection::vec(any::<u8>(), MAX_LEN),
-                    quants in prop::collection::vec(-127i8..=127, MAX_LEN),
+                    bytes in prop::collection::vec(any::<u8>(), MOST),
+                    quants in prop::collection::vec(-127i8..=127, MOST),
                 ) {
                     super::one_block_is_exact::<$block>(&bytes, &quants);
                 }
 
                 #[test]
-                fn packs_and_unpacks(bytes in prop::collection::vec(any::<u8>(), MAX_LEN)) {
+                fn packs_and_unpacks(bytes in prop::collection::vec(any::<u8>(), MOST)) {
                     super::packs_and_unpacks::<$block>(&bytes);
                 }
             }
@@ -242,9 +243,9 @@ macro_rules! for_every_type {
             #[test]
             fn rows_of_one_byte_value_agree() {
                 for byte in [0, 1, 0x55, 0x7f, 0x80, 0xaa, 0xff] {
-                    let x: Vec<f32> = (0..MAX_BLOCKS * MAX_LEN).map(|i| i as f32 - 700.0).collect();
+                    let x: Vec<f32> = (0..MAX_BLOCKS * MOST).map(|i| i as f32 - 700.0).collect();
                     for n in 1..=MAX_BLOCKS {
-                        levels_agree::<$block>(&[byte; MAX_BLOCKS * MAX_LEN], &x, n);
+                        levels_agree::<$block>(&[byte; MAX_BLOCKS * MOST], &x, n);
                     }
                 }
             }

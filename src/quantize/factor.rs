@@ -3,7 +3,7 @@
 use super::cholesky::{self, NotPositive};
 use crate::calibration::Statistics;
 use crate::types::TensorType;
-use crate::types::feedback::{Breadth, Feedback};
+use crate::types::feedback::Feedback;
 use rayon::prelude::*;
 
 /// What is added to the diagonal of a Gram matrix, as a share of its mean, however many tokens it is made of.
@@ -98,11 +98,10 @@ impl Factor {
 
 /// `R H R^T` with the type's rotation R, for symmetric H.
 fn rotate(t: &TensorType, n: usize, h: &mut [f32]) {
-    let quantizer =
-        || (t.kernels().expect("a weight type").feedback_quantizer)(Breadth { paths: 1, scales: 1 });
-    h.par_chunks_exact_mut(n).for_each_init(quantizer, |q, row| q.rotate(row));
+    let rotate = t.calibrated().expect("a weight type").rotate;
+    h.par_chunks_exact_mut(n).for_each(rotate);
     transpose(h, n);
-    h.par_chunks_exact_mut(n).for_each_init(quantizer, |q, row| q.rotate(row));
+    h.par_chunks_exact_mut(n).for_each(rotate);
 }
 
 /// Tile by tile: rows are far apart in memory.

@@ -14,7 +14,7 @@ mod factor;
 pub use factor::{Factor, LEAST_DAMPING, damping};
 
 use crate::types::TensorType;
-use crate::types::feedback::{Breadth, FeedbackQuantizer};
+use crate::types::feedback::{Breadth, Calibrated, FeedbackQuantizer};
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
 
@@ -53,6 +53,7 @@ impl Effort {
 /// Quantizes bands of rows; owns scratch memory.
 pub struct BandQuantizer {
     t: &'static TensorType,
+    rotate: fn(&mut [f32]),
     blocks: Box<dyn FeedbackQuantizer>,
     errors: Vec<f32>,
     targets: Vec<f32>,
@@ -61,8 +62,8 @@ pub struct BandQuantizer {
 impl BandQuantizer {
     /// For type `t`, which must be a weight type.
     pub fn new(t: &'static TensorType, breadth: Breadth) -> Self {
-        let blocks = (t.kernels().expect("a weight type").feedback_quantizer)(breadth);
-        BandQuantizer { t, blocks, errors: Vec::new(), targets: Vec::new() }
+        let Calibrated { rotate, quantizer } = t.calibrated().expect("a weight type");
+        BandQuantizer { t, rotate, blocks: quantizer(breadth), errors: Vec::new(), targets: Vec::new() }
     }
 
     /// Quantizes rows; `weights` is left rotated. Returns the sum of the losses.
@@ -73,7 +74,7 @@ impl BandQuantizer {
         self.errors.clear();
         self.errors.resize(rows * n, 0.0);
         self.targets.resize(rows * len, 0.0);
-        self.blocks.rotate(weights);
+        (self.rotate)(weights);
         let mut loss = 0.0;
         for (b, first) in (0..n).step_by(len).enumerate() {
             for (target, w) in self.targets.chunks_exact_mut(len).zip(weights.chunks_exact(n)) {

@@ -41,12 +41,18 @@ pub struct Breadth {
     pub scales: u8,
 }
 
-/// Quantizes blocks with error feedback.
-pub trait FeedbackQuantizer: Send {
+/// What a weight type gives the calibrated quantizer.
+#[derive(Clone, Copy, Debug)]
+pub struct Calibrated {
     /// Brings a row of whole blocks into the space in which the type's errors are counted: weights before they
     /// are quantized, and both sides of a Gram matrix.
-    fn rotate(&self, row: &mut [f32]);
+    pub rotate: fn(row: &mut [f32]),
+    /// Makes a quantizer of blocks.
+    pub quantizer: fn(Breadth) -> Box<dyn FeedbackQuantizer>,
+}
 
+/// Quantizes blocks with error feedback; owns scratch memory.
+pub trait FeedbackQuantizer: Send {
     /// Quantizes one rotated block. `targets` are the weights plus the feedback of earlier blocks. Writes the
     /// bytes of the block and the errors `w - q` in rotated space; returns the loss.
     fn quantize(

@@ -3,15 +3,16 @@
 //! [`REGISTRY`] is the one list of types. Everything that needs all of them (the C header, the converter,
 //! `tenpak-gguf types`, tests) reads it from here. docs/adding-a-type.md tells how to add one.
 
-pub mod a8;
 pub mod codes4;
+#[cfg(feature = "converter")]
 pub mod feedback;
 #[cfg(target_arch = "aarch64")]
 mod sdot;
 pub mod trellis;
 
 use codes4::layout::{BlockG4, BlockNf4, Codes4};
-use feedback::{Breadth, FeedbackQuantizer};
+#[cfg(feature = "converter")]
+use feedback::Calibrated;
 use trellis::layout::*;
 
 /// A ggml tensor type of ours.
@@ -38,8 +39,13 @@ pub enum Role {
         activation: &'static TensorType,
         /// One line for people.
         about: &'static str,
-        /// Its kernels.
+        /// What runs a model.
         kernels: Kernels,
+        /// Makes a quantizer of rows without calibration.
+        quantizer: fn() -> Box<dyn RowQuantizer>,
+        /// What the calibrated quantizer needs.
+        #[cfg(feature = "converter")]
+        calibrated: Calibrated,
     },
     /// Made while a model runs, from rows of f32.
     Activation {
@@ -60,10 +66,6 @@ pub struct Kernels {
     pub multiply: Multiply,
     /// Weights of a row.
     pub dequantize: fn(&[u8], &mut [f32]),
-    /// A quantizer of rows without calibration; it keeps scratch memory between rows.
-    pub quantizer: fn() -> Box<dyn RowQuantizer>,
-    /// A quantizer of blocks with error feedback.
-    pub feedback_quantizer: fn(Breadth) -> Box<dyn FeedbackQuantizer>,
 }
 
 /// Columns that a row is multiplied with while it is decoded.
@@ -87,7 +89,7 @@ fn multiply_rows<W: Copy, A>(
     }
 }
 
-/// Quantizes rows of whole blocks.
+/// Quantizes rows of whole blocks; owns scratch memory.
 pub trait RowQuantizer: Send {
     /// Quantizes `x`; values that are not finite count as zero.
     ///
@@ -111,6 +113,23 @@ impl TensorType {
     pub fn kernels(&self) -> Option<Kernels> {
         match self.role {
             Role::Weight { kernels, .. } => Some(kernels),
+            Role::Activation { .. } => None,
+        }
+    }
+
+    /// A quantizer of rows without calibration, of a weight type.
+    pub fn quantizer(&self) -> Option<Box<dyn RowQuantizer>> {
+        match self.role {
+            Role::Weight { quantizer, .. } => Some(quantizer()),
+            Role::Activation { .. } => None,
+        }
+    }
+
+    /// What the calibrated quantizer needs, of a weight type.
+    #[cfg(feature = "converter")]
+    pub fn calibrated(&self) -> Option<Calibrated> {
+        match self.role {
+            Role::Weight { calibrated, .. } => Some(calibrated),
             Role::Activation { .. } => None,
         }
     }
@@ -145,6 +164,9 @@ macro_rules! registry {
                     activation: &$act,
                     about: $about,
                     kernels: trellis::kernels::<$block>(),
+                    quantizer: trellis::search::quantize::quantizer::<$block>,
+                    #[cfg(feature = "converter")]
+                    calibrated: trellis::search::calibrated::calibrated::<$block>(),
                 },
             };
         )*
@@ -169,6 +191,9 @@ macro_rules! registry {
                     activation: &Q8_64,
                     about: $iabout,
                     kernels: codes4::kernels::<$iblock>(),
+                    quantizer: codes4::nearest::quantizer::<$iblock>,
+                    #[cfg(feature = "converter")]
+                    calibrated: codes4::calibrated::calibrated::<$iblock>(),
                 },
             };
         )*

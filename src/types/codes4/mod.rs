@@ -17,11 +17,13 @@ mod avx2;
 mod avx512;
 #[cfg(target_arch = "x86_64")]
 mod avxvnni;
+#[cfg(feature = "converter")]
+pub mod calibrated;
 #[cfg(target_arch = "aarch64")]
 mod dotprod;
 pub mod float16;
 pub mod layout;
-mod nearest;
+pub mod nearest;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 pub mod q8;
@@ -31,7 +33,7 @@ mod scalar;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-use super::{Kernels, RowQuantizer};
+use super::Kernels;
 use crate::isa::Isa;
 use layout::Codes4;
 use q8::BlockQ8;
@@ -60,8 +62,6 @@ pub const fn kernels<T: Codes4>() -> Kernels {
                 expected
             });
         },
-        quantizer: || Box::new(Quantizer::<T>(std::marker::PhantomData)),
-        feedback_quantizer: |_| Box::new(nearest::WithFeedback::<T>::new()),
     }
 }
 
@@ -181,15 +181,6 @@ pub fn activations(isa: Isa, x: &[f32], out: &mut [BlockQ8]) {
 /// Bytes as blocks.
 fn cast<B: bytemuck::Pod>(bytes: &[u8]) -> &[B] {
     bytemuck::cast_slice(bytes)
-}
-
-struct Quantizer<T>(std::marker::PhantomData<T>);
-
-impl<T: Codes4> RowQuantizer for Quantizer<T> {
-    fn quantize(&mut self, x: &[f32], out: &mut [u8]) {
-        assert_eq!(x.len() / T::LEN * size_of::<T>(), out.len());
-        nearest::quantize_row::<T>(x, bytemuck::cast_slice_mut(out));
-    }
 }
 
 #[cfg(all(test, feature = "check_kernels"))]

@@ -14,6 +14,7 @@
 //! function of the history byte, from a table. `decode` reads that byte first: taken out of a vector
 //! it would come late, and the loads of the carries with it.
 
+use super::a8::Activation;
 use super::code::{Code, ZERO_POINT};
 use super::layout::*;
 use super::row::{GROUP, Rows, dot_products, prefetch_after};

@@ -4,6 +4,7 @@
 //! and each step's part of the vector has its own matrices. Matrix products, byte permutations and
 //! broadcasts share two ports on Zen 5, so that a plane for the lower half alone is not broadcast.
 
+use super::a8::Activation;
 use super::avx2::unrotate_lanes;
 use super::code::ZERO_POINT;
 use super::gfni::{Term, hash};

@@ -1,6 +1,7 @@
 //! AVX-VNNI with GFNI: 256-bit vectors, bit-matrix hash, one instruction per dot. Same results
 //! as `scalar`.
 
+use super::a8::Activation;
 use super::avx2::unrotate_lanes;
 use super::code::ZERO_POINT;
 use super::gfni::{Term, hash};

@@ -1,6 +1,6 @@
 //! NEON with dot products of bytes (FEAT_DotProd). Same results as `scalar`.
 
-use super::layout::*;
+use super::a8::Activation;
 use super::neon::*;
 use super::row::{GROUP, Rows, dot_products, prefetch_after};
 use super::scale;

@@ -9,12 +9,8 @@
 //! history byte has the form of the first plane: it is that plane's lane -1. A kernel gets
 //! the plane moved up by one lane, history included, from a load one byte lower.
 
-use super::beam::Beam;
-use super::calibrated::FeedbackSearch;
+use super::a8::{Activation, BlockA8};
 use super::code::{Code, T2, T3, T4};
-use super::encode::Search;
-use super::quantize::BlockSearch;
-use crate::types::a8::{self, BlockA8};
 use bytemuck::{Pod, Zeroable};
 
 /// A block of `N` = 2 + planes bytes; any bytes are a valid block.
@@ -50,6 +46,9 @@ pub type BlockT4_64 = Block<32>;
 const _: () = assert!(size_of::<BlockT2>() == 66 && size_of::<BlockT2_64>() == 18);
 const _: () = assert!(size_of::<BlockT3>() == 98 && size_of::<BlockT3_64>() == 26);
 const _: () = assert!(size_of::<BlockT4>() == 130 && size_of::<BlockT4_64>() == 34);
+
+/// Weights of the longest block.
+pub const MAX_LEN: usize = 256;
 
 /// A run of bits of one symbol within a plane: `(step, first bit of the symbol, bits)`.
 type Field = (u8, u8, u8);
@@ -100,10 +99,6 @@ pub trait Trellis: Pod + Send + Sync {
     const PLANES: &'static [Plane];
     /// What it is multiplied with.
     type Activation: Activation;
-    /// The search over its code.
-    type Search: BlockSearch;
-    /// The search with error feedback.
-    type Beam: FeedbackSearch;
 
     /// Scale byte.
     fn d(&self) -> u8;
@@ -149,43 +144,6 @@ pub trait Trellis: Pod + Send + Sync {
     }
 }
 
-/// A block of [`BlockA8`] of either length.
-pub trait Activation: Pod + Send + Sync {
-    /// Scale.
-    fn d(&self) -> f32;
-
-    /// Sum of the quants.
-    fn sum(&self) -> i32;
-
-    /// Quants in lane order.
-    fn qs(&self) -> &[i8];
-
-    /// Rotates and quantizes one block for weights of type `T`.
-    fn quantize<T: Trellis>(x: &[f32]) -> Self;
-}
-
-impl<const N: usize> Activation for BlockA8<N> {
-    #[inline(always)]
-    fn d(&self) -> f32 {
-        self.d
-    }
-
-    #[inline(always)]
-    fn sum(&self) -> i32 {
-        self.sum
-    }
-
-    #[inline(always)]
-    fn qs(&self) -> &[i8] {
-        &self.qs
-    }
-
-    #[inline(always)]
-    fn quantize<T: Trellis>(x: &[f32]) -> Self {
-        a8::quantize_block::<N, T>(x)
-    }
-}
-
 macro_rules! trellis {
     ($block:ty, $code:expr, $len:literal, $steps:literal, $planes:expr) => {
         impl Trellis for $block {
@@ -194,8 +152,6 @@ macro_rules! trellis {
             const STEPS: usize = $steps;
             const PLANES: &'static [Plane] = &$planes;
             type Activation = BlockA8<$len>;
-            type Search = Search<{ 1 << $code.bits }>;
-            type Beam = Beam<{ 1 << $code.bits }>;
 
             #[inline(always)]
             fn d(&self) -> u8 {

@@ -15,21 +15,19 @@
 //! ```
 //!
 //! `code` has the constants, `layout` the places of the symbols, `rotation` and `scale` the rest of the
-//! format; `scalar` is the definition and the other kernels give the same bits; `encode` is the
-//! search and `quantize` the way from rows to blocks.
+//! format; `a8` are the activations; `scalar` is the definition and the other kernels give the same bits;
+//! `search` quantizes.
 
+pub mod a8;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 #[cfg(target_arch = "x86_64")]
 mod avxvnni;
-pub mod beam;
-mod calibrated;
 pub mod code;
 #[cfg(target_arch = "aarch64")]
 mod dotprod;
-pub mod encode;
 #[cfg(target_arch = "x86_64")]
 mod gfni;
 pub mod layout;
@@ -37,21 +35,20 @@ pub mod layout;
 mod neon;
 #[cfg(target_arch = "aarch64")]
 mod neon_rotation;
-pub mod quantize;
 pub mod rotation;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod row;
 mod scalar;
 pub mod scale;
+pub mod search;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod tile;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-use super::{Kernels, RowQuantizer};
+use super::Kernels;
 use crate::isa::Isa;
 use layout::Trellis;
-use quantize::BlockSearch;
 
 /// A trellis type with kernels for every level.
 #[cfg(target_arch = "x86_64")]
@@ -104,8 +101,6 @@ pub const fn kernels<T: Decode>() -> Kernels {
                 expected
             });
         },
-        quantizer: || Box::new(Quantizer::<T> { search: T::Search::for_type::<T>() }),
-        feedback_quantizer: |breadth| Box::new(calibrated::Quantizer::<T>::new(breadth)),
     }
 }
 
@@ -278,17 +273,6 @@ pub fn activations<T: Decode>(isa: Isa, x: &[f32], out: &mut [T::Activation]) {
 /// Bytes as blocks.
 fn cast<B: bytemuck::Pod>(bytes: &[u8]) -> &[B] {
     bytemuck::cast_slice(bytes)
-}
-
-struct Quantizer<T: Trellis> {
-    search: T::Search,
-}
-
-impl<T: Trellis> RowQuantizer for Quantizer<T> {
-    fn quantize(&mut self, x: &[f32], out: &mut [u8]) {
-        assert_eq!(x.len() / T::LEN * size_of::<T>(), out.len());
-        quantize::quantize_row::<T>(&mut self.search, x, bytemuck::cast_slice_mut(out));
-    }
 }
 
 #[cfg(all(test, feature = "check_kernels"))]

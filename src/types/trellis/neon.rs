@@ -13,6 +13,7 @@
 //! the history byte, from a table. The tables of values are signed and without the zero point, so that
 //! reconstructions are multiplied as they are and the sums of the activations are not needed.
 
+use super::a8::Activation;
 use super::code::{self, Code};
 use super::layout::*;
 use super::neon_rotation::{unrotate_64, unrotate_256};

@@ -63,6 +63,14 @@ pub fn rotate<const N: usize>(x: &[f32]) -> [f32; N] {
     y
 }
 
+/// Rotates a block of 64 or 256 values where it stands.
+pub fn rotate_in_place(block: &mut [f32]) {
+    match block.len() {
+        64 => block.copy_from_slice(&rotate::<64>(block)),
+        _ => block.copy_from_slice(&rotate::<256>(block)),
+    }
+}
+
 /// `out = scale * inverse rotation of y`, for integer `y` within ±64: exact when `scale` has four
 /// significant bits.
 #[inline(always)]

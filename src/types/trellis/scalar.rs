@@ -1,7 +1,8 @@
 //! The definition: plain loops in the order of docs/FORMAT.md. Every other kernel gives these bits.
 
+use super::a8::Activation;
 use super::code::ZERO_POINT;
-use super::layout::{Activation, Trellis};
+use super::layout::Trellis;
 use super::{rotation, scale};
 
 /// Reconstructions of a block in element order, plus [`ZERO_POINT`]: 0..=127.
@@ -61,6 +62,6 @@ pub fn dequantize<T: Trellis>(w: &[T], out: &mut [f32]) {
 #[inline(always)]
 pub fn quantize_activations<T: Trellis>(x: &[f32], out: &mut [T::Activation]) {
     for (x, out) in x.chunks_exact(T::LEN).zip(out) {
-        *out = T::Activation::quantize::<T>(x);
+        *out = T::Activation::quantize(x, T::STEPS);
     }
 }

@@ -10,7 +10,8 @@
 //! out[row] += (d_row * d_column) * (sum[row] - 64 * sum of the column's quants)
 //! ```
 
-use super::layout::{Activation, Trellis};
+use super::a8::Activation;
+use super::layout::Trellis;
 
 /// Quants of a row in a panel: a panel stays in the second-level cache.
 pub const PANEL_LEN: usize = 2048;

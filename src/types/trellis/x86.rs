@@ -1,7 +1,8 @@
 //! What the x86 levels share: constant tables, loads and the sum over blocks.
 
+use super::a8::Activation;
 use super::code::ZERO_POINT;
-use super::layout::{Activation, Trellis};
+use super::layout::Trellis;
 use super::row::GROUP;
 use super::scale;
 use std::arch::x86_64::*;

@@ -25,8 +25,8 @@ mod step_avx2;
 mod step_avx512;
 mod step_portable;
 
-use super::code::{Code, HASHES};
 use crate::isa::Isa;
+use crate::types::trellis::code::{Code, HASHES};
 use bytemuck::{Pod, Zeroable};
 
 /// Squared error of one standard deviation of the values, in cost units, by k - 2. The mean cost of a
@@ -46,10 +46,32 @@ pub struct Path {
     pub error: f32,
 }
 
-/// A search over one [`Code`] with `ROW` = 2^k symbols; owns its scratch memory (up to 8 MiB).
-pub struct Search<const ROW: usize> {
+/// A search over a code, whatever the number of its symbols.
+pub trait Search: Send {
+    /// Finds symbols for `targets` (in the units of the code's values) and writes them to `symbols`.
+    ///
+    /// Targets must be finite.
+    fn run(&mut self, targets: &[f32], symbols: &mut [u8]) -> Path;
+}
+
+/// A search over `code` and its own values, at the current level.
+///
+/// # Panics
+/// If the code does not have 2 to 4 bits per symbol.
+pub fn for_code(code: &Code) -> Box<dyn Search> {
+    let values = code.values();
+    match code.bits {
+        2 => Box::new(Viterbi::<4>::new(code, &values)),
+        3 => Box::new(Viterbi::<8>::new(code, &values)),
+        4 => Box::new(Viterbi::<16>::new(code, &values)),
+        bits => panic!("no search for symbols of {bits} bits"),
+    }
+}
+
+/// A search over one [`Code`] with `SYMBOLS` = 2^k symbols; owns its scratch memory (up to 8 MiB).
+pub struct Viterbi<const SYMBOLS: usize> {
     isa: Isa,
-    graph: Graph<ROW>,
+    graph: Graph<SYMBOLS>,
     scratch: Scratch,
 }
 
@@ -57,17 +79,17 @@ pub struct Search<const ROW: usize> {
 ///
 /// Labels are hashes in another basis, in which what tells the states of a vector apart has the lowest bits.
 #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "only vectors use all of it"))]
-struct Graph<const ROW: usize> {
+struct Graph<const SYMBOLS: usize> {
     /// Reconstruction of each label.
     values: [f32; HASHES],
     /// Label of a state and symbol 0; `part[m][o]`.
-    part: Vec<[u8; ROW]>,
+    part: Vec<[u8; SYMBOLS]>,
     /// What a symbol XORs into the label.
-    symbol: [u8; ROW],
+    symbol: [u8; SYMBOLS],
     /// What the place of a state in its vector XORs into the label.
     lanes: [u16; MAX_LANES],
     /// Offset in the table of metrics for a vector of states and symbol 0; `rows[vector of m][o]`.
-    rows: Vec<[u16; ROW]>,
+    rows: Vec<[u16; SYMBOLS]>,
     /// What each bit of the symbol XORs into the offset; bits past the symbol are not used.
     flips: [usize; 4],
     cost_scale: f32,
@@ -95,18 +117,18 @@ unsafe impl Zeroable for Line {}
 // SAFETY: as above; 32 integers of two bytes fill the 64 of the alignment.
 unsafe impl Pod for Line {}
 
-impl<const ROW: usize> Graph<ROW> {
-    const K: u32 = ROW.trailing_zeros();
+impl<const SYMBOLS: usize> Graph<SYMBOLS> {
+    const K: u32 = SYMBOLS.trailing_zeros();
 
     fn new(lanes: usize, code: &Code, values: &[f32; HASHES]) -> Self {
-        assert_eq!(1 << code.bits, ROW);
+        assert_eq!(1 << code.bits, SYMBOLS);
         let (k, columns) = (Self::K as usize, code.columns());
         let label = relabel(&columns[k..][..lanes.trailing_zeros() as usize], &columns[..k]);
         let label_of = |window: usize| label[code.hash(window as u32) as usize];
         let older = 1usize << (code.window_bits() - 2 * Self::K);
         let part = |m: usize| std::array::from_fn(|o| label_of((m + o * older) << k));
-        let part: Vec<[u8; ROW]> = (0..older).map(part).collect();
-        let row = |part: &[u8; ROW]| part.map(|p| p as u16 * lanes as u16);
+        let part: Vec<[u8; SYMBOLS]> = (0..older).map(part).collect();
+        let row = |part: &[u8; SYMBOLS]| part.map(|p| p as u16 * lanes as u16);
         let graph = Graph {
             rows: part.iter().step_by(lanes).map(row).collect(),
             part,
@@ -121,7 +143,7 @@ impl<const ROW: usize> Graph<ROW> {
     }
 
     fn states(&self) -> usize {
-        self.part.len() * ROW
+        self.part.len() * SYMBOLS
     }
 
     /// Reconstruction of symbol `s` after state `state`.
@@ -132,16 +154,16 @@ impl<const ROW: usize> Graph<ROW> {
     }
 }
 
-impl<const ROW: usize> Search<ROW> {
+impl<const SYMBOLS: usize> Viterbi<SYMBOLS> {
     /// A search over `code`, whose values are taken from `values[hash]`, at the current level.
     ///
     /// # Panics
-    /// If the code does not have `ROW` symbols, or two symbols have the same effect on the hash.
+    /// If the code does not have `SYMBOLS` symbols, or two symbols have the same effect on the hash.
     pub fn new(code: &Code, values: &[f32; HASHES]) -> Self {
         Self::with_isa(Isa::current(), code, values)
     }
 
-    /// As [`Search::new`], at a given level; the same paths at every level.
+    /// As [`Viterbi::new`], at a given level; the same paths at every level.
     ///
     /// # Panics
     /// Also if the level is not available.
@@ -150,17 +172,7 @@ impl<const ROW: usize> Search<ROW> {
         let lanes = lanes(isa);
         let table = vec![Line::zeroed(); HASHES * lanes / size_of::<Line>() * size_of::<i16>()];
         let scratch = Scratch { table, costs: Vec::new() };
-        Search { isa, graph: Graph::new(lanes, code, values), scratch }
-    }
-
-    /// Finds symbols for `targets` (in the units of the code's values) and writes them to `symbols`.
-    ///
-    /// Targets must be finite.
-    pub fn run(&mut self, targets: &[f32], symbols: &mut [u8]) -> Path {
-        debug_assert_eq!(targets.len(), symbols.len());
-        let least = self.forward(targets);
-        let start = self.walk_back(targets, least, symbols);
-        Path { history: start as u8, error: self.error(targets, start, symbols) }
+        Viterbi { isa, graph: Graph::new(lanes, code, values), scratch }
     }
 
     /// Fills `costs`; returns the least after the last target.
@@ -203,15 +215,15 @@ impl<const ROW: usize> Search<ROW> {
     /// Writes the symbols of a path of cost `least` and returns the state it starts from.
     fn walk_back(&self, targets: &[f32], least: i16, symbols: &mut [u8]) -> u32 {
         let states = self.graph.states();
-        let older = states / ROW;
+        let older = states / SYMBOLS;
         let costs: &[i16] = bytemuck::cast_slice(&self.scratch.costs);
         let last = &costs[targets.len() * states..][..states];
         let mut state = last.iter().position(|&cost| cost == least).expect("one has the least cost");
         for (i, (&x, symbol)) in targets.iter().zip(symbols).enumerate().rev() {
-            let (m, s) = (state / ROW, state % ROW);
+            let (m, s) = (state / SYMBOLS, state % SYMBOLS);
             let before = &costs[i * states..][..states];
             let part = &self.graph.part[m];
-            let cost: [f32; ROW] = std::array::from_fn(|o| {
+            let cost: [f32; SYMBOLS] = std::array::from_fn(|o| {
                 let e = x - self.graph.values[(part[o] ^ self.graph.symbol[s]) as usize];
                 before[m + o * older] as f32 + e * e * self.graph.cost_scale
             });
@@ -228,9 +240,18 @@ impl<const ROW: usize> Search<ROW> {
         for (&x, &s) in targets.iter().zip(symbols) {
             let e = x - self.graph.value(state, s as usize);
             sum += e * e;
-            state = (state * ROW + s as usize) & mask;
+            state = (state * SYMBOLS + s as usize) & mask;
         }
         sum
+    }
+}
+
+impl<const SYMBOLS: usize> Search for Viterbi<SYMBOLS> {
+    fn run(&mut self, targets: &[f32], symbols: &mut [u8]) -> Path {
+        debug_assert_eq!(targets.len(), symbols.len());
+        let least = self.forward(targets);
+        let start = self.walk_back(targets, least, symbols);
+        Path { history: start as u8, error: self.error(targets, start, symbols) }
     }
 }
 

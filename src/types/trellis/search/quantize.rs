@@ -1,11 +1,13 @@
 //! Rows of weights to blocks, without calibration.
 //!
 //! Each block is rotated. A scale that gives its targets the spread of the code's values is about right; which
-//! of those near it is best shows when the search ([`super::encode`]) has found the symbols of each.
+//! of those near it is best shows when the search ([`super::viterbi`]) has found the symbols of each.
 
-use super::encode::{Path, Search};
-use super::layout::Trellis;
-use super::{rotation, scale};
+use super::viterbi::{self, Search};
+use crate::types::RowQuantizer;
+use crate::types::trellis::layout::{MAX_LEN, Trellis};
+use crate::types::trellis::{rotation, scale};
+use std::marker::PhantomData;
 
 /// Scales tried for a block, an even number.
 ///
@@ -17,55 +19,54 @@ const CANDIDATES: u8 = 2;
 /// for no sum of squares to overflow.
 const LIMIT: f32 = (1 << 20) as f32;
 
-/// A trellis search whatever its row length; see [`Search`].
-pub trait BlockSearch: Send {
-    /// A search over the code of `T`.
-    fn for_type<T: Trellis>() -> Self;
-
-    /// See [`Search::run`].
-    fn run(&mut self, targets: &[f32], symbols: &mut [u8]) -> Path;
+struct Quantizer<T> {
+    search: Box<dyn Search>,
+    of: PhantomData<fn() -> T>,
 }
 
-impl<const ROW: usize> BlockSearch for Search<ROW> {
-    fn for_type<T: Trellis>() -> Self {
-        Search::new(&T::CODE, &T::CODE.values())
-    }
-
-    fn run(&mut self, targets: &[f32], symbols: &mut [u8]) -> Path {
-        Search::run(self, targets, symbols)
-    }
+/// A quantizer of rows of type `T`, at the current level.
+pub fn quantizer<T: Trellis>() -> Box<dyn RowQuantizer> {
+    Box::new(Quantizer::<T> { search: viterbi::for_code(&T::CODE), of: PhantomData })
 }
 
-/// Quantizes a row of whole blocks. Values that are not finite count as zero.
-pub fn quantize_row<T: Trellis>(search: &mut T::Search, x: &[f32], out: &mut [T]) {
-    for (x, out) in x.chunks_exact(T::LEN).zip(out) {
-        *out = if T::LEN == 64 {
-            quantize_block::<T, 64>(search, x)
-        } else {
-            quantize_block::<T, 256>(search, x)
-        };
+impl<T: Trellis> RowQuantizer for Quantizer<T> {
+    fn quantize(&mut self, x: &[f32], out: &mut [u8]) {
+        assert_eq!(x.len() / T::LEN * size_of::<T>(), out.len());
+        for (x, out) in x.chunks_exact(T::LEN).zip(out.chunks_exact_mut(size_of::<T>())) {
+            out.copy_from_slice(bytemuck::bytes_of(&quantize_block::<T>(&mut *self.search, x)));
+        }
     }
 }
 
-/// What counts instead of a value that is not finite or beyond all scales.
-pub fn finite(x: f32) -> f32 {
-    if x.is_finite() { x.clamp(-LIMIT, LIMIT) } else { 0.0 }
+/// Rotates a row of whole blocks of `len` weights. Values that are not finite count as zero, and those beyond all
+/// scales as [`LIMIT`].
+pub fn rotate(row: &mut [f32], len: usize) {
+    for block in row.chunks_exact_mut(len) {
+        for v in &mut *block {
+            *v = if v.is_finite() { v.clamp(-LIMIT, LIMIT) } else { 0.0 };
+        }
+        rotation::rotate_in_place(block);
+    }
 }
 
-fn quantize_block<T: Trellis, const N: usize>(search: &mut T::Search, x: &[f32]) -> T {
-    let finite: [f32; N] = std::array::from_fn(|i| finite(x[i]));
-    let targets: [f32; N] = rotation::rotate(&finite);
+fn quantize_block<T: Trellis>(search: &mut dyn Search, x: &[f32]) -> T {
+    let (mut targets, mut scaled, mut symbols) = ([0.0; MAX_LEN], [0.0; MAX_LEN], [0; MAX_LEN]);
+    let (targets, scaled, symbols) = (&mut targets[..T::LEN], &mut scaled[..T::LEN], &mut symbols[..T::LEN]);
+    targets.copy_from_slice(x);
+    rotate(targets, T::LEN);
     let power = targets.iter().map(|&v| v as f64 * v as f64).sum::<f64>();
     let mut best = T::zeroed();
     let mut least = power as f32;
-    let mut symbols = [0; N];
-    for code in candidates((power / N as f64).sqrt() as f32 / T::CODE.sigma) {
+    for code in candidates((power / T::LEN as f64).sqrt() as f32 / T::CODE.sigma) {
         let d = scale::decode(code);
-        let path = search.run(&targets.map(|v| v / d), &mut symbols);
+        for (scaled, v) in scaled.iter_mut().zip(&*targets) {
+            *scaled = v / d;
+        }
+        let path = search.run(scaled, symbols);
         let error = path.error * d * d;
         if error < least {
             least = error;
-            best = T::pack(code, path.history, &symbols);
+            best = T::pack(code, path.history, symbols);
         }
     }
     best
@@ -81,14 +82,12 @@ fn candidates(d: f32) -> impl Iterator<Item = u8> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::layout::{BlockT3, BlockT3_64};
     use super::*;
+    use crate::types::trellis::layout::{BlockT3, BlockT3_64};
     use bytemuck::Zeroable;
 
     fn quantize<T: Trellis>(x: &[f32]) -> T {
-        let mut out = [T::zeroed()];
-        quantize_row(&mut T::Search::for_type::<T>(), x, &mut out);
-        out[0]
+        quantize_block(&mut *viterbi::for_code(&T::CODE), x)
     }
 
     #[test]

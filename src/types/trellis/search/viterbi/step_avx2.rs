@@ -12,8 +12,8 @@ pub const LANES: usize = 16;
 
 /// Same result as `step_portable::step`.
 #[target_feature(enable = "avx2")]
-pub fn step<const ROW: usize>(
-    graph: &Graph<ROW>,
+pub fn step<const SYMBOLS: usize>(
+    graph: &Graph<SYMBOLS>,
     scratch: &mut Scratch,
     (x, least): (f32, i16),
     before: &[i16],
@@ -22,14 +22,14 @@ pub fn step<const ROW: usize>(
     let table: &mut [i16] = bytemuck::cast_slice_mut(&mut scratch.table);
     fill_table(table, &metric(&graph.values, x, graph.cost_scale, least), &graph.lanes);
     let mut least = _mm256_set1_epi16(DEAD);
-    let groups = graph.rows.iter().zip(after.chunks_exact_mut(LANES * ROW));
+    let groups = graph.rows.iter().zip(after.chunks_exact_mut(LANES * SYMBOLS));
     for (g, (rows, after)) in groups.enumerate() {
-        let mut best = [_mm256_setzero_si256(); ROW];
-        if ROW <= 8 {
-            best = relax::<ROW, ROW>(graph, rows, 0, &before[g * LANES..], table);
+        let mut best = [_mm256_setzero_si256(); SYMBOLS];
+        if SYMBOLS <= 8 {
+            best = relax::<SYMBOLS, SYMBOLS>(graph, rows, 0, &before[g * LANES..], table);
         } else {
-            let low = relax::<ROW, 8>(graph, rows, 0, &before[g * LANES..], table);
-            let high = relax::<ROW, 8>(graph, rows, 8, &before[g * LANES..], table);
+            let low = relax::<SYMBOLS, 8>(graph, rows, 0, &before[g * LANES..], table);
+            let high = relax::<SYMBOLS, 8>(graph, rows, 8, &before[g * LANES..], table);
             best[..8].copy_from_slice(&low);
             best[8..].copy_from_slice(&high);
         }
@@ -46,9 +46,9 @@ pub fn step<const ROW: usize>(
 /// Least costs of `N` symbols from `first` on, for the states m with which `before` starts.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn relax<const ROW: usize, const N: usize>(
-    graph: &Graph<ROW>,
-    rows: &[u16; ROW],
+fn relax<const SYMBOLS: usize, const N: usize>(
+    graph: &Graph<SYMBOLS>,
+    rows: &[u16; SYMBOLS],
     first: usize,
     before: &[i16],
     table: &[i16],
@@ -98,19 +98,19 @@ fn fill_table(table: &mut [i16], metric: &[i16; HASHES], lanes: &[u16; 32]) {
 /// From `[symbol][state]` to `[state][symbol]`.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn transpose<const ROW: usize>(mut v: [__m256i; ROW]) -> [__m256i; ROW] {
-    for _ in 0..ROW.trailing_zeros() {
+fn transpose<const SYMBOLS: usize>(mut v: [__m256i; SYMBOLS]) -> [__m256i; SYMBOLS] {
+    for _ in 0..SYMBOLS.trailing_zeros() {
         let mut w = v;
-        for i in 0..ROW / 2 {
-            w[2 * i] = _mm256_unpacklo_epi16(v[i], v[i + ROW / 2]);
-            w[2 * i + 1] = _mm256_unpackhi_epi16(v[i], v[i + ROW / 2]);
+        for i in 0..SYMBOLS / 2 {
+            w[2 * i] = _mm256_unpacklo_epi16(v[i], v[i + SYMBOLS / 2]);
+            w[2 * i + 1] = _mm256_unpackhi_epi16(v[i], v[i + SYMBOLS / 2]);
         }
         v = w;
     }
     let mut w = v;
-    for i in 0..ROW / 2 {
+    for i in 0..SYMBOLS / 2 {
         w[i] = _mm256_permute2x128_si256(v[2 * i], v[2 * i + 1], 0x20);
-        w[i + ROW / 2] = _mm256_permute2x128_si256(v[2 * i], v[2 * i + 1], 0x31);
+        w[i + SYMBOLS / 2] = _mm256_permute2x128_si256(v[2 * i], v[2 * i + 1], 0x31);
     }
     w
 }

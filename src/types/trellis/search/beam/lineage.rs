@@ -1,7 +1,7 @@
 //! The errors of finished chunks: a tree whose leaves are the survivors.
 
 use super::lanes::Lanes;
-use super::{CHUNK, Feedback, Row, ZEROS};
+use super::{CHUNK, Chunk, Feedback, ZEROS};
 
 /// Finished chunks from the first in which paths still differ.
 #[derive(Default)]
@@ -12,7 +12,7 @@ pub struct Lineage {
     /// Generations that are no more, for their memory.
     spare: Vec<Generation>,
     /// Sums of targets down to a generation, and to the next.
-    sums: [Vec<Row>; 2],
+    sums: [Vec<Chunk>; 2],
     /// Places of the errors that are kept.
     place: Vec<u16>,
 }
@@ -20,7 +20,7 @@ pub struct Lineage {
 /// The paths' different errors in one chunk.
 #[derive(Default)]
 struct Generation {
-    errors: Vec<Row>,
+    errors: Vec<Chunk>,
     /// Place of each in the generation before.
     parent: Vec<u16>,
 }
@@ -33,7 +33,7 @@ impl Lineage {
     }
 
     /// Adds the errors of the chunk that is finished. `ancestor` says which survivor each path was when it began.
-    pub fn push(&mut self, errors: &[Row], ancestor: &[u16]) {
+    pub fn push(&mut self, errors: &[Chunk], ancestor: &[u16]) {
         let mut generation = self.spare.pop().unwrap_or_default();
         generation.errors.clear();
         generation.errors.extend_from_slice(errors);
@@ -54,10 +54,10 @@ impl Lineage {
         chunk: usize,
         targets: &mut [f32],
         feedback: Feedback,
-        out: &mut [Row],
+        out: &mut [Chunk],
     ) {
         self.settle(lanes, chunk, targets, feedback);
-        let base = Row(*targets[chunk * CHUNK..].first_chunk().expect("a block is whole chunks"));
+        let base = Chunk(*targets[chunk * CHUNK..].first_chunk().expect("a block is whole chunks"));
         let Some(first) = self.generations.first() else {
             out.fill(base);
             return;
@@ -67,8 +67,8 @@ impl Lineage {
         sums.resize(first.errors.len(), base);
         for (g, generation) in self.generations.iter().enumerate() {
             // Side by side: in the factor rows may be so far apart that they push each other out of the cache.
-            let rows: [Row; CHUNK] =
-                std::array::from_fn(|j| Row(*feedback.row((self.settled + g) * CHUNK + j, chunk)));
+            let rows: [Chunk; CHUNK] =
+                std::array::from_fn(|j| Chunk(*feedback.row((self.settled + g) * CHUNK + j, chunk)));
             next.resize(generation.errors.len(), ZEROS);
             let to = if g + 1 < self.generations.len() { &mut next[..] } else { &mut *out };
             for ((to, errors), &parent) in to.iter_mut().zip(&generation.errors).zip(&generation.parent) {

@@ -17,8 +17,8 @@ pub const LANES: usize = 32;
 
 /// Same result as `step_portable::step`.
 #[target_feature(enable = "avx2,avx512f,avx512bw,avx512vl")]
-pub fn step<const ROW: usize>(
-    graph: &Graph<ROW>,
+pub fn step<const SYMBOLS: usize>(
+    graph: &Graph<SYMBOLS>,
     scratch: &mut Scratch,
     (x, least): (f32, i16),
     before: &[i16],
@@ -26,15 +26,15 @@ pub fn step<const ROW: usize>(
 ) -> i16 {
     let table: &mut [i16] = bytemuck::cast_slice_mut(&mut scratch.table);
     fill_table(table, &metric(&graph.values, x, graph.cost_scale, least), &graph.lanes);
-    let older = before.len() / ROW;
+    let older = before.len() / SYMBOLS;
     let mut least = _mm512_set1_epi16(DEAD);
-    let groups = graph.rows.iter().zip(after.chunks_exact_mut(LANES * ROW));
+    let groups = graph.rows.iter().zip(after.chunks_exact_mut(LANES * SYMBOLS));
     for (g, (rows, after)) in groups.enumerate() {
-        let mut best = [_mm512_set1_epi16(DEAD); ROW];
+        let mut best = [_mm512_set1_epi16(DEAD); SYMBOLS];
         for (o, &row) in rows.iter().enumerate() {
             let cost = load(before, o * older + g * LANES);
             let mut row = row as usize;
-            for i in 0..ROW {
+            for i in 0..SYMBOLS {
                 let s = i ^ (i >> 1);
                 let sum = _mm512_adds_epi16(load(table, row), cost);
                 best[s] = _mm512_min_epi16(best[s], sum);
@@ -74,22 +74,22 @@ fn fill_table(table: &mut [i16], metric: &[i16; HASHES], lanes: &[u16; LANES]) {
 /// From `[symbol][state]` to `[state][symbol]`.
 #[inline]
 #[target_feature(enable = "avx2,avx512f,avx512bw,avx512vl")]
-fn transpose<const ROW: usize>(mut v: [__m512i; ROW]) -> [__m512i; ROW] {
+fn transpose<const SYMBOLS: usize>(mut v: [__m512i; SYMBOLS]) -> [__m512i; SYMBOLS] {
     // The index of a value is (symbol, quarter, state in the quarter). Each round of the first
     // kind moves a symbol bit to the end, each of the second a quarter bit to the front.
-    for _ in 0..ROW.trailing_zeros() {
+    for _ in 0..SYMBOLS.trailing_zeros() {
         let mut w = v;
-        for i in 0..ROW / 2 {
-            w[2 * i] = _mm512_unpacklo_epi16(v[i], v[i + ROW / 2]);
-            w[2 * i + 1] = _mm512_unpackhi_epi16(v[i], v[i + ROW / 2]);
+        for i in 0..SYMBOLS / 2 {
+            w[2 * i] = _mm512_unpacklo_epi16(v[i], v[i + SYMBOLS / 2]);
+            w[2 * i + 1] = _mm512_unpackhi_epi16(v[i], v[i + SYMBOLS / 2]);
         }
         v = w;
     }
     for _ in 0..2 {
         let mut w = v;
-        for i in 0..ROW / 2 {
+        for i in 0..SYMBOLS / 2 {
             w[i] = _mm512_shuffle_i64x2(v[2 * i], v[2 * i + 1], 0b10_00_10_00);
-            w[i + ROW / 2] = _mm512_shuffle_i64x2(v[2 * i], v[2 * i + 1], 0b11_01_11_01);
+            w[i + SYMBOLS / 2] = _mm512_shuffle_i64x2(v[2 * i], v[2 * i + 1], 0b11_01_11_01);
         }
         v = w;
     }

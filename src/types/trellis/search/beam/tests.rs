@@ -1,6 +1,6 @@
 use super::*;
 use crate::types::trellis::code::{T2, T3, T4};
-use crate::types::trellis::encode::Search;
+use crate::types::trellis::search::viterbi::{Search, Viterbi};
 
 /// splitmix64 as sums of four uniform values: nearly Gaussian, mean 0.
 fn noise(seed: u64) -> impl FnMut() -> f32 {
@@ -30,7 +30,7 @@ impl Block {
         Block { weights, d, u }
     }
 
-    fn run<const ROW: usize>(&self, beam: &mut Beam<ROW>) -> (Vec<u8>, u8, f32) {
+    fn run<const SYMBOLS: usize>(&self, beam: &mut Beam<SYMBOLS>) -> (Vec<u8>, u8, f32) {
         let n = self.weights.len();
         let feedback = Feedback { weights: &self.d, rows: &self.u, stride: n };
         let mut symbols = vec![0; n];
@@ -39,12 +39,12 @@ impl Block {
     }
 }
 
-fn check_levels<const ROW: usize>(code: &Code) {
+fn check_levels<const SYMBOLS: usize>(code: &Code) {
     for (n, width) in [(256, 1), (256, 7), (64, 24), (256, 96), (64, 300)] {
         let block = Block::new(n, (n + width) as u64);
-        let expected = block.run(&mut Beam::<ROW>::with_isa(Isa::Scalar, code, width));
+        let expected = block.run(&mut Beam::<SYMBOLS>::with_isa(Isa::Scalar, code, width));
         for isa in Isa::available() {
-            let mut beam = Beam::<ROW>::with_isa(isa, code, width);
+            let mut beam = Beam::<SYMBOLS>::with_isa(isa, code, width);
             // Twice: nothing may be left of the block before.
             assert_eq!(block.run(&mut beam), expected, "{} {n} {width}", isa.name());
             assert_eq!(block.run(&mut beam), expected, "{} {n} {width}, again", isa.name());
@@ -81,7 +81,7 @@ fn wider_beams_come_close_to_the_exact_search() {
     let mut block = Block::new(256, 5);
     block.d.fill(1.0);
     block.u.fill(0.0);
-    let exact = Search::<8>::new(&T3, &T3.values()).run(&block.weights, &mut [0; 256]).error;
+    let exact = Viterbi::<8>::new(&T3, &T3.values()).run(&block.weights, &mut [0; 256]).error;
     let losses = [8, 64, 512].map(|width| block.run(&mut Beam::<8>::new(&T3, width)).2);
     assert!(losses[0] > losses[1] && losses[1] > losses[2], "{losses:?}");
     // The exact search counts in integers and may miss the least by a little.

@@ -26,30 +26,59 @@
 mod lanes;
 mod lineage;
 
-use super::code::{Code, HASHES};
 use crate::isa::Isa;
 pub use crate::types::feedback::CHUNK;
 use crate::types::feedback::Feedback;
+use crate::types::trellis::code::{Code, HASHES};
 use lanes::{Lanes, MAX_GROUP};
 use lineage::Lineage;
 
 /// Targets of a chunk; those of the past are errors.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[repr(C, align(64))]
-pub struct Row([f32; CHUNK]);
+pub struct Chunk([f32; CHUNK]);
 
-const ZEROS: Row = Row([0.0; CHUNK]);
+const ZEROS: Chunk = Chunk([0.0; CHUNK]);
 
 /// States that a history byte can name.
 const ROOTS: usize = 256;
 
-/// A beam search over a code with `ROW` = 2^k symbols; owns its scratch memory.
-pub struct Beam<const ROW: usize> {
+/// A search with error feedback over a code, whatever the number of its symbols.
+pub trait FeedbackSearch: Send {
+    /// Finds symbols for `weights` (in the units of the code's values) whose targets, as far as earlier blocks
+    /// decide them, are `targets`. Writes the symbols; returns the history and the loss.
+    fn run(
+        &mut self,
+        weights: &[f32],
+        targets: &mut [f32],
+        feedback: Feedback,
+        symbols: &mut [u8],
+    ) -> (u8, f32);
+
+    /// Writes what the symbols after a history reconstruct to.
+    fn values(&self, history: u8, symbols: &[u8], out: &mut [f32]);
+}
+
+/// A search over `code` that keeps `width` survivors on average, at the current level.
+///
+/// # Panics
+/// If the code does not have 2 to 4 bits per symbol or `width` is not in `1..=2048`.
+pub fn for_code(code: &Code, width: usize) -> Box<dyn FeedbackSearch> {
+    match code.bits {
+        2 => Box::new(Beam::<4>::new(code, width)),
+        3 => Box::new(Beam::<8>::new(code, width)),
+        4 => Box::new(Beam::<16>::new(code, width)),
+        bits => panic!("no search for symbols of {bits} bits"),
+    }
+}
+
+/// A beam search over a code with `SYMBOLS` = 2^k symbols; owns its scratch memory.
+pub struct Beam<const SYMBOLS: usize> {
     isa: Isa,
     /// Hash of a state followed by symbol 0.
     prefix: Vec<u8>,
     /// Values of the symbols after a state with that hash.
-    children: Box<[[f32; ROW]; HASHES]>,
+    children: Box<[[f32; SYMBOLS]; HASHES]>,
     /// Mean square of the values.
     spread: f32,
     /// Mean number of survivors; at most twice as many.
@@ -58,8 +87,8 @@ pub struct Beam<const ROW: usize> {
     room: usize,
     now: Survivors,
     next: Survivors,
-    /// Costs of the candidates: symbol s of survivor p is `p * ROW + s`.
-    candidates: Vec<Row>,
+    /// Costs of the candidates: symbol s of survivor p is `p * SYMBOLS + s`.
+    candidates: Vec<Chunk>,
     /// Which of them are among the cheapest, a bit each.
     within: Vec<u16>,
     /// The candidate that each survivor of a step was; `room` places a step.
@@ -71,7 +100,7 @@ pub struct Beam<const ROW: usize> {
 #[derive(Default)]
 struct Survivors {
     len: usize,
-    rows: Vec<Row>,
+    rows: Vec<Chunk>,
     cost: Vec<f32>,
     state: Vec<u16>,
     /// Survivor at the start of the chunk that the path goes through.
@@ -90,11 +119,11 @@ impl Survivors {
     }
 }
 
-impl<const ROW: usize> Beam<ROW> {
+impl<const SYMBOLS: usize> Beam<SYMBOLS> {
     /// A search that keeps `width` survivors on average, at the current level.
     ///
     /// # Panics
-    /// If the code does not have `ROW` symbols or `width` is not in `1..=2048`.
+    /// If the code does not have `SYMBOLS` symbols or `width` is not in `1..=2048`.
     pub fn new(code: &Code, width: usize) -> Self {
         Self::with_isa(Isa::current(), code, width)
     }
@@ -104,9 +133,9 @@ impl<const ROW: usize> Beam<ROW> {
     /// # Panics
     /// Also if the level is not available.
     pub fn with_isa(isa: Isa, code: &Code, width: usize) -> Self {
-        assert!(isa.is_available() && 1 << code.bits == ROW && (1..=2048).contains(&width));
+        assert!(isa.is_available() && 1 << code.bits == SYMBOLS && (1..=2048).contains(&width));
         let states = 1u32 << (code.window_bits() - code.bits);
-        let symbols: [u8; ROW] = std::array::from_fn(|s| code.hash(s as u32));
+        let symbols: [u8; SYMBOLS] = std::array::from_fn(|s| code.hash(s as u32));
         let values = code.values();
         let capacity = (2 * width).max(ROOTS).next_multiple_of(MAX_GROUP);
         Beam {
@@ -118,30 +147,10 @@ impl<const ROW: usize> Beam<ROW> {
             room: 2 * width + SLACK,
             now: Survivors::with_capacity(capacity),
             next: Survivors::with_capacity(capacity),
-            candidates: vec![ZEROS; (capacity * ROW).div_ceil(CHUNK)],
-            within: vec![0; (capacity * ROW).div_ceil(CHUNK)],
+            candidates: vec![ZEROS; (capacity * SYMBOLS).div_ceil(CHUNK)],
+            within: vec![0; (capacity * SYMBOLS).div_ceil(CHUNK)],
             chosen: Vec::new(),
             lineage: Lineage::default(),
-        }
-    }
-
-    /// Finds symbols for `weights` (in the units of the code's values) whose targets, as far as earlier blocks
-    /// decide them, are `targets`. Writes the symbols; returns the history and the loss.
-    pub fn run(
-        &mut self,
-        weights: &[f32],
-        targets: &mut [f32],
-        feedback: Feedback,
-        symbols: &mut [u8],
-    ) -> (u8, f32) {
-        match self.isa {
-            // SAFETY: the level is available.
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 | Isa::AvxVnni => unsafe { self.search_avx2(weights, targets, feedback, symbols) },
-            // SAFETY: the level is available.
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => unsafe { self.search_avx512(weights, targets, feedback, symbols) },
-            _ => self.search(lanes::Portable, weights, targets, feedback, symbols),
         }
     }
 
@@ -216,7 +225,7 @@ impl<const ROW: usize> Beam<ROW> {
     /// NaN, which is within no limit.
     #[inline(always)]
     fn extend<L: Lanes>(&mut self, lanes: L, step: usize, weight: f32) -> (usize, f32) {
-        let group = CHUNK / ROW;
+        let group = CHUNK / SYMBOLS;
         let Beam { prefix, children, now, candidates, .. } = self;
         let used = now.len.div_ceil(group);
         now.cost[now.len..used * group].fill(f32::NAN);
@@ -231,8 +240,8 @@ impl<const ROW: usize> Beam<ROW> {
                 target[g] = rows[g].0[step];
                 sum[g] = cost[g];
             }
-            let e = lanes.sub(lanes.spread::<ROW>(target), lanes.gather(&children[..], hash));
-            let cost = lanes.mul_add(lanes.mul(e, weight), e, lanes.spread::<ROW>(sum));
+            let e = lanes.sub(lanes.spread::<SYMBOLS>(target), lanes.gather(&children[..], hash));
+            let cost = lanes.mul_add(lanes.mul(e, weight), e, lanes.spread::<SYMBOLS>(sum));
             least = lanes.min(cost, least);
             lanes.store(cost, &mut out.0);
         }
@@ -258,26 +267,17 @@ impl<const ROW: usize> Beam<ROW> {
         let to = next.rows[..count].iter_mut().zip(&mut next.cost[..count]);
         let to = to.zip(next.state[..count].iter_mut().zip(&mut next.ancestor[..count]));
         for (&candidate, ((to_row, to_cost), (to_state, to_ancestor))) in chosen[..count].iter().zip(to) {
-            let (p, s) = (candidate as usize / ROW, candidate as usize % ROW);
+            let (p, s) = (candidate as usize / SYMBOLS, candidate as usize % SYMBOLS);
             let state = now.state[p] as usize;
             let e = lanes.splat(w - children[prefix[state] as usize][s]);
             let targets = lanes.mul_add(e, factor, lanes.and(lanes.row(&now.rows[p]), keep));
             lanes.store(targets, &mut to_row.0);
             *to_cost = candidates[candidate as usize / CHUNK].0[candidate as usize % CHUNK];
-            *to_state = ((state * ROW + s) & mask) as u16;
+            *to_state = ((state * SYMBOLS + s) & mask) as u16;
             *to_ancestor = now.ancestor[p];
         }
         next.len = count;
         std::mem::swap(now, next);
-    }
-
-    /// What the symbols after a history reconstruct to.
-    pub fn values(&self, history: u8, symbols: &[u8], out: &mut [f32]) {
-        let mut state = history as usize;
-        for (value, &s) in out.iter_mut().zip(symbols) {
-            *value = self.children[self.prefix[state] as usize][s as usize];
-            state = (state * ROW + s as usize) & (self.prefix.len() - 1);
-        }
     }
 
     /// Writes the symbols of a survivor's path and returns its history.
@@ -285,10 +285,38 @@ impl<const ROW: usize> Beam<ROW> {
         let mut p = survivor;
         for (symbol, chosen) in symbols.iter_mut().zip(self.chosen.chunks_exact(self.room)).rev() {
             let candidate = chosen[p] as usize;
-            *symbol = (candidate % ROW) as u8;
-            p = candidate / ROW;
+            *symbol = (candidate % SYMBOLS) as u8;
+            p = candidate / SYMBOLS;
         }
         p as u8
+    }
+}
+
+impl<const SYMBOLS: usize> FeedbackSearch for Beam<SYMBOLS> {
+    fn run(
+        &mut self,
+        weights: &[f32],
+        targets: &mut [f32],
+        feedback: Feedback,
+        symbols: &mut [u8],
+    ) -> (u8, f32) {
+        match self.isa {
+            // SAFETY: the level is available.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 | Isa::AvxVnni => unsafe { self.search_avx2(weights, targets, feedback, symbols) },
+            // SAFETY: the level is available.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => unsafe { self.search_avx512(weights, targets, feedback, symbols) },
+            _ => self.search(lanes::Portable, weights, targets, feedback, symbols),
+        }
+    }
+
+    fn values(&self, history: u8, symbols: &[u8], out: &mut [f32]) {
+        let mut state = history as usize;
+        for (value, &s) in out.iter_mut().zip(symbols) {
+            *value = self.children[self.prefix[state] as usize][s as usize];
+            state = (state * SYMBOLS + s as usize) & (self.prefix.len() - 1);
+        }
     }
 }
 
@@ -338,7 +366,7 @@ static SET_BITS: [[u16; 8]; 256] = {
 #[inline(always)]
 fn mark_cheapest<L: Lanes>(
     lanes: L,
-    candidates: &[Row],
+    candidates: &[Chunk],
     least: f32,
     width: usize,
     gap: &mut f32,
@@ -361,7 +389,7 @@ fn mark_cheapest<L: Lanes>(
 
 /// Marks the candidates that cost no more than a limit; returns how many they are.
 #[inline(always)]
-fn mark_within<L: Lanes>(lanes: L, candidates: &[Row], limit: f32, within: &mut [u16]) -> usize {
+fn mark_within<L: Lanes>(lanes: L, candidates: &[Chunk], limit: f32, within: &mut [u16]) -> usize {
     let limit = lanes.splat(limit);
     let mut count = 0;
     for (costs, within) in candidates.iter().zip(within) {

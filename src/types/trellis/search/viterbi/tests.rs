@@ -1,7 +1,7 @@
 //! Tests of the search.
 
-use super::super::code::{T2, T3, T4};
 use super::*;
+use crate::types::trellis::code::{T2, T3, T4};
 
 /// splitmix64, <https://prng.di.unimi.it/splitmix64.c>.
 struct SplitMix64(u64);
@@ -31,27 +31,27 @@ fn random_code(code: &Code, rng: &mut SplitMix64) -> Code {
     }
 }
 
-fn for_every_level<const ROW: usize>(code: &Code, targets: &[f32]) -> Path {
+fn for_every_level<const SYMBOLS: usize>(code: &Code, targets: &[f32]) -> Path {
     let mut expected = vec![0; targets.len()];
-    let mut search = Search::<ROW>::with_isa(Isa::Scalar, code, &code.values());
+    let mut search = Viterbi::<SYMBOLS>::with_isa(Isa::Scalar, code, &code.values());
     let path = search.run(targets, &mut expected);
     for isa in Isa::available() {
         let mut symbols = vec![0; targets.len()];
-        let mut search = Search::<ROW>::with_isa(isa, code, &code.values());
+        let mut search = Viterbi::<SYMBOLS>::with_isa(isa, code, &code.values());
         assert_eq!(search.run(targets, &mut symbols), path, "{}", isa.name());
         assert_eq!(symbols, expected, "{}", isa.name());
     }
     path
 }
 
-fn same_at_every_level<const ROW: usize>(code: &Code) {
-    let mut rng = SplitMix64(ROW as u64);
+fn same_at_every_level<const SYMBOLS: usize>(code: &Code) {
+    let mut rng = SplitMix64(SYMBOLS as u64);
     for round in 0..24 {
         // In random codes, two columns that tell the states of a vector apart are equal.
         let code = if round % 3 == 0 { code.clone() } else { random_code(code, &mut rng) };
         let spread = [1.0, 0.2, 4.0, 1e6][round % 4] * code.sigma;
         let targets: Vec<f32> = (0..[64, 256, 1][round % 3]).map(|_| rng.normal() * spread).collect();
-        for_every_level::<ROW>(&code, &targets);
+        for_every_level::<SYMBOLS>(&code, &targets);
     }
 }
 
@@ -63,10 +63,10 @@ fn same_path_at_every_level() {
 }
 
 /// Squared error per target, in units of the targets' variance.
-fn error<const ROW: usize>(code: &Code) -> f32 {
+fn error<const SYMBOLS: usize>(code: &Code) -> f32 {
     const BLOCKS: usize = 20;
     let mut rng = SplitMix64(1);
-    let mut search = Search::<ROW>::new(code, &code.values());
+    let mut search = Viterbi::<SYMBOLS>::new(code, &code.values());
     let mut run = || {
         let targets: [f32; 256] = std::array::from_fn(|_| rng.normal() * code.sigma);
         search.run(&targets, &mut [0; 256]).error
@@ -89,7 +89,7 @@ fn path_decodes() {
     let mut rng = SplitMix64(2);
     let targets: [f32; 64] = std::array::from_fn(|_| rng.normal() * T3.sigma);
     let mut symbols = [0; 64];
-    let path = Search::<8>::new(&T3, &T3.values()).run(&targets, &mut symbols);
+    let path = Viterbi::<8>::new(&T3, &T3.values()).run(&targets, &mut symbols);
     let mut window = path.history as u32;
     let mut error = 0.0;
     for (x, s) in targets.iter().zip(symbols) {
@@ -104,7 +104,7 @@ fn path_decodes() {
 fn not_finite_targets_do_not_panic() {
     for x in [f32::NAN, f32::INFINITY, f32::MAX] {
         for isa in Isa::available() {
-            Search::<8>::with_isa(isa, &T3, &T3.values()).run(&[x; 64], &mut [0; 64]);
+            Viterbi::<8>::with_isa(isa, &T3, &T3.values()).run(&[x; 64], &mut [0; 64]);
         }
     }
 }

@@ -3,8 +3,7 @@
 //! The `vec_dot_type` of the trellis types. ggml makes these blocks from f32 rows just before a
 //! product and never stores them.
 
-use super::trellis::layout::Trellis;
-use super::trellis::rotation;
+use super::rotation;
 use bytemuck::{Pod, Zeroable};
 
 /// `N` activations: `x = d * q` after the rotation.
@@ -15,7 +14,7 @@ pub struct BlockA8<const N: usize> {
     pub d: f32,
     /// Sum of the quants.
     pub sum: i32,
-    /// Quants in lane order: element `STEPS * j + t` at `LANES * t + j`.
+    /// Quants in lane order: element `steps * j + t` at `lanes * t + j`.
     pub qs: [i8; N],
 }
 
@@ -29,11 +28,48 @@ const _: () = assert!(size_of::<BlockA8<256>>() == 264 && size_of::<BlockA8<64>>
 /// Largest quant. With reconstructions of at most 127, a pair of products fits in 16 bits.
 const MAX_QUANT: f32 = 127.0;
 
+/// A block of [`BlockA8`] of either length.
+pub trait Activation: Pod + Send + Sync {
+    /// Scale.
+    fn d(&self) -> f32;
+
+    /// Sum of the quants.
+    fn sum(&self) -> i32;
+
+    /// Quants in lane order.
+    fn qs(&self) -> &[i8];
+
+    /// Rotates and quantizes one block for weights whose lanes have `steps` symbols.
+    fn quantize(x: &[f32], steps: usize) -> Self;
+}
+
+impl<const N: usize> Activation for BlockA8<N> {
+    #[inline(always)]
+    fn d(&self) -> f32 {
+        self.d
+    }
+
+    #[inline(always)]
+    fn sum(&self) -> i32 {
+        self.sum
+    }
+
+    #[inline(always)]
+    fn qs(&self) -> &[i8] {
+        &self.qs
+    }
+
+    #[inline(always)]
+    fn quantize(x: &[f32], steps: usize) -> Self {
+        quantize(x, steps)
+    }
+}
+
 /// Rotates and quantizes one block to the nearest multiple of `max |y| / 127`, ties to even.
 ///
 /// A block with a NaN or an infinity gets a NaN scale: its products are NaN, as they are in f32.
 #[inline(always)]
-pub fn quantize_block<const N: usize, T: Trellis>(x: &[f32]) -> BlockA8<N> {
+fn quantize<const N: usize>(x: &[f32], steps: usize) -> BlockA8<N> {
     let y: [f32; N] = rotation::rotate(x);
     // Comparing the bits of absolute values compares the values, and puts NaN last.
     let peak = y.iter().fold(0, |peak, v| (v.to_bits() & 0x7fff_ffff).max(peak));
@@ -48,9 +84,10 @@ pub fn quantize_block<const N: usize, T: Trellis>(x: &[f32]) -> BlockA8<N> {
         *q = round_ties_even(y * inverse);
     }
     let mut qs = [0i8; N];
-    for j in 0..N / T::STEPS {
-        for t in 0..T::STEPS {
-            qs[N / T::STEPS * t + j] = q[T::STEPS * j + t];
+    let lanes = N / steps;
+    for j in 0..lanes {
+        for t in 0..steps {
+            qs[lanes * t + j] = q[steps * j + t];
         }
     }
     BlockA8 { d, sum: q.iter().map(|&q| q as i32).sum(), qs }

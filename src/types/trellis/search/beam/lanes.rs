@@ -1,6 +1,6 @@
 //! Sixteen floats at a time, on each level. All levels round alike: the beam is the same on each.
 
-use super::{CHUNK, Row};
+use super::{CHUNK, Chunk};
 
 /// Values of the symbols after a state, one after the other for the survivors that share a vector.
 pub type Group = [u8; MAX_GROUP];
@@ -33,7 +33,7 @@ pub trait Lanes: Copy {
 
     /// Loads a row.
     #[inline(always)]
-    fn row(self, row: &Row) -> Self::Vector {
+    fn row(self, row: &Chunk) -> Self::Vector {
         self.load(&row.0)
     }
 }
