@@ -1,5 +1,5 @@
 //! Prints `ggml-patches/tenpak.h`.
 
 fn main() {
-    print!("{}", tenpak_gguf::ffi::header());
+    print!("{}", tenpak_gguf::render::header());
 }

@@ -30,4 +30,6 @@ mod mapped;
 #[cfg(feature = "converter")]
 pub mod quantize;
 #[cfg(feature = "converter")]
+pub mod render;
+#[cfg(feature = "converter")]
 pub mod split;

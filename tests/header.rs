@@ -1,8 +1,8 @@
 //! The C header in git is the registry's, and the registry keeps ggml's rules.
 
 use std::collections::HashSet;
-use tenpak_gguf::ffi;
 use tenpak_gguf::gguf::GgmlType;
+use tenpak_gguf::render;
 use tenpak_gguf::types::{REGISTRY, Role, by_id, by_name};
 
 #[test]
@@ -10,14 +10,14 @@ fn header_is_rendered_from_the_registry() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/ggml-patches/tenpak.h");
     let in_git = std::fs::read_to_string(path).expect("ggml-patches/tenpak.h is there");
     assert!(
-        in_git == ffi::header(),
+        in_git == render::header(),
         "{path} is old: cargo run --example render_header > ggml-patches/tenpak.h"
     );
 }
 
 #[test]
 fn header_has_a_row_for_every_type() {
-    let header = ffi::header();
+    let header = render::header();
     for t in REGISTRY {
         let start = format!("X({}, {}, {}, ", t.name.to_uppercase(), t.name, t.id);
         let row = format!("{start}{}, {}", t.block_len, t.block_bytes);

@@ -1,0 +1,7 @@
+//! C text rendered from the constants of this crate: what code outside of Rust reads the types from.
+//!
+//! The files in `ggml-patches` are these renderings; `tests/header.rs` compares them.
+
+mod header;
+
+pub use header::header;
