@@ -11,6 +11,7 @@
 
 use std::path::Path;
 use tenpak_gguf::gguf::{Error, File, Tensor, TensorHeader, Value, Writer};
+use tenpak_gguf::names::in_block;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -24,12 +25,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Number of the block and role, `ffn_up.weight`, of a tensor of a block.
-fn in_block(t: &Tensor) -> Option<(usize, &str)> {
-    let (block, role) = t.name.strip_prefix("blk.")?.split_once('.')?;
-    Some((block.parse().ok()?, role))
-}
-
 fn first(model: &File, out: &Path) -> Result<(), Error> {
     let mut keys: Vec<(String, Value)> = model.keys().to_vec();
     for (key, value) in &mut keys {
@@ -37,18 +32,23 @@ fn first(model: &File, out: &Path) -> Result<(), Error> {
             *value = Value::U32(1);
         }
     }
-    let kept = model.tensors().iter().filter(|t| in_block(t).is_none_or(|(block, _)| block == 0));
+    let kept = model.tensors().iter().filter(|t| in_block(&t.name).is_none_or(|(block, _)| block == 0));
     write(out, &keys, kept.map(|t| (t.name.clone(), t, model)).collect())
 }
 
 fn all(model: &File, block: &File, out: &Path) -> Result<(), Box<dyn std::error::Error>> {
     let mut plan = Vec::new();
     for t in model.tensors() {
-        let (t, from) = match in_block(t) {
-            Some((_, role)) if t.shape.len() == 2 => {
-                let found =
-                    block.tensors().iter().find(|b| in_block(b) == Some((0, role)) && b.shape == t.shape);
-                (found.ok_or_else(|| format!("no block has a `{role}` of the shape of `{}`", t.name))?, block)
+        let (t, from) = match in_block(&t.name) {
+            Some((_, layer)) if t.shape.len() == 2 => {
+                let found = block
+                    .tensors()
+                    .iter()
+                    .find(|b| in_block(&b.name) == Some((0, layer)) && b.shape == t.shape);
+                (
+                    found.ok_or_else(|| format!("no block has a `{layer}` of the shape of `{}`", t.name))?,
+                    block,
+                )
             }
             _ => (t, model),
         };

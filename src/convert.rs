@@ -9,6 +9,7 @@ pub use guided::Guide;
 use crate::calibration;
 use crate::checkpoint::{self, Dtype, Model, SourceTensor};
 use crate::gguf::{self, GgmlType, TensorHeader, Value, Writer};
+use crate::names::{self, Role};
 use crate::types::{self, TensorType};
 use guided::Guided;
 use rayon::prelude::*;
@@ -180,10 +181,10 @@ pub fn plan(model: &Model, recipe: Recipe) -> Plan {
 /// `None` for a matrix that should be in blocks but does not fit any.
 fn target(model: &Model, t: &SourceTensor, recipe: Recipe) -> Option<Target> {
     let exact = model.exact_type(t).map(Target::Kept);
-    let is_quantizable = checkpoint::is_quantizable(&t.name, &t.shape);
+    let is_quantizable = names::is_quantizable(&t.name, &t.shape);
     let family = match recipe {
         _ if exact.is_some_and(|kept| kept.ggml().is_plain_number()) => return exact,
-        _ if !checkpoint::is_matrix(&t.name, &t.shape) => return Some(Target::Plain(Dtype::F32)),
+        _ if !names::is_matrix(&t.name, &t.shape) => return Some(Target::Plain(Dtype::F32)),
         Recipe::Plain(_) if t.left_precise && !is_quantizable => return Some(Target::Plain(Dtype::F32)),
         Recipe::Plain(dtype) => return Some(Target::Plain(dtype)),
         // As llama-quantize has it, or whoever made the file.
@@ -209,12 +210,12 @@ fn default_family(t: &SourceTensor) -> Trellis {
 
 /// Attention, embeddings and output head: small or heard everywhere.
 fn is_sensitive(name: &str) -> bool {
-    name.contains("attn") || is_outer(name)
+    matches!(Role::of(name), Role::Attention(_)) || is_outer(name)
 }
 
 /// Embeddings and output head.
 fn is_outer(name: &str) -> bool {
-    name.starts_with("token_embd.") || name.starts_with("output.")
+    matches!(Role::of(name), Role::Embeddings | Role::Head)
 }
 
 /// Values converted at a time: bounds memory whatever the model.

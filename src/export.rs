@@ -2,8 +2,9 @@
 
 use crate::arch::{llama, tokenizer};
 use crate::atomic_file::AtomicFile;
-use crate::checkpoint::{Dtype, is_matrix, unpermuted_row};
+use crate::checkpoint::{Dtype, unpermuted_row};
 use crate::gguf::{self, File, Tensor, TensorHeader, Value, Writer};
+use crate::names::is_matrix;
 use rayon::prelude::*;
 use std::io::Write;
 use std::path::{Path, PathBuf};

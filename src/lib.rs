@@ -28,6 +28,8 @@ pub mod llama;
 #[cfg(feature = "converter")]
 mod mapped;
 #[cfg(feature = "converter")]
+pub mod names;
+#[cfg(feature = "converter")]
 pub mod quantize;
 #[cfg(feature = "converter")]
 pub mod render;

@@ -244,7 +244,7 @@ fn floats_beside_what_is_kept_stay() {
     for (t, source) in file.tensors().iter().zip(&model.tensors) {
         let expected = match &t.name[..] {
             TENSOR => types::G4_128.id,
-            name if tenpak_gguf::checkpoint::is_matrix(name, &t.shape) => source.dtype.ggml().0,
+            name if tenpak_gguf::names::is_matrix(name, &t.shape) => source.dtype.ggml().0,
             _ => GgmlType::F32.0,
         };
         assert_eq!(t.kind.0, expected, "{}", t.name);

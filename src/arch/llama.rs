@@ -6,6 +6,7 @@ use super::keys::Keys;
 use super::tokenizer::Vocabulary;
 use super::{Architecture, How, Tensor, captured, made, maybe, rope, same};
 use crate::gguf::Value;
+use crate::names;
 use serde_json::{Value as Json, json};
 
 pub use super::rope::FREQS as ROPE_FREQS;
@@ -52,7 +53,7 @@ fn keys(keys: &mut Keys) -> Result<(), String> {
 pub fn hf_name(gguf: &str) -> Option<String> {
     let (stem, suffix) = gguf.rsplit_once('.')?;
     let named = |t: &&Tensor| captured(t.gguf, stem).is_some();
-    let block = super::block(gguf).unwrap_or_default().to_string();
+    let block = names::block(gguf).unwrap_or_default().to_string();
     let hf = TENSORS.iter().find(named)?.hf.replace("{b}", &block);
     // The head stands beside the model.
     let prefix = if hf == "lm_head" { "" } else { LLAMA.prefix };

@@ -207,11 +207,6 @@ fn captured(pattern: &str, name: &str) -> Option<(Option<u64>, Option<u64>)> {
     }
 }
 
-/// The block that a GGUF tensor belongs to.
-pub fn block(gguf: &str) -> Option<u64> {
-    gguf.strip_prefix("blk.")?.split_once('.')?.0.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,6 +8,7 @@ mod gram;
 mod imatrix;
 
 use crate::gguf;
+use crate::names::in_block;
 use gram::GramFile;
 use imatrix::Imatrix;
 use std::collections::BTreeMap;
@@ -265,17 +266,17 @@ impl Calibration {
                 }
             }
         }
-        if let Some(weight) = self.weights().find(|w| block(w).is_some_and(|(n, _)| n >= blocks)) {
+        if let Some(weight) = self.weights().find(|w| in_block(w).is_some_and(|(n, _)| n >= blocks)) {
             return Err(Problem::OtherBlocks { weight: weight.into(), blocks });
         }
         let mut roles = BTreeMap::new();
         for weight in self.weights() {
-            if let Some((_, role)) = block(weight) {
+            if let Some((_, role)) = in_block(weight) {
                 roles.insert(role, ());
             }
         }
         let is_missing = |name: &str| {
-            self.input_of(name).is_none() && block(name).is_some_and(|(_, role)| roles.contains_key(role))
+            self.input_of(name).is_none() && in_block(name).is_some_and(|(_, role)| roles.contains_key(role))
         };
         let mut missing = weights.iter().map(|(name, ..)| name).filter(|name| is_missing(name));
         match missing.next() {
@@ -301,12 +302,6 @@ impl Calibration {
         };
         result.map_err(|p| p.at(&self.path))
     }
-}
-
-/// `blk.3.ffn_down.weight` is `ffn_down.weight` of block 3.
-fn block(name: &str) -> Option<(u64, &str)> {
-    let (number, role) = name.strip_prefix("blk.")?.split_once('.')?;
-    Some((number.parse().ok()?, role))
 }
 
 /// Little-endian floats.

@@ -1,8 +1,9 @@
 //! A GGUF file as a model to convert, whatever the types of its tensors.
 
 use super::transform::Transform;
-use super::{Data, Dtype, Error, Model, SourceTensor, Storage, is_matrix, problem};
+use super::{Data, Dtype, Error, Model, SourceTensor, Storage, problem};
 use crate::gguf::{self, GgmlType};
+use crate::names::is_matrix;
 use std::path::Path;
 
 pub fn open(path: &Path) -> Result<Model, Error> {

@@ -9,6 +9,7 @@ use crate::arch::config::{Config, HIDDEN, Shape};
 use crate::arch::keys::Keys;
 use crate::arch::{self, Architecture, How, Place, tokenizer};
 use crate::gguf::Value;
+use crate::names;
 use serde_json::{Map, Value as Json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -320,7 +321,7 @@ impl Source<'_> {
     /// Refuses tensors that are missing, empty or of another size than config.json says.
     fn check(&self, shards: &Shards, tensors: &[SourceTensor]) -> Result<(), Error> {
         let blocks = self.shape.blocks;
-        let stray = tensors.iter().find(|t| arch::block(&t.name).is_some_and(|b| b >= blocks));
+        let stray = tensors.iter().find(|t| names::block(&t.name).is_some_and(|b| b >= blocks));
         if let Some(t) = stray {
             let name = t.source_name();
             let what =
@@ -442,7 +443,7 @@ fn language_part(hf: &str) -> Option<String> {
 
 /// Embeddings first, then blocks by number, then the rest.
 fn place_in_file(name: &str) -> (u8, u64, String) {
-    match arch::block(name) {
+    match names::block(name) {
         Some(block) => (1, block, name.to_owned()),
         None if name.starts_with("token_embd") => (0, 0, name.to_owned()),
         None => (2, 0, name.to_owned()),

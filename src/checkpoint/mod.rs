@@ -6,14 +6,12 @@ mod hf_folder;
 mod model_card;
 mod model_name;
 mod pickle;
-mod precise;
 mod pytorch;
 mod quantized;
 mod shards;
 mod transform;
 
 pub use dtype::Dtype;
-pub use precise::{is_matrix, is_quantizable};
 pub use transform::{permuted_row, unpermuted_row};
 
 use crate::gguf::{self, GgmlType, Value};

@@ -9,8 +9,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use tenpak_gguf::calibration::{Calibration, collect};
-use tenpak_gguf::checkpoint::{Dtype, Model, Options, is_matrix};
+use tenpak_gguf::checkpoint::{Dtype, Model, Options};
 use tenpak_gguf::convert::{self, Guide, Plan, Recipe, Target, Trellis};
+use tenpak_gguf::names::is_matrix;
 use tenpak_gguf::quantize::Effort;
 use tenpak_gguf::split;
 

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
 use tenpak_gguf::gguf::File;
+use tenpak_gguf::names;
 
 /// Show keys, tensors and totals of a GGUF file of any kind
 #[derive(clap::Args)]
@@ -65,7 +66,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         ]);
     }
     // Linear layers: what is multiplied in every block, without embeddings, head and norms.
-    let linear = file.tensors().iter().filter(|t| t.name.starts_with("blk.") && t.shape.len() > 1);
+    let linear = file.tensors().iter().filter(|t| names::block(&t.name).is_some() && t.shape.len() > 1);
     let (bytes, weights) = linear.fold((0, 0), |(b, w), t| (b + t.bytes(), w + t.elements()));
     let all: u64 = file.tensors().iter().map(|t| t.elements()).sum();
     writeln!(out, "\n{totals}\n\nlinear layers: {} bpw", bpw(bytes, weights))?;

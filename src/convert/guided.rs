@@ -1,10 +1,10 @@
 //! Tensors that a calibration has statistics for.
 
 use super::{Error, Plan, Target, check_finite};
-use crate::arch;
 use crate::calibration::Calibration;
 use crate::checkpoint::{Model, SourceTensor};
 use crate::gguf::Writer;
+use crate::names;
 use crate::quantize::{BandQuantizer, Effort, Factor, band, damping};
 use crate::types::TensorType;
 use rayon::prelude::*;
@@ -41,7 +41,7 @@ impl<'a> Guided<'a> {
         let weights: Vec<_> = blocks.map(|(t, _)| (t.name.clone(), t.columns(), experts(t))).collect();
         let architecture = model.key("general.architecture").and_then(|v| v.as_str()).unwrap_or_default();
         let blocks =
-            model.tensors.iter().filter_map(|t| arch::block(&t.name)).map(|n| n + 1).max().unwrap_or(0);
+            model.tensors.iter().filter_map(|t| names::block(&t.name)).map(|n| n + 1).max().unwrap_or(0);
         guide.calibration.check(architecture, blocks, &weights)?;
         let known = weights.iter().filter(|(name, ..)| guide.calibration.input_of(name).is_some());
         let room = known.map(|&(_, columns, _)| factor_bytes(columns)).max().unwrap_or(0);

@@ -1,6 +1,6 @@
-//! Matrices that are no place to save bits, by the names that llama.cpp has for them: small, and decisive.
+//! Matrices that llama.cpp does not quantize, by its names for them: small ones of which much depends.
 
-/// What llama.cpp's converter writes as F32 whatever the type of the file, by a part of the name.
+/// Parts of the names of matrices that llama.cpp's converter writes as F32, whatever the type of the file.
 const PRECISE: &[&str] = &[
     "_norm.weight",
     "position_embd.weight",
@@ -20,7 +20,8 @@ const PRECISE: &[&str] = &[
     "indexer.proj.weight",
 ];
 
-/// What llama-quantize leaves in the type that it has, besides (`tensor_allows_quantization`).
+/// Parts of the names of further matrices that llama-quantize leaves in the type that they have
+/// (`tensor_allows_quantization`).
 const LEFT: &[&str] = &[
     "altup",
     "laurel",
@@ -48,15 +49,15 @@ const LEFT: &[&str] = &[
     "mm.a.code_embd",
 ];
 
-/// Whether a tensor is stored in a chosen type: llama.cpp wants vectors, norms, learned positions, convolutions of a
-/// few columns, the routing to experts and the like as F32.
+/// Whether the type of a tensor can be chosen. llama.cpp wants all others as F32: vectors, norms, learned positions,
+/// convolutions of a few columns, the routing to experts and the like.
 pub fn is_matrix(name: &str, shape: &[u64]) -> bool {
     shape.len() > 1 && name.ends_with(".weight") && !is_one_of(PRECISE, name)
 }
 
-/// Whether that type may be one of few bits.
+/// Whether the type of a tensor can be chosen, and may be one of few bits.
 pub fn is_quantizable(name: &str, shape: &[u64]) -> bool {
-    // To ggml, extents of 1 at the end are none.
+    // ggml counts no extents of 1 at the end, so that a matrix of one row is a vector to it.
     is_matrix(name, shape) && shape[1..].iter().any(|&n| n != 1) && !is_one_of(LEFT, name)
 }
 
