@@ -49,7 +49,7 @@ fn main() {
     }
 
     let mut contenders: Vec<(String, usize, Product)> = Vec::new();
-    for t in [&types::T2, &types::T3, &types::T4] {
+    for t in [&types::trellis::T2, &types::trellis::T3, &types::trellis::T4] {
         contenders.push((format!("{} {}", Isa::current().name(), t.name), row_bytes(t), ours(t)));
     }
     contenders.push(("ggml q4_K".into(), ggml.row_bytes(Q4_K, COLUMNS), peer(&ggml)));

@@ -93,12 +93,12 @@ fn main() {
     let data = Data::new();
     let mut contenders = Vec::new();
     for isa in Isa::available().filter(|&isa| isa > Isa::Scalar) {
-        contenders.extend(ours::<BlockT2>(isa, &types::T2, &data));
-        contenders.extend(ours::<BlockT3>(isa, &types::T3, &data));
-        contenders.extend(ours::<BlockT4>(isa, &types::T4, &data));
-        contenders.extend(ours::<BlockT2_64>(isa, &types::T2_64, &data));
-        contenders.extend(ours::<BlockT3_64>(isa, &types::T3_64, &data));
-        contenders.extend(ours::<BlockT4_64>(isa, &types::T4_64, &data));
+        contenders.extend(ours::<BlockT2>(isa, &types::trellis::T2, &data));
+        contenders.extend(ours::<BlockT3>(isa, &types::trellis::T3, &data));
+        contenders.extend(ours::<BlockT4>(isa, &types::trellis::T4, &data));
+        contenders.extend(ours::<BlockT2_64>(isa, &types::trellis::T2_64, &data));
+        contenders.extend(ours::<BlockT3_64>(isa, &types::trellis::T3_64, &data));
+        contenders.extend(ours::<BlockT4_64>(isa, &types::trellis::T4_64, &data));
     }
     let ggml = Ggml::load(Path::new(&folder));
     for &(name, id) in PEERS {

@@ -15,7 +15,7 @@ use tenpak_gguf::types;
 
 fn main() {
     let n: usize = std::env::var("COLUMNS").map_or(28672, |v| v.parse().expect("a number of columns"));
-    let t = if n.is_multiple_of(256) { &types::T3 } else { &types::T3_64 };
+    let t = if n.is_multiple_of(256) { &types::trellis::T3 } else { &types::trellis::T3_64 };
     let random = &mut Random(1);
     let statistics = synthetic::gram(n, random);
     let start = Instant::now();

@@ -1,4 +1,4 @@
-// The tensor types of tenpak-gguf. Generated from the registry in src/types/mod.rs by
+// The tensor types of tenpak-gguf. Generated from the registry in src/types/registry.rs by
 //     cargo run --example render_header > ggml-patches/tenpak.h
 #pragma once
 

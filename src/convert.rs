@@ -28,9 +28,9 @@ impl Trellis {
     /// The types of the family, longest block first.
     fn types(self) -> [&'static TensorType; 2] {
         match self {
-            Trellis::T2 => [&types::T2, &types::T2_64],
-            Trellis::T3 => [&types::T3, &types::T3_64],
-            Trellis::T4 => [&types::T4, &types::T4_64],
+            Trellis::T2 => [&types::trellis::T2, &types::trellis::T2_64],
+            Trellis::T3 => [&types::trellis::T3, &types::trellis::T3_64],
+            Trellis::T4 => [&types::trellis::T4, &types::trellis::T4_64],
         }
     }
 

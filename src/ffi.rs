@@ -66,13 +66,18 @@ pub type Multiply =
 /// The function that multiplies rows of weights of type `id` with many columns, or `None`.
 #[unsafe(export_name = "tenpak_multiply")]
 pub extern "C" fn multiply(id: c_int) -> Option<Multiply> {
+    macro_rules! of_role {
+        (weight $name:ident) => {
+            Some($name::multiply as Multiply)
+        };
+        (activation $name:ident) => {
+            None
+        };
+    }
     macro_rules! by_id {
-        (
-            weights { $($weight:ident, $wname:ident;)* }
-            activations { $($activation:ident, $aname:ident;)* }
-        ) => {
-            $(if id == types::$weight.id as c_int {
-                return Some($wname::multiply);
+        ($($role:ident $name:ident $folder:ident::$type:ident;)*) => {
+            $(if id == types::$folder::$type.id as c_int {
+                return of_role!($role $name);
             })*
         };
     }
@@ -80,151 +85,157 @@ pub extern "C" fn multiply(id: c_int) -> Option<Multiply> {
     None
 }
 
+macro_rules! weight {
+    ($name:ident $folder:ident::$type:ident) => {
+        /// C ABI of this type; see [`crate::ffi`].
+        pub mod $name {
+            use super::*;
+
+            /// Dequantizes `k` weights.
+            ///
+            /// # Safety
+            /// - `x` points to the blocks of `k` weights, `y` to `k` writable floats.
+            #[unsafe(export_name = concat!("tenpak_", stringify!($name), "_to_float"))]
+            pub unsafe extern "C" fn to_float(x: *const c_void, y: *mut f32, k: i64) {
+                // SAFETY: by this function's contract.
+                let (x, y) = unsafe {
+                    let y = std::slice::from_raw_parts_mut(y, k as usize);
+                    (row(&types::$folder::$type, x, k as usize), y)
+                };
+                (kernels(&types::$folder::$type).dequantize)(x, y);
+            }
+
+            /// Quantizes `k` weights without calibration.
+            ///
+            /// # Safety
+            /// - `x` points to `k` floats, `y` to writable blocks of `k` weights.
+            #[unsafe(export_name = concat!("tenpak_", stringify!($name), "_from_float"))]
+            pub unsafe extern "C" fn from_float(x: *const f32, y: *mut c_void, k: i64) {
+                // SAFETY: by this function's contract.
+                let (x, y) = unsafe {
+                    let x = std::slice::from_raw_parts(x, k as usize);
+                    (x, row_mut(&types::$folder::$type, y, k as usize))
+                };
+                super::quantize(&types::$folder::$type, x, y);
+            }
+
+            /// Quantizes rows without calibration; returns the bytes written.
+            ///
+            /// # Safety
+            /// - `x` points to `nrows * n_per_row` floats, `y` to writable blocks of as many weights.
+            #[unsafe(export_name = concat!("tenpak_", stringify!($name), "_quantize"))]
+            pub unsafe extern "C" fn quantize(
+                x: *const f32,
+                y: *mut c_void,
+                nrows: i64,
+                n_per_row: i64,
+                _imatrix: *const f32,
+            ) -> usize {
+                // SAFETY: by this function's contract; rows are contiguous.
+                unsafe { from_float(x, y, nrows * n_per_row) };
+                bytes(&types::$folder::$type, (nrows * n_per_row) as usize)
+            }
+
+            /// Writes the product of row `r` and column `c` to `out[c][r]`.
+            ///
+            /// # Safety
+            /// - `x` points to `rows` rows of `n` weights, `row_bytes` from one to the next; `columns` to
+            ///   `n_columns` pointers to the blocks of `n` activations, aligned to 4 bytes; `out` to
+            ///   as many pointers to `rows` writable floats, which are disjoint.
+            pub unsafe extern "C" fn multiply(
+                n: i64,
+                rows: i64,
+                x: *const c_void,
+                row_bytes: usize,
+                n_columns: i64,
+                columns: *const *const c_void,
+                out: *const *mut f32,
+            ) {
+                let Role::Weight { activation, kernels, .. } = &types::$folder::$type.role else {
+                    unreachable!("a weight type")
+                };
+                let (n, rows, n_columns) = (n as usize, rows as usize, n_columns as usize);
+                // One column, as in generation: rows that follow each other need no list of them.
+                if n_columns == 1 && row_bytes == bytes(&types::$folder::$type, n) {
+                    // SAFETY: by this function's contract.
+                    return unsafe {
+                        let w = row(&types::$folder::$type, x, rows * n);
+                        let out = std::slice::from_raw_parts_mut(*out, rows);
+                        (kernels.dot_rows)(w, row(activation, *columns, n), out);
+                    };
+                }
+                // SAFETY: by this function's contract.
+                let (rows, columns, mut out): (Vec<_>, Vec<_>, Vec<_>) = unsafe {
+                    let columns = std::slice::from_raw_parts(columns, n_columns).iter();
+                    let out = std::slice::from_raw_parts(out, n_columns).iter();
+                    (
+                        (0..rows)
+                            .map(|r| row(&types::$folder::$type, x.byte_add(r * row_bytes), n))
+                            .collect(),
+                        columns.map(|&column| row(activation, column, n)).collect(),
+                        out.map(|&out| std::slice::from_raw_parts_mut(out, rows)).collect(),
+                    )
+                };
+                (kernels.multiply)(&rows, &columns, &mut out);
+            }
+
+            /// Writes the dot product of two rows of `n` to `s`.
+            ///
+            /// # Safety
+            /// - `x` points to the blocks of `n` weights and `y` to the blocks of `n`
+            ///   activations, aligned to 4 bytes; `s` is writable; `nrc` is 1.
+            #[unsafe(export_name = concat!("tenpak_", stringify!($name), "_vec_dot"))]
+            pub unsafe extern "C" fn vec_dot(
+                n: c_int,
+                s: *mut f32,
+                _bs: usize,
+                x: *const c_void,
+                _bx: usize,
+                y: *const c_void,
+                _by: usize,
+                _nrc: c_int,
+            ) {
+                let Role::Weight { activation, kernels, .. } = &types::$folder::$type.role else {
+                    unreachable!("a weight type")
+                };
+                // SAFETY: by this function's contract.
+                unsafe {
+                    let (x, s) = (row(&types::$folder::$type, x, n as usize), std::slice::from_mut(&mut *s));
+                    (kernels.dot_rows)(x, row(activation, y, n as usize), s);
+                }
+            }
+        }
+    };
+}
+
+macro_rules! activation {
+    ($name:ident $folder:ident::$type:ident) => {
+        /// C ABI of this type; see [`crate::ffi`].
+        pub mod $name {
+            use super::*;
+
+            /// Quantizes `k` activations.
+            ///
+            /// # Safety
+            /// - `x` points to `k` floats, `y` to writable blocks of `k` activations, aligned to 4 bytes.
+            #[unsafe(export_name = concat!("tenpak_", stringify!($name), "_from_float"))]
+            pub unsafe extern "C" fn from_float(x: *const f32, y: *mut c_void, k: i64) {
+                let Role::Activation { quantize } = types::$folder::$type.role else {
+                    unreachable!("an activation type")
+                };
+                // SAFETY: by this function's contract.
+                unsafe {
+                    let x = std::slice::from_raw_parts(x, k as usize);
+                    quantize(x, row_mut(&types::$folder::$type, y, k as usize));
+                }
+            }
+        }
+    };
+}
+
 macro_rules! export {
-    (
-        weights { $($weight:ident, $wname:ident;)* }
-        activations { $($activation:ident, $aname:ident;)* }
-    ) => {
-        $(
-            /// C ABI of this type; see [`crate::ffi`].
-            pub mod $wname {
-                use super::*;
-
-                /// Dequantizes `k` weights.
-                ///
-                /// # Safety
-                /// - `x` points to the blocks of `k` weights, `y` to `k` writable floats.
-                #[unsafe(export_name = concat!("tenpak_", stringify!($wname), "_to_float"))]
-                pub unsafe extern "C" fn to_float(x: *const c_void, y: *mut f32, k: i64) {
-                    // SAFETY: by this function's contract.
-                    let (x, y) = unsafe {
-                        let y = std::slice::from_raw_parts_mut(y, k as usize);
-                        (row(&types::$weight, x, k as usize), y)
-                    };
-                    (kernels(&types::$weight).dequantize)(x, y);
-                }
-
-                /// Quantizes `k` weights without calibration.
-                ///
-                /// # Safety
-                /// - `x` points to `k` floats, `y` to writable blocks of `k` weights.
-                #[unsafe(export_name = concat!("tenpak_", stringify!($wname), "_from_float"))]
-                pub unsafe extern "C" fn from_float(x: *const f32, y: *mut c_void, k: i64) {
-                    // SAFETY: by this function's contract.
-                    let (x, y) = unsafe {
-                        let x = std::slice::from_raw_parts(x, k as usize);
-                        (x, row_mut(&types::$weight, y, k as usize))
-                    };
-                    super::quantize(&types::$weight, x, y);
-                }
-
-                /// Quantizes rows without calibration; returns the bytes written.
-                ///
-                /// # Safety
-                /// - `x` points to `nrows * n_per_row` floats, `y` to writable blocks of as many weights.
-                #[unsafe(export_name = concat!("tenpak_", stringify!($wname), "_quantize"))]
-                pub unsafe extern "C" fn quantize(
-                    x: *const f32,
-                    y: *mut c_void,
-                    nrows: i64,
-                    n_per_row: i64,
-                    _imatrix: *const f32,
-                ) -> usize {
-                    // SAFETY: by this function's contract; rows are contiguous.
-                    unsafe { from_float(x, y, nrows * n_per_row) };
-                    bytes(&types::$weight, (nrows * n_per_row) as usize)
-                }
-
-                /// Writes the product of row `r` and column `c` to `out[c][r]`.
-                ///
-                /// # Safety
-                /// - `x` points to `rows` rows of `n` weights, `row_bytes` from one to the next; `columns` to
-                ///   `n_columns` pointers to the blocks of `n` activations, aligned to 4 bytes; `out` to
-                ///   as many pointers to `rows` writable floats, which are disjoint.
-                pub unsafe extern "C" fn multiply(
-                    n: i64,
-                    rows: i64,
-                    x: *const c_void,
-                    row_bytes: usize,
-                    n_columns: i64,
-                    columns: *const *const c_void,
-                    out: *const *mut f32,
-                ) {
-                    let Role::Weight { activation, kernels, .. } = &types::$weight.role else {
-                        unreachable!("a weight type")
-                    };
-                    let (n, rows, n_columns) = (n as usize, rows as usize, n_columns as usize);
-                    // One column, as in generation: rows that follow each other need no list of them.
-                    if n_columns == 1 && row_bytes == bytes(&types::$weight, n) {
-                        // SAFETY: by this function's contract.
-                        return unsafe {
-                            let w = row(&types::$weight, x, rows * n);
-                            let out = std::slice::from_raw_parts_mut(*out, rows);
-                            (kernels.dot_rows)(w, row(activation, *columns, n), out);
-                        };
-                    }
-                    // SAFETY: by this function's contract.
-                    let (rows, columns, mut out): (Vec<_>, Vec<_>, Vec<_>) = unsafe {
-                        let columns = std::slice::from_raw_parts(columns, n_columns).iter();
-                        let out = std::slice::from_raw_parts(out, n_columns).iter();
-                        (
-                            (0..rows).map(|r| row(&types::$weight, x.byte_add(r * row_bytes), n)).collect(),
-                            columns.map(|&column| row(activation, column, n)).collect(),
-                            out.map(|&out| std::slice::from_raw_parts_mut(out, rows)).collect(),
-                        )
-                    };
-                    (kernels.multiply)(&rows, &columns, &mut out);
-                }
-
-                /// Writes the dot product of two rows of `n` to `s`.
-                ///
-                /// # Safety
-                /// - `x` points to the blocks of `n` weights and `y` to the blocks of `n`
-                ///   activations, aligned to 4 bytes; `s` is writable; `nrc` is 1.
-                #[unsafe(export_name = concat!("tenpak_", stringify!($wname), "_vec_dot"))]
-                pub unsafe extern "C" fn vec_dot(
-                    n: c_int,
-                    s: *mut f32,
-                    _bs: usize,
-                    x: *const c_void,
-                    _bx: usize,
-                    y: *const c_void,
-                    _by: usize,
-                    _nrc: c_int,
-                ) {
-                    let Role::Weight { activation, kernels, .. } = &types::$weight.role else {
-                        unreachable!("a weight type")
-                    };
-                    // SAFETY: by this function's contract.
-                    unsafe {
-                        let (x, s) = (row(&types::$weight, x, n as usize), std::slice::from_mut(&mut *s));
-                        (kernels.dot_rows)(x, row(activation, y, n as usize), s);
-                    }
-                }
-            }
-        )*
-        $(
-            /// C ABI of this type; see [`crate::ffi`].
-            pub mod $aname {
-                use super::*;
-
-                /// Quantizes `k` activations.
-                ///
-                /// # Safety
-                /// - `x` points to `k` floats, `y` to writable blocks of `k` activations, aligned to 4 bytes.
-                #[unsafe(export_name = concat!("tenpak_", stringify!($aname), "_from_float"))]
-                pub unsafe extern "C" fn from_float(x: *const f32, y: *mut c_void, k: i64) {
-                    let Role::Activation { quantize } = types::$activation.role else {
-                        unreachable!("an activation type")
-                    };
-                    // SAFETY: by this function's contract.
-                    unsafe {
-                        let x = std::slice::from_raw_parts(x, k as usize);
-                        quantize(x, row_mut(&types::$activation, y, k as usize));
-                    }
-                }
-            }
-        )*
+    ($($role:ident $name:ident $folder:ident::$type:ident;)*) => {
+        $($role! { $name $folder::$type })*
     };
 }
 types::for_each_type!(export);

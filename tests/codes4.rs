@@ -186,7 +186,7 @@ fn quantize(t: &TensorType, x: &[f32]) -> (Vec<u8>, Vec<f32>) {
 
 #[test]
 fn floats_become_the_nearest_weights() {
-    for t in [&types::G4_128, &types::NF4_64] {
+    for t in [&types::codes4::G4_128, &types::codes4::NF4_64] {
         // What the type can hold comes back as it is.
         let (bytes, values) = quantize(t, &Random(1).gaussians(4 * t.block_len));
         assert_eq!(quantize(t, &values), (bytes, values), "{}", t.name);
@@ -204,7 +204,7 @@ fn floats_become_the_nearest_weights() {
 #[test]
 fn feedback_lowers_the_loss() {
     use tenpak_gguf::types::feedback::{Breadth, Feedback};
-    for t in [&types::G4_128, &types::NF4_64] {
+    for t in [&types::codes4::G4_128, &types::codes4::NF4_64] {
         let n = t.block_len;
         let weights = Random(2).gaussians(n);
         let d = vec![1.0; n];
@@ -251,10 +251,10 @@ fn golden<T: Codes4>(t: &TensorType) {
 
 #[test]
 fn golden_g4_128() {
-    golden::<BlockG4>(&types::G4_128);
+    golden::<BlockG4>(&types::codes4::G4_128);
 }
 
 #[test]
 fn golden_nf4_64() {
-    golden::<BlockNf4>(&types::NF4_64);
+    golden::<BlockNf4>(&types::codes4::NF4_64);
 }

@@ -98,9 +98,11 @@ fn gaussian_weights_come_near_the_bound() {
 
 #[test]
 fn short_blocks_are_little_worse() {
-    for (long, short) in
-        [(&types::T2, &types::T2_64), (&types::T3, &types::T3_64), (&types::T4, &types::T4_64)]
-    {
+    for (long, short) in [
+        (&types::trellis::T2, &types::trellis::T2_64),
+        (&types::trellis::T3, &types::trellis::T3_64),
+        (&types::trellis::T4, &types::trellis::T4_64),
+    ] {
         let (long_error, short_error) = (gaussian_error(long), gaussian_error(short));
         assert!(short_error <= long_error * SHORT_BLOCKS, "{}: {short_error} over {long_error}", short.name);
     }
@@ -251,6 +253,6 @@ fn rows_do_not_depend_on_the_rows_before() {
 #[test]
 #[should_panic]
 fn an_output_of_the_wrong_length_panics() {
-    let mut quantizer = types::T3.quantizer().expect("a weight type");
+    let mut quantizer = types::trellis::T3.quantizer().expect("a weight type");
     quantizer.quantize(&[0.0; 512], &mut [0; 98]);
 }

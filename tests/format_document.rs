@@ -301,7 +301,7 @@ fn worked_block_is_right() {
     assert_eq!(doc.numbers("worked r"), ours.r);
     assert_eq!(doc.numbers("worked y"), ours.signed);
 
-    let weights = dequantize(&types::T3_64, &block);
+    let weights = dequantize(&types::trellis::T3_64, &block);
     assert_eq!(weights, ours.weights);
     let first: Vec<f32> = doc.rows("worked weights").iter().map(|row| row[0].parse().unwrap()).collect();
     assert_eq!(first, weights[..8]);
@@ -317,10 +317,12 @@ fn worked_activations_and_dot_are_right() {
     let qs: Vec<i8> =
         rows[2..].concat().into_iter().filter(|w| *w != "qs").map(|w| w.parse().unwrap()).collect();
 
-    let Role::Activation { quantize } = types::A8_64.role else { panic!("a8_64 is an activation type") };
+    let Role::Activation { quantize } = types::trellis::A8_64.role else {
+        panic!("a8_64 is an activation type")
+    };
     let x: Vec<f32> = (0..64).map(|i| (i % 7 - 3) as f32).collect();
     // As u32, for the alignment of activation blocks.
-    let mut block = vec![0u32; types::A8_64.block_bytes / 4];
+    let mut block = vec![0u32; types::trellis::A8_64.block_bytes / 4];
     let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut block);
     quantize(&x, bytes);
     let fields = (&bytes[..4], &bytes[4..8], bytemuck::cast_slice::<u8, i8>(&bytes[8..]));
@@ -334,7 +336,7 @@ fn worked_activations_and_dot_are_right() {
     let integer: i32 = r.iter().enumerate().map(|(i, r)| r * qs[place(i)] as i32).sum();
     assert_eq!(rows[0], ["integer", &integer.to_string()]);
     let mut dot = 0.0;
-    (types::T3_64.kernels().unwrap().dot_rows)(&weights, bytes, std::slice::from_mut(&mut dot));
+    (types::trellis::T3_64.kernels().unwrap().dot_rows)(&weights, bytes, std::slice::from_mut(&mut dot));
     assert_eq!(rows[1], ["dot", &format!("{:08x}", dot.to_bits())]);
     assert_eq!(dot, scale::decode(weights[0]) * f32::from_bits(d) * integer as f32);
 }

@@ -124,30 +124,30 @@ fn check<T: Decode>(t: &'static TensorType) {
 
 #[test]
 fn golden_t2() {
-    check::<BlockT2>(&types::T2);
+    check::<BlockT2>(&types::trellis::T2);
 }
 
 #[test]
 fn golden_t3() {
-    check::<BlockT3>(&types::T3);
+    check::<BlockT3>(&types::trellis::T3);
 }
 
 #[test]
 fn golden_t4() {
-    check::<BlockT4>(&types::T4);
+    check::<BlockT4>(&types::trellis::T4);
 }
 
 #[test]
 fn golden_t2_64() {
-    check::<BlockT2_64>(&types::T2_64);
+    check::<BlockT2_64>(&types::trellis::T2_64);
 }
 
 #[test]
 fn golden_t3_64() {
-    check::<BlockT3_64>(&types::T3_64);
+    check::<BlockT3_64>(&types::trellis::T3_64);
 }
 
 #[test]
 fn golden_t4_64() {
-    check::<BlockT4_64>(&types::T4_64);
+    check::<BlockT4_64>(&types::trellis::T4_64);
 }

@@ -262,7 +262,7 @@ fn experts_without_tokens_are_quantized_as_without_calibration() {
     let file = File::open(&case.folder.path().join("out.gguf")).unwrap();
     let t = &file.tensors()[2];
     let mut plain = vec![0.0; t.elements() as usize];
-    (types::T3.kernels().unwrap().dequantize)(file.data(t).unwrap(), &mut plain);
+    (types::trellis::T3.kernels().unwrap().dequantize)(file.data(t).unwrap(), &mut plain);
     let half = plain.len() / 2;
     let weights = &case.weights.tensors[2].2[half..];
     let squares = |x: &mut dyn Iterator<Item = f32>| x.map(|v| (v * v) as f64).sum::<f64>();

@@ -212,15 +212,15 @@ fn tensor<'a>(file: &'a File, name: &str) -> &'a tenpak_gguf::gguf::Tensor {
 #[test]
 fn what_a_type_holds_is_kept_without_loss() {
     for (name, kind) in [
-        ("gptq-4-128", types::G4_128.id),
-        ("gptq-4-128-v2", types::G4_128.id),
-        ("gptq-4-row", types::G4_128.id),
-        ("gptq-3-128", types::G4_128.id),
-        ("awq-128", types::G4_128.id),
-        ("pack-4-128", types::G4_128.id),
-        ("nf4-64", types::NF4_64.id),
-        ("nf4-64-nested", types::NF4_64.id),
-        ("nf4-128-nested", types::NF4_64.id),
+        ("gptq-4-128", types::codes4::G4_128.id),
+        ("gptq-4-128-v2", types::codes4::G4_128.id),
+        ("gptq-4-row", types::codes4::G4_128.id),
+        ("gptq-3-128", types::codes4::G4_128.id),
+        ("awq-128", types::codes4::G4_128.id),
+        ("pack-4-128", types::codes4::G4_128.id),
+        ("nf4-64", types::codes4::NF4_64.id),
+        ("nf4-64-nested", types::codes4::NF4_64.id),
+        ("nf4-128-nested", types::codes4::NF4_64.id),
     ] {
         let case = Case::load(name);
         let file = kept(&case);
@@ -243,7 +243,7 @@ fn floats_beside_what_is_kept_stay() {
     let file = converted(&folder, Recipe::Keep(None), "kept.gguf");
     for (t, source) in file.tensors().iter().zip(&model.tensors) {
         let expected = match &t.name[..] {
-            TENSOR => types::G4_128.id,
+            TENSOR => types::codes4::G4_128.id,
             name if tenpak_gguf::names::is_matrix(name, &t.shape) => source.dtype.ggml().0,
             _ => GgmlType::F32.0,
         };
@@ -264,13 +264,13 @@ fn what_no_type_holds_is_quantized_anew() {
         "pack-8-row",
     ];
     for name in other {
-        assert_eq!(tensor(&kept(&Case::load(name)), TENSOR).kind.0, types::T3.id, "{name}");
+        assert_eq!(tensor(&kept(&Case::load(name)), TENSOR).kind.0, types::trellis::T3.id, "{name}");
     }
     // A scale that binary16 has not.
     let mut case = Case::load("pack-4-128");
     let scales = case.tensors.get_mut("weight_scale").unwrap();
     scales.bytes[..2].copy_from_slice(&half::bf16::from_f32(1e-9).to_le_bytes());
-    assert_eq!(tensor(&kept(&case), TENSOR).kind.0, types::T3.id);
+    assert_eq!(tensor(&kept(&case), TENSOR).kind.0, types::trellis::T3.id);
 }
 
 /// Rows that change their order on the way, and a model with experts.
@@ -307,8 +307,8 @@ fn rows_in_another_order_are_kept() {
     let name = "blk.1.attn_k.weight";
     let mut weights = vec![0.0; ROWS * HIDDEN];
     let t = tensor(&kept, name);
-    assert_eq!(t.kind.0, types::NF4_64.id);
-    (types::NF4_64.kernels().unwrap().dequantize)(kept.data(t).unwrap(), &mut weights);
+    assert_eq!(t.kind.0, types::codes4::NF4_64.id);
+    (types::codes4::NF4_64.kernels().unwrap().dequantize)(kept.data(t).unwrap(), &mut weights);
     let mut bytes = vec![0; weights.len() * 4];
     Dtype::F32.narrow(&weights, &mut bytes);
     assert!(bytes == plain.data(tensor(&plain, name)).unwrap());
@@ -356,11 +356,14 @@ fn experts_are_kept_without_loss() {
     let kept = converted(&folder, Recipe::Keep(None), "kept.gguf");
     for name in ["blk.0.ffn_gate_exps.weight", "blk.1.ffn_up_exps.weight"] {
         let (t, plain) = (tensor(&kept, name), plain.data(tensor(&plain, name)).unwrap());
-        assert_eq!((t.kind.0, &t.shape[..]), (types::G4_128.id, &[HIDDEN as u64, ROWS as u64, 2][..]));
+        assert_eq!(
+            (t.kind.0, &t.shape[..]),
+            (types::codes4::G4_128.id, &[HIDDEN as u64, ROWS as u64, 2][..])
+        );
         let (first, second) = plain.split_at(plain.len() / 2);
         assert!(sha256(first) == case.sha256 && first != second);
         let mut weights = vec![0.0; 2 * ROWS * HIDDEN];
-        (types::G4_128.kernels().unwrap().dequantize)(kept.data(t).unwrap(), &mut weights);
+        (types::codes4::G4_128.kernels().unwrap().dequantize)(kept.data(t).unwrap(), &mut weights);
         let mut bytes = vec![0; plain.len()];
         dtype(&case).narrow(&weights, &mut bytes);
         assert!(bytes == plain, "{name}");
@@ -390,7 +393,7 @@ fn experts_of_fp8_are_quantized_as_their_weights() {
         assert!(weights[0].iter().zip(&weights[1]).all(|(a, b)| *a == -*b));
         let (anew, expected) =
             (anew.data(tensor(&anew, name)).unwrap(), from_floats.data(tensor(&from_floats, name)).unwrap());
-        assert_eq!(tensor(&from_floats, name).kind.0, types::T3.id);
+        assert_eq!(tensor(&from_floats, name).kind.0, types::trellis::T3.id);
         assert!(anew == expected, "{name}");
     }
 }

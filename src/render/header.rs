@@ -39,7 +39,7 @@ pub fn header() -> String {
 }
 
 const HEADER_START: &str = "\
-// The tensor types of tenpak-gguf. Generated from the registry in src/types/mod.rs by
+// The tensor types of tenpak-gguf. Generated from the registry in src/types/registry.rs by
 //     cargo run --example render_header > ggml-patches/tenpak.h
 #pragma once
 

@@ -1,19 +1,21 @@
 //! The tensor types: what a block of each is, and its kernels.
 //!
-//! [`REGISTRY`] is the one list of types. Everything that needs all of them (the C header, the converter,
-//! `tenpak-gguf types`, tests) reads it from here. docs/adding-a-type.md tells how to add one.
+//! A folder holds a kind of types: blocks, kernels, quantizers and, in its `types.rs`, a [`TensorType`] for each.
+//! [`REGISTRY`] is the one list of them all. Everything that needs all types (the C header, the converter,
+//! `tenpak-gguf types`, tests) reads it from there. docs/adding-a-type.md tells how to add one.
 
 pub mod codes4;
 #[cfg(feature = "converter")]
 pub mod feedback;
+mod registry;
 #[cfg(target_arch = "aarch64")]
 mod sdot;
 pub mod trellis;
 
-use codes4::layout::{BlockG4, BlockNf4, Codes4};
 #[cfg(feature = "converter")]
 use feedback::Calibrated;
-use trellis::layout::*;
+pub use registry::REGISTRY;
+pub(crate) use registry::for_each_type;
 
 /// A ggml tensor type of ours.
 #[derive(Debug)]
@@ -143,105 +145,4 @@ pub fn by_id(id: u32) -> Option<&'static TensorType> {
 /// The type with the given name.
 pub fn by_name(name: &str) -> Option<&'static TensorType> {
     REGISTRY.iter().copied().find(|t| t.name == name)
-}
-
-/// Makes [`REGISTRY`] and a macro that runs over the same list.
-macro_rules! registry {
-    (
-        weights { $($weight:ident, $wname:ident, $wid:literal, $block:ty, $act:ident, $about:literal;)* }
-        activations { $($activation:ident, $aname:ident, $aid:literal, $like:ty;)* }
-        imports { $($import:ident, $iname:ident, $iid:literal, $iblock:ty, $iabout:literal;)* }
-        import_activations { $($q8:ident, $qname:ident, $qid:literal;)* }
-    ) => {
-        $(
-            #[doc = $about]
-            pub static $weight: TensorType = TensorType {
-                id: $wid,
-                name: stringify!($wname),
-                block_len: <$block as Trellis>::LEN,
-                block_bytes: size_of::<$block>(),
-                role: Role::Weight {
-                    activation: &$act,
-                    about: $about,
-                    kernels: trellis::kernels::<$block>(),
-                    quantizer: trellis::search::quantize::quantizer::<$block>,
-                    #[cfg(feature = "converter")]
-                    calibrated: trellis::search::calibrated::calibrated::<$block>(),
-                },
-            };
-        )*
-        $(
-            #[doc = concat!("Activations for weights in blocks like `", stringify!($like), "`.")]
-            pub static $activation: TensorType = TensorType {
-                id: $aid,
-                name: stringify!($aname),
-                block_len: <$like as Trellis>::LEN,
-                block_bytes: size_of::<<$like as Trellis>::Activation>(),
-                role: Role::Activation { quantize: trellis::quantize_activations::<$like> },
-            };
-        )*
-        $(
-            #[doc = $iabout]
-            pub static $import: TensorType = TensorType {
-                id: $iid,
-                name: stringify!($iname),
-                block_len: <$iblock as Codes4>::LEN,
-                block_bytes: size_of::<$iblock>(),
-                role: Role::Weight {
-                    activation: &Q8_64,
-                    about: $iabout,
-                    kernels: codes4::kernels::<$iblock>(),
-                    quantizer: codes4::nearest::quantizer::<$iblock>,
-                    #[cfg(feature = "converter")]
-                    calibrated: codes4::calibrated::calibrated::<$iblock>(),
-                },
-            };
-        )*
-        $(
-            /// Activations for weights that are not rotated.
-            pub static $q8: TensorType = TensorType {
-                id: $qid,
-                name: stringify!($qname),
-                block_len: codes4::q8::LEN,
-                block_bytes: size_of::<codes4::q8::BlockQ8>(),
-                role: Role::Activation { quantize: codes4::quantize_activations },
-            };
-        )*
-
-        /// Every type, by id.
-        pub static REGISTRY: &[&TensorType] = &[$(&$weight,)* $(&$activation,)* $(&$import,)* $(&$q8,)*];
-
-        /// Calls `$then! { weights {...} activations {...} }` with a row for each type.
-        macro_rules! for_each_type {
-            ($then:ident) => {
-                $then! {
-                    weights { $($weight, $wname;)* $($import, $iname;)* }
-                    activations { $($activation, $aname;)* $($q8, $qname;)* }
-                }
-            };
-        }
-        pub(crate) use for_each_type;
-    };
-}
-
-registry! {
-    weights {
-        T2, t2, 512, BlockT2, A8, "Trellis, 2 bits, blocks of 256";
-        T3, t3, 513, BlockT3, A8, "Trellis, 3 bits, blocks of 256";
-        T4, t4, 514, BlockT4, A8, "Trellis, 4 bits, blocks of 256";
-        T2_64, t2_64, 515, BlockT2_64, A8_64, "Trellis, 2 bits, blocks of 64 for rows that 256 does not divide";
-        T3_64, t3_64, 516, BlockT3_64, A8_64, "Trellis, 3 bits, blocks of 64 for rows that 256 does not divide";
-        T4_64, t4_64, 517, BlockT4_64, A8_64, "Trellis, 4 bits, blocks of 64 for rows that 256 does not divide";
-    }
-    activations {
-        A8, a8, 518, BlockT3;
-        A8_64, a8_64, 519, BlockT3_64;
-    }
-    imports {
-        G4_128, g4_128, 520, BlockG4, "4 bits as GPTQ, AWQ and compressed-tensors have them, blocks of 128";
-        NF4_64, nf4_64, 521, BlockNf4, "4 bits as bitsandbytes has them, blocks of 64";
-    }
-    import_activations {
-        Q8_64, q8_64, 522;
-    }
 }

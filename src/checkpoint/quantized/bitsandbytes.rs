@@ -197,7 +197,7 @@ impl Packed for FourBits {
         let same = self.map.map(f32::to_bits) == NF4.map(f32::to_bits);
         let blocks = (self.rows * self.columns).div_ceil(self.block);
         let exact = whole && same && (0..blocks).all(|b| self.scales.get(files, b).is_finite());
-        exact.then_some(&types::NF4_64)
+        exact.then_some(&types::codes4::NF4_64)
     }
 
     fn read_blocks(&self, files: &Shards, row: usize, out: &mut [u8]) {

@@ -102,7 +102,7 @@ impl<T: Grouped> Packed for T {
             && (0..rows)
                 .into_par_iter()
                 .all(|row| (0..groups).all(|group| is_exact(self.scale_and_zero(files, row, group).0)));
-        exact.then_some(&types::G4_128)
+        exact.then_some(&types::codes4::G4_128)
     }
 
     fn read_blocks(&self, files: &Shards, row: usize, out: &mut [u8]) {

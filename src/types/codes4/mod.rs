@@ -30,6 +30,7 @@ pub mod q8;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod row;
 mod scalar;
+mod types;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
@@ -37,6 +38,7 @@ use super::Kernels;
 use crate::isa::Isa;
 use layout::Codes4;
 use q8::BlockQ8;
+pub use types::*;
 
 /// The kernels of a type, at the current level.
 pub const fn kernels<T: Codes4>() -> Kernels {

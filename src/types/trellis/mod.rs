@@ -43,12 +43,14 @@ pub mod scale;
 pub mod search;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod tile;
+mod types;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
 use super::Kernels;
 use crate::isa::Isa;
 use layout::Trellis;
+pub use types::*;
 
 /// A trellis type with kernels for every level.
 #[cfg(target_arch = "x86_64")]

@@ -1,0 +1,68 @@
+//! The tensor types of the trellis: six for weights, and their activations.
+
+#![allow(missing_docs, reason = "every weight type has a line about itself")]
+
+use super::a8::BlockA8;
+use super::layout::*;
+use super::{Decode, kernels, quantize_activations, search};
+use crate::types::{Role, TensorType};
+
+pub static T2: TensorType = weights::<BlockT2>(512, "t2", &A8, "Trellis, 2 bits, blocks of 256");
+pub static T3: TensorType = weights::<BlockT3>(513, "t3", &A8, "Trellis, 3 bits, blocks of 256");
+pub static T4: TensorType = weights::<BlockT4>(514, "t4", &A8, "Trellis, 4 bits, blocks of 256");
+pub static T2_64: TensorType = weights::<BlockT2_64>(
+    515,
+    "t2_64",
+    &A8_64,
+    "Trellis, 2 bits, blocks of 64 for rows that 256 does not divide",
+);
+pub static T3_64: TensorType = weights::<BlockT3_64>(
+    516,
+    "t3_64",
+    &A8_64,
+    "Trellis, 3 bits, blocks of 64 for rows that 256 does not divide",
+);
+pub static T4_64: TensorType = weights::<BlockT4_64>(
+    517,
+    "t4_64",
+    &A8_64,
+    "Trellis, 4 bits, blocks of 64 for rows that 256 does not divide",
+);
+pub static A8: TensorType = activations::<BlockT3, 256>(518, "a8");
+pub static A8_64: TensorType = activations::<BlockT3_64, 64>(519, "a8_64");
+
+const fn weights<T: Decode>(
+    id: u32,
+    name: &'static str,
+    activation: &'static TensorType,
+    about: &'static str,
+) -> TensorType {
+    TensorType {
+        id,
+        name,
+        block_len: T::LEN,
+        block_bytes: size_of::<T>(),
+        role: Role::Weight {
+            activation,
+            about,
+            kernels: kernels::<T>(),
+            quantizer: search::quantize::quantizer::<T>,
+            #[cfg(feature = "converter")]
+            calibrated: search::calibrated::calibrated::<T>(),
+        },
+    }
+}
+
+/// Activations for all weights whose lanes are those of `T`.
+const fn activations<T: Decode<Activation = BlockA8<N>>, const N: usize>(
+    id: u32,
+    name: &'static str,
+) -> TensorType {
+    TensorType {
+        id,
+        name,
+        block_len: T::LEN,
+        block_bytes: size_of::<T::Activation>(),
+        role: Role::Activation { quantize: quantize_activations::<T> },
+    }
+}
