@@ -1,16 +1,20 @@
 //! Every architecture against llama.cpp's own converter: the same keys, and the same tensors byte for byte, from the
 //! same folder, in F16, BF16 and F32. The references are tests/architectures/*.digest; see docs/reference-f16.md.
+//! And every architecture back into a folder: tensors and names of the checkpoint, and the same file when it is converted
+//! again.
 
 mod support;
 
 use assert_cmd::Command;
 use std::collections::BTreeMap;
+use std::path::Path;
 use support::reference_case::Case;
-use support::tiny_llama::{Folder, Stored};
+use support::tiny_llama::{self, Folder, Stored};
+use tenpak_gguf::arch::Architecture;
 use tenpak_gguf::checkpoint::{Model, Options};
 
 /// Lines of `inspect --digest`, sha256 cut as in the references.
-fn digest(path: &std::path::Path) -> Vec<String> {
+fn digest(path: &Path) -> Vec<String> {
     let mut inspect = Command::cargo_bin("tenpak-gguf").expect("the program");
     let out = inspect.arg("inspect").arg("--digest").arg(path).output().expect("it runs");
     let text = String::from_utf8(out.stdout).expect("UTF-8");
@@ -27,16 +31,24 @@ fn is_forgotten(case: &Case, line: &str) -> bool {
     case.name == "gpt_neox" && line.starts_with("key general.file_type ")
 }
 
+/// Runs `convert` or `export` on a file or folder.
+#[track_caller]
+fn run(command: &str, from: &Path, to: &Path, outtype: &str, more: &[&str]) {
+    let mut program = Command::cargo_bin("tenpak-gguf").expect("the program");
+    program.arg(command).arg(from).arg("-o").arg(to).args(["--outtype", outtype]).args(more);
+    program.assert().success();
+}
+
+/// The option that names the pre-tokenizer of a case.
+fn pre_option(case: &Case) -> Vec<&str> {
+    case.pre().map_or(Vec::new(), |pre| vec!["--tokenizer-pre", pre])
+}
+
 #[track_caller]
 fn same_as_the_reference(case: &Case, folder: &Folder) {
     for outtype in ["f16", "bf16", "f32"] {
         let path = folder.beside(&format!("{outtype}.gguf"));
-        let mut convert = Command::cargo_bin("tenpak-gguf").expect("the program");
-        convert.arg("convert").arg(&folder.path).arg("-o").arg(&path).args(["--outtype", outtype]);
-        if let Some(pre) = case.pre() {
-            convert.args(["--tokenizer-pre", pre]);
-        }
-        convert.assert().success();
+        run("convert", &folder.path, &path, outtype, &pre_option(case));
         let (ours, theirs) = (digest(&path), case.reference(outtype));
         let missing: Vec<_> = theirs.iter().filter(|l| !ours.contains(l)).collect();
         let extra: Vec<_> = ours.iter().filter(|l| !theirs.contains(l) && !is_forgotten(case, l)).collect();
@@ -48,6 +60,72 @@ fn same_as_the_reference(case: &Case, folder: &Folder) {
     }
 }
 
+/// How far an exported weight may be from the stored one, of its type: one is added to Gemma's norms in that type, f32
+/// for BF16, and taken away again. These are half the distances of values next to 1.
+const TOLERANCE: f32 = 6e-8;
+/// See [`TOLERANCE`].
+const F16_TOLERANCE: f32 = 4.9e-4;
+
+/// Names and values of an exported folder are those of the checkpoint, but for what the file does not have: other parts
+/// of the model, and experts in one tensor.
+#[track_caller]
+fn same_tensors(case: &Case, back: &Path) {
+    let architecture = Architecture::of(case.json["config"]["architectures"][0].as_str().expect("a name"));
+    let architecture = architecture.expect("one that is known");
+    let tensors = case.tensors().into_iter();
+    let of_language =
+        tensors.map(|(name, t)| (name.strip_prefix("language_model.").unwrap_or(&name).to_owned(), t));
+    let before: BTreeMap<String, Stored> =
+        of_language.filter(|(name, _)| !architecture.places(name).is_empty()).collect();
+    let after = tiny_llama::read_tensors(back);
+    assert_eq!(before.keys().collect::<Vec<_>>(), after.keys().collect::<Vec<_>>(), "{}", case.name);
+    for (name, t) in &before {
+        let exported = &after[name];
+        assert_eq!(t.shape, exported.shape, "{}: {name}", case.name);
+        let is_norm_in_f16 = t.dtype == safetensors::Dtype::F16 && name.contains("norm");
+        let tolerance = if is_norm_in_f16 { F16_TOLERANCE } else { TOLERANCE };
+        for (a, b) in t.values().iter().zip(exported.values()) {
+            assert!((a - b).abs() <= tolerance, "{}: {name}: {a} became {b}", case.name);
+        }
+    }
+}
+
+/// What is said for people, which stands in README.md and generation_config.json: export does not write them.
+fn is_of_the_card(line: &str) -> bool {
+    let keys = ["name", "basename", "finetune", "size_label", "architecture", "type", "file_type", "version"];
+    line.strip_prefix("key general.").is_some_and(|line| !keys.iter().any(|key| line.starts_with(*key)))
+}
+
+/// Folder to file to folder to file: both files are the same.
+#[track_caller]
+fn comes_back(case: &Case, no_tokenizer: bool) {
+    let options = if no_tokenizer { &["-f", "--no-tokenizer"][..] } else { &["-f"] };
+    let pre = if no_tokenizer { Vec::new() } else { pre_option(case) };
+    let first_options = [options, &pre].concat();
+    let folder = case.write();
+    let back = folder.parent.path().join("back").join(&case.name);
+    for outtype in ["f16", "f32"] {
+        let (first, second) = (folder.beside("first.gguf"), folder.beside("second.gguf"));
+        run("convert", &folder.path, &first, outtype, &first_options);
+        run("export", &first, &back, "f32", &["-f"]);
+        run("convert", &back, &second, outtype, options);
+        let without_card = |path| {
+            let mut lines = digest(path);
+            lines.retain(|line| !is_of_the_card(line));
+            lines
+        };
+        let (before, after) = (without_card(&first), without_card(&second));
+        let missing: Vec<_> = before.iter().filter(|l| !after.contains(l)).collect();
+        let extra: Vec<_> = after.iter().filter(|l| !before.contains(l)).collect();
+        assert!(
+            missing.is_empty() && extra.is_empty(),
+            "{} as {outtype}\nbefore: {missing:#?}\nafter: {extra:#?}",
+            case.name
+        );
+    }
+    same_tensors(case, &back);
+}
+
 macro_rules! cases {
     ($($test:ident: $name:literal,)*) => {
         $(#[test]
@@ -55,6 +133,17 @@ macro_rules! cases {
             let case = Case::read($name);
             same_as_the_reference(&case, &case.write());
         })*
+
+        mod exported {
+            use super::*;
+
+            $(#[test]
+            fn $test() {
+                let case = Case::read($name);
+                comes_back(&case, false);
+                comes_back(&case, true);
+            })*
+        }
 
         #[test]
         fn no_case_is_forgotten() {

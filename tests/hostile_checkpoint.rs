@@ -450,13 +450,23 @@ fn set<'a>(name: &'a str, value: Value) -> impl Fn(&str, &mut Value) + 'a {
 
 #[test]
 fn export_of_another_architecture() {
-    let e = export_error(set("general.architecture", "gpt2".into()));
-    assert_says(e, &["f32.gguf", "gpt2", "not supported yet"]);
+    let e = export_error(set("general.architecture", "mamba".into()));
+    assert_says(e, &["f32.gguf", "mamba", "not supported yet", "llama", "plain GGUF"]);
+    // The keys of one architecture with the tensors of another.
+    assert_says(
+        export_error(set("general.architecture", "gpt2".into())),
+        &["f32.gguf", "`gpt2.block_count`"],
+    );
 }
 
 #[test]
 fn export_of_another_tokenizer() {
-    assert_says(export_error(set("tokenizer.ggml.model", "llama".into())), &["f32.gguf", "tokenizer"]);
+    assert_says(
+        export_error(set("tokenizer.ggml.model", "llama".into())),
+        &["f32.gguf", "tokenizer.ggml.scores"],
+    );
+    let e = export_error(set("tokenizer.ggml.model", "bert".into()));
+    assert_says(e, &["f32.gguf", "tokenizer model `bert`", "plain GGUF"]);
 }
 
 #[test]

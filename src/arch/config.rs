@@ -1,6 +1,5 @@
 //! config.json by name, with what transformers assumes where it says nothing.
 
-use super::Architecture;
 use serde_json::{Map, Value as Json};
 
 /// The values of a config.json.
@@ -22,7 +21,7 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// Refuses what no attention can have.
+    /// Refuses numbers that no attention can have.
     pub fn checked(self) -> Result<Shape, String> {
         let even = self.head_dim > 0 && self.head_dim.is_multiple_of(2);
         if self.heads > 0 && self.kv_heads > 0 && even {
@@ -46,10 +45,10 @@ pub const KV_HEADS: &[&str] = &["num_key_value_heads", "num_kv_heads", "n_head_k
 pub const HIDDEN: &[&str] = &["hidden_size", "n_embd"];
 
 impl Config {
-    /// The values of config.json; those of a nested `text_config` come to the top.
-    pub fn new(json: &Map<String, Json>, architecture: &Architecture) -> Config {
-        let defaults = serde_json::from_str(architecture.defaults).expect("a tested constant");
-        let mut values: Map<String, Json> = defaults;
+    /// The values of config.json; those of a nested `text_config` come to the top. `defaults` is the JSON object of an
+    /// architecture's table.
+    pub fn new(json: &Map<String, Json>, defaults: &'static str) -> Config {
+        let mut values: Map<String, Json> = serde_json::from_str(defaults).expect("a tested constant");
         let text = json.get("text_config").and_then(Json::as_object);
         for (name, value) in json.iter().chain(text.into_iter().flatten()) {
             values.insert(name.clone(), value.clone());
@@ -57,7 +56,7 @@ impl Config {
         Config { values }
     }
 
-    /// The value of the first of the names that is there; `null` is as good as nothing.
+    /// The value of the first of the names that config.json has; `null` counts as nothing.
     pub fn find(&self, names: &[&str]) -> Option<&Json> {
         names.iter().find_map(|name| self.values.get(*name).filter(|v| !v.is_null()))
     }

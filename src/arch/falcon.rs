@@ -1,46 +1,57 @@
 //! Falcon 7B and 40B.
 
-use super::How::{Same, Ungrouped};
-use super::config::{BLOCKS, HEADS};
-use super::keys::Keys;
+use super::config::{BLOCKS, HEADS, HIDDEN, KV_HEADS};
+use super::keys::Key;
+use super::table::{Architecture, How, Tensor, Width, nothing_computed};
 use super::tokenizer::Vocabulary;
-use super::{Architecture, made, maybe, nothing_computed, same};
-
-/// Context of all Falcon models; config.json does not say it.
-const CONTEXT: u32 = 2048;
 
 pub const FALCON: Architecture = Architecture {
     name: "falcon",
     hf: &["FalconForCausalLM", "RWForCausalLM"],
     // One head of keys and values where nothing is said, as in Falcon 7B.
     defaults: r#"{"n_head_kv": 1, "layer_norm_epsilon": 1e-5, "tie_word_embeddings": true}"#,
+    fixed: r#"{"model_type": "falcon", "alibi": false, "parallel_attn": true, "multi_query": true}"#,
+    shown: &[("bias", "blk.0.attn_qkv.bias"), ("new_decoder_architecture", "blk.0.attn_norm_2.weight")],
     prefix: "transformer.",
-    tensors: &[
-        same("word_embeddings", "token_embd"),
-        same("ln_f", "output_norm"),
-        maybe("lm_head", "output", Same),
-        maybe("h.{b}.input_layernorm", "blk.{b}.attn_norm", Same),
-        maybe("h.{b}.ln_mlp", "blk.{b}.attn_norm", Same),
-        maybe("h.{b}.ln_attn", "blk.{b}.attn_norm_2", Same),
-        made("h.{b}.self_attention.query_key_value", "blk.{b}.attn_qkv", Ungrouped),
-        same("h.{b}.self_attention.dense", "blk.{b}.attn_output"),
-        same("h.{b}.mlp.dense_h_to_4h", "blk.{b}.ffn_up"),
-        same("h.{b}.mlp.dense_4h_to_h", "blk.{b}.ffn_down"),
-    ],
+    tensors: &[&[
+        Tensor::new("word_embeddings", "token_embd", Width::Columns),
+        Tensor::new("ln_f", "output_norm", Width::Columns),
+        Tensor::new("lm_head", "output", Width::Columns).optional(),
+        // 40B has a norm for the feed-forward matrices and one for attention; 7B has one for both.
+        Tensor::new("h.{b}.ln_mlp", "blk.{b}.attn_norm", Width::Columns)
+            .optional()
+            .beside("blk.{b}.attn_norm_2"),
+        Tensor::new("h.{b}.ln_attn", "blk.{b}.attn_norm_2", Width::Columns).optional(),
+        Tensor::new("h.{b}.input_layernorm", "blk.{b}.attn_norm", Width::Columns).optional(),
+        Tensor::new("h.{b}.self_attention.query_key_value", "blk.{b}.attn_qkv", Width::Columns)
+            .how(How::Ungrouped),
+        Tensor::new("h.{b}.self_attention.dense", "blk.{b}.attn_output", Width::Rows),
+        Tensor::new("h.{b}.mlp.dense_h_to_4h", "blk.{b}.ffn_up", Width::Columns),
+        Tensor::new("h.{b}.mlp.dense_4h_to_h", "blk.{b}.ffn_down", Width::Rows),
+    ]],
+    keys: &[&[
+        // The context of all Falcon models; config.json does not say it.
+        Key::number("context_length", 2048),
+        Key::text("tensor_data_layout", "jploski"),
+        Key::integer("embedding_length", &["hidden_size"]),
+        INNER,
+        Key::integer("block_count", BLOCKS),
+        Key::integer("attention.head_count", HEADS),
+        Key::integer("attention.head_count_kv", KV_HEADS)
+            .or_else(|config| Ok(config.shape()?.heads), |_| Ok(Some(1)))
+            .written_as("num_kv_heads"),
+        Key::float("attention.layer_norm_epsilon", &["layer_norm_epsilon"]),
+    ]],
     vocabulary: Vocabulary::BPE,
-    keys,
     computed: nothing_computed,
 };
 
-fn keys(keys: &mut Keys) -> Result<(), String> {
-    keys.put("context_length", CONTEXT);
-    keys.put("tensor_data_layout", "jploski");
-    keys.integer("embedding_length", &["hidden_size"])?;
-    let width = keys.config.needed_integer(&["hidden_size"])?;
-    keys.put("feed_forward_length", 4 * width as u32);
-    keys.integer("block_count", BLOCKS)?;
-    keys.integer("attention.head_count", HEADS)?;
-    let kv_heads = keys.config.shape()?.kv_heads;
-    keys.put("attention.head_count_kv", kv_heads as u32);
-    keys.float("attention.layer_norm_epsilon", &["layer_norm_epsilon"])
-}
+/// The feed-forward matrices are four times as wide as the model; config.json does not say it.
+const INNER: Key = Key::group(
+    |keys| {
+        let width = keys.config.needed_integer(HIDDEN)?;
+        keys.put("feed_forward_length", 4 * width as u32);
+        Ok(())
+    },
+    |_| Ok(()),
+);

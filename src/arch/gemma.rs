@@ -1,32 +1,23 @@
 //! Gemma and Gemma 2: norms multiply by one more than their weight.
 
-use super::How::PlusOne;
-use super::keys::Keys;
+use super::file_keys::FileKeys;
+use super::keys::Key;
+use super::pieces::*;
+use super::table::{Architecture, How, Tensor, all, nothing_computed};
 use super::tokenizer::Vocabulary;
-use super::{Architecture, Tensor, ignored, made, nothing_computed, same};
 
 pub const GEMMA: Architecture = Architecture {
     name: "gemma",
     hf: &["GemmaForCausalLM"],
     defaults: r#"{"num_key_value_heads": 16, "head_dim": 256, "max_position_embeddings": 8192,
         "rms_norm_eps": 1e-6, "tie_word_embeddings": true}"#,
+    fixed: r#"{"model_type": "gemma", "hidden_act": "gelu_pytorch_tanh",
+        "hidden_activation": "gelu_pytorch_tanh"}"#,
+    shown: &[],
     prefix: "model.",
-    tensors: &[
-        same("embed_tokens", "token_embd"),
-        ignored("lm_head"),
-        made("norm", "output_norm", PlusOne),
-        made("layers.{b}.input_layernorm", "blk.{b}.attn_norm", PlusOne),
-        same("layers.{b}.self_attn.q_proj", "blk.{b}.attn_q"),
-        same("layers.{b}.self_attn.k_proj", "blk.{b}.attn_k"),
-        same("layers.{b}.self_attn.v_proj", "blk.{b}.attn_v"),
-        same("layers.{b}.self_attn.o_proj", "blk.{b}.attn_output"),
-        made("layers.{b}.post_attention_layernorm", "blk.{b}.ffn_norm", PlusOne),
-        same("layers.{b}.mlp.gate_proj", "blk.{b}.ffn_gate"),
-        same("layers.{b}.mlp.up_proj", "blk.{b}.ffn_up"),
-        same("layers.{b}.mlp.down_proj", "blk.{b}.ffn_down"),
-    ],
+    tensors: &[&TIED_EMBEDDINGS, &all(NORMS, How::PlusOne), &ATTENTION, &GATED_MLP],
+    keys: &[&SIZES, &[KV_HEAD_COUNT, RMS_EPSILON, HEAD_SIZE]],
     vocabulary: Vocabulary::GEMMA.with_end_of_turn(107),
-    keys,
     computed: nothing_computed,
 };
 
@@ -36,38 +27,50 @@ pub const GEMMA2: Architecture = Architecture {
     defaults: r#"{"num_key_value_heads": 4, "head_dim": 256, "max_position_embeddings": 8192,
         "rms_norm_eps": 1e-6, "attn_logit_softcapping": 50.0, "final_logit_softcapping": 30.0,
         "sliding_window": 4096, "tie_word_embeddings": true}"#,
-    tensors: SANDWICHED,
+    fixed: r#"{"model_type": "gemma2", "hidden_act": "gelu_pytorch_tanh",
+        "hidden_activation": "gelu_pytorch_tanh"}"#,
+    tensors: &[&TIED_EMBEDDINGS, &SANDWICH, &ATTENTION, &GATED_MLP],
+    keys: &[
+        &SIZES,
+        &[
+            KV_HEAD_COUNT,
+            RMS_EPSILON,
+            HEAD_SIZE,
+            Key::float("attn_logit_softcapping", &["attn_logit_softcapping"]),
+            Key::float("final_logit_softcapping", &["final_logit_softcapping"]),
+            SLIDING_WINDOW,
+            Key::group(|_| Ok(()), |file| say_attention_scale(file, 46)),
+        ],
+    ],
     vocabulary: Vocabulary::GEMMA,
-    keys: |k| {
-        keys(k)?;
-        k.float("attn_logit_softcapping", &["attn_logit_softcapping"])?;
-        k.float("final_logit_softcapping", &["final_logit_softcapping"])?;
-        k.integer("attention.sliding_window", &["sliding_window"])
-    },
     ..GEMMA
 };
 
-/// Norms before and after attention and feed-forward.
-const SANDWICHED: &[Tensor] = &[
-    same("embed_tokens", "token_embd"),
-    ignored("lm_head"),
-    made("norm", "output_norm", PlusOne),
-    made("layers.{b}.input_layernorm", "blk.{b}.attn_norm", PlusOne),
-    same("layers.{b}.self_attn.q_proj", "blk.{b}.attn_q"),
-    same("layers.{b}.self_attn.k_proj", "blk.{b}.attn_k"),
-    same("layers.{b}.self_attn.v_proj", "blk.{b}.attn_v"),
-    same("layers.{b}.self_attn.o_proj", "blk.{b}.attn_output"),
-    made("layers.{b}.post_attention_layernorm", "blk.{b}.post_attention_norm", PlusOne),
-    made("layers.{b}.pre_feedforward_layernorm", "blk.{b}.ffn_norm", PlusOne),
-    made("layers.{b}.post_feedforward_layernorm", "blk.{b}.post_ffw_norm", PlusOne),
-    same("layers.{b}.mlp.gate_proj", "blk.{b}.ffn_gate"),
-    same("layers.{b}.mlp.up_proj", "blk.{b}.ffn_up"),
-    same("layers.{b}.mlp.down_proj", "blk.{b}.ffn_down"),
-];
+/// Places that attention looks back to.
+pub const SLIDING_WINDOW: Key = Key::integer("attention.sliding_window", &["sliding_window"]);
 
-fn keys(keys: &mut Keys) -> Result<(), String> {
-    keys.sizes()?;
-    keys.kv_heads()?;
-    keys.float("attention.layer_norm_rms_epsilon", &["rms_norm_eps"])?;
-    keys.head_size(true)
+/// The head is the embeddings, even where it is stored.
+const TIED_EMBEDDINGS: [Tensor; 3] = {
+    let [tokens, norm, _] = EMBEDDINGS;
+    [tokens, norm.how(How::PlusOne), Tensor::ignored("lm_head")]
+};
+
+/// Norms before and after attention and feed-forward.
+pub const SANDWICH: [Tensor; 4] = {
+    let [after_attention, after_mlp] = NORMS_AFTER;
+    let [_, before_mlp] = NORMS;
+    let before_mlp = Tensor { hf: "layers.{b}.pre_feedforward_layernorm", ..before_mlp };
+    all([NORM_BEFORE_ATTENTION, after_attention, before_mlp, after_mlp], How::PlusOne)
+};
+
+/// Says what scores are divided by the root of. No key has it: llama.cpp takes the size of a head, but for models of
+/// 27 billion weights, which it tells by their number of blocks, the width by heads.
+pub fn say_attention_scale(file: &mut FileKeys, blocks_of_27b: u64) -> Result<(), String> {
+    let integer = |name: &str| file.integer(name)?.ok_or_else(|| file.missing(name));
+    let scalar = match integer("block_count")? == blocks_of_27b {
+        true => integer("embedding_length")? / integer("attention.head_count")?.max(1),
+        false => integer("attention.key_length")?,
+    };
+    file.say("query_pre_attn_scalar", scalar);
+    Ok(())
 }

@@ -1,9 +1,10 @@
 //! Gemma 3, the language model alone.
 
-use super::How::{KnownTokens, PlusOne, Same};
-use super::keys::Keys;
+use super::gemma::{SANDWICH, SLIDING_WINDOW, say_attention_scale};
+use super::keys::Key;
+use super::pieces::*;
+use super::table::{Architecture, How, Tensor, all, nothing_computed};
 use super::tokenizer::Vocabulary;
-use super::{Architecture, Tensor, made, maybe, nothing_computed, same};
 
 pub const GEMMA3: Architecture = Architecture {
     name: "gemma3",
@@ -12,37 +13,40 @@ pub const GEMMA3: Architecture = Architecture {
         "max_position_embeddings": 131072, "rms_norm_eps": 1e-6, "rope_theta": 1000000.0,
         "rope_local_base_freq": 10000.0, "sliding_window": 4096, "vocab_size": 262208,
         "tie_word_embeddings": true}"#,
+    fixed: r#"{"model_type": "gemma3_text", "hidden_activation": "gelu_pytorch_tanh"}"#,
+    shown: &[],
     prefix: "model.",
-    tensors: TENSORS,
+    tensors: &[&KNOWN_EMBEDDINGS, &SANDWICH, &ATTENTION, &all(QK_NORMS, How::PlusOne), &GATED_MLP],
+    keys: &[
+        BASICS,
+        IF_SAID,
+        &[
+            Key::float("final_logit_softcapping", &["final_logit_softcapping"]).if_said(),
+            WINDOW,
+            Key::group(|_| Ok(()), |file| say_attention_scale(file, 62)),
+        ],
+    ],
     vocabulary: Vocabulary::GEMMA3,
-    keys,
     computed: nothing_computed,
 };
 
-const TENSORS: &[Tensor] = &[
-    made("embed_tokens", "token_embd", KnownTokens),
-    maybe("lm_head", "output", Same),
-    made("norm", "output_norm", PlusOne),
-    made("layers.{b}.input_layernorm", "blk.{b}.attn_norm", PlusOne),
-    same("layers.{b}.self_attn.q_proj", "blk.{b}.attn_q"),
-    same("layers.{b}.self_attn.k_proj", "blk.{b}.attn_k"),
-    same("layers.{b}.self_attn.v_proj", "blk.{b}.attn_v"),
-    same("layers.{b}.self_attn.o_proj", "blk.{b}.attn_output"),
-    made("layers.{b}.self_attn.q_norm", "blk.{b}.attn_q_norm", PlusOne),
-    made("layers.{b}.self_attn.k_norm", "blk.{b}.attn_k_norm", PlusOne),
-    made("layers.{b}.post_attention_layernorm", "blk.{b}.post_attention_norm", PlusOne),
-    made("layers.{b}.pre_feedforward_layernorm", "blk.{b}.ffn_norm", PlusOne),
-    made("layers.{b}.post_feedforward_layernorm", "blk.{b}.post_ffw_norm", PlusOne),
-    same("layers.{b}.mlp.gate_proj", "blk.{b}.ffn_gate"),
-    same("layers.{b}.mlp.up_proj", "blk.{b}.ffn_up"),
-    same("layers.{b}.mlp.down_proj", "blk.{b}.ffn_down"),
-];
+/// Embeddings may have rows that no token has.
+const KNOWN_EMBEDDINGS: [Tensor; 3] = {
+    let [tokens, norm, head] = EMBEDDINGS;
+    [tokens.how(How::KnownTokens), norm.how(How::PlusOne), head]
+};
 
-fn keys(keys: &mut Keys) -> Result<(), String> {
-    keys.standard()?;
-    keys.float_if_said("final_logit_softcapping", &["final_logit_softcapping"])?;
-    if keys.config.integer(&["sliding_window_pattern"])? != Some(1) {
-        keys.integer("attention.sliding_window", &["sliding_window"])?;
-    }
-    Ok(())
-}
+/// A window is there unless every block has full attention.
+const WINDOW: Key = Key::group(
+    |keys| match keys.config.integer(&["sliding_window_pattern"])? {
+        Some(1) => Ok(()),
+        _ => keys.write(&SLIDING_WINDOW),
+    },
+    |file| match file.integer("attention.sliding_window")? {
+        None => {
+            file.say("sliding_window_pattern", 1);
+            Ok(())
+        }
+        Some(_) => SLIDING_WINDOW.read(file),
+    },
+);

@@ -1,8 +1,141 @@
-//! GGUF keys of hyper-parameters.
+//! Rows of hyper-parameters: GGUF keys and what config.json calls them, in both directions.
 
-use super::config::{BLOCKS, Config, HEADS, HIDDEN};
-use super::rope;
+use super::config::Config;
+use super::file_keys::FileKeys;
 use crate::gguf::Value;
+
+/// A row of the table of hyper-parameters.
+#[derive(Clone, Copy)]
+pub struct Key {
+    /// Name in GGUF, without the architecture's.
+    gguf: &'static str,
+    /// Names in config.json; the first that is there counts.
+    hf: &'static [&'static str],
+    /// The one of these names that export writes.
+    written: &'static str,
+    rule: Rule,
+}
+
+#[derive(Clone, Copy)]
+enum Rule {
+    Integer(Unsaid),
+    Float(Unsaid),
+    /// A flag, and its value where config.json does not say it.
+    Flag(bool),
+    /// A number that is 1 where config.json does not say it; zero is no multiplier and is left out.
+    Multiplier,
+    /// The same number in every model.
+    Number(u32),
+    /// The same text in every model.
+    Text(&'static str),
+    /// Whatever two functions make of it.
+    Group {
+        write: Write,
+        read: Read,
+    },
+}
+
+/// What becomes of a key whose value config.json does not say.
+#[derive(Clone, Copy)]
+enum Unsaid {
+    /// The model is refused.
+    Refused,
+    /// The key is left out.
+    LeftOut,
+    /// The value follows from others; so it does where a file does not have the key.
+    Follows(fn(&Config) -> Result<u64, String>, fn(&FileKeys) -> Result<Option<u64>, String>),
+}
+
+type Write = fn(&mut Keys) -> Result<(), String>;
+type Read = fn(&mut FileKeys) -> Result<(), String>;
+
+impl Key {
+    /// An integer that config.json has to say.
+    pub const fn integer(gguf: &'static str, hf: &'static [&'static str]) -> Key {
+        Key { gguf, hf, written: hf[0], rule: Rule::Integer(Unsaid::Refused) }
+    }
+
+    /// A number that config.json has to say.
+    pub const fn float(gguf: &'static str, hf: &'static [&'static str]) -> Key {
+        Key { gguf, hf, written: hf[0], rule: Rule::Float(Unsaid::Refused) }
+    }
+
+    /// A flag, which is `unsaid` where config.json does not say it.
+    pub const fn flag(gguf: &'static str, hf: &'static [&'static str], unsaid: bool) -> Key {
+        Key { gguf, hf, written: hf[0], rule: Rule::Flag(unsaid) }
+    }
+
+    /// What something is multiplied by: 1 where config.json does not say it.
+    pub const fn multiplier(gguf: &'static str, hf: &'static [&'static str]) -> Key {
+        Key { gguf, hf, written: hf[0], rule: Rule::Multiplier }
+    }
+
+    /// A number that no config.json says.
+    pub const fn number(gguf: &'static str, value: u32) -> Key {
+        Key { gguf, hf: &[], written: "", rule: Rule::Number(value) }
+    }
+
+    /// A text that no config.json says.
+    pub const fn text(gguf: &'static str, value: &'static str) -> Key {
+        Key { gguf, hf: &[], written: "", rule: Rule::Text(value) }
+    }
+
+    /// Keys that do not stand for one value each: `write` puts them, and `read` says what they say in config.json.
+    pub const fn group(write: Write, read: Read) -> Key {
+        Key { gguf: "", hf: &[], written: "", rule: Rule::Group { write, read } }
+    }
+
+    /// The same row of a value that config.json may leave open; the file then does not have the key.
+    pub const fn if_said(self) -> Key {
+        let rule = match self.rule {
+            Rule::Float(_) => Rule::Float(Unsaid::LeftOut),
+            Rule::Integer(_) => Rule::Integer(Unsaid::LeftOut),
+            _ => panic!("a value that is always there"),
+        };
+        Key { rule, ..self }
+    }
+
+    /// The same row of an integer that follows from others: by `config` where config.json does not say it, by `file`
+    /// where a file does not have the key.
+    pub const fn or_else(
+        self,
+        config: fn(&Config) -> Result<u64, String>,
+        file: fn(&FileKeys) -> Result<Option<u64>, String>,
+    ) -> Key {
+        Key { rule: Rule::Integer(Unsaid::Follows(config, file)), ..self }
+    }
+
+    /// The same row with another name for export.
+    pub const fn written_as(self, written: &'static str) -> Key {
+        Key { written, ..self }
+    }
+
+    /// Says in config.json what a file says. What no key of the file says is left out.
+    pub fn read(&self, file: &mut FileKeys) -> Result<(), String> {
+        match self.rule {
+            Rule::Integer(unsaid) => {
+                let value = match (file.integer(self.gguf)?, unsaid) {
+                    (None, Unsaid::Follows(_, follows)) => follows(file)?,
+                    (None, Unsaid::Refused) => return Err(file.missing(self.gguf)),
+                    (value, _) => value,
+                };
+                value.into_iter().for_each(|v| file.say(self.written, v));
+            }
+            Rule::Float(unsaid) => {
+                let value = file.float(self.gguf)?;
+                if value.is_none() && matches!(unsaid, Unsaid::Refused) {
+                    return Err(file.missing(self.gguf));
+                }
+                value.into_iter().for_each(|v| file.say(self.written, v));
+            }
+            Rule::Flag(_) => file.flag(self.gguf)?.into_iter().for_each(|v| file.say(self.written, v)),
+            Rule::Multiplier => file.float(self.gguf)?.into_iter().for_each(|v| file.say(self.written, v)),
+            Rule::Number(_) | Rule::Text(_) => {}
+            Rule::Group { read, .. } => read(file)?,
+        }
+        Ok(())
+    }
+}
 
 /// Collects keys, each under the name of the architecture.
 pub struct Keys<'a> {
@@ -32,72 +165,36 @@ impl<'a> Keys<'a> {
         }
     }
 
-    /// Sets a key to the integer of the first name that config.json has.
-    pub fn integer(&mut self, key: &str, names: &[&str]) -> Result<(), String> {
-        let value = self.config.needed_integer(names)? as u32;
-        self.put(key, value);
-        Ok(())
-    }
-
-    /// The same where config.json has it.
-    pub fn integer_if_said(&mut self, key: &str, names: &[&str]) -> Result<(), String> {
-        match self.config.find(names) {
-            Some(_) => self.integer(key, names),
-            None => Ok(()),
-        }
-    }
-
-    /// Sets a key to a number.
-    pub fn float(&mut self, key: &str, names: &[&str]) -> Result<(), String> {
-        let value = self.config.needed_float(names)? as f32;
-        self.put(key, value);
-        Ok(())
-    }
-
-    /// The same where config.json has it.
-    pub fn float_if_said(&mut self, key: &str, names: &[&str]) -> Result<(), String> {
-        match self.config.find(names) {
-            Some(_) => self.float(key, names),
-            None => Ok(()),
-        }
-    }
-
-    /// Blocks, context, width, heads.
-    pub fn sizes(&mut self) -> Result<(), String> {
-        self.config.shape()?;
-        self.integer("block_count", BLOCKS)?;
-        self.integer("context_length", &["max_position_embeddings", "n_ctx", "n_positions"])?;
-        self.integer("embedding_length", HIDDEN)?;
-        self.integer_if_said("feed_forward_length", &["intermediate_size", "n_inner"])?;
-        self.integer("attention.head_count", HEADS)
-    }
-
-    /// Heads of keys and values; as many as of queries where nothing is said.
-    pub fn kv_heads(&mut self) -> Result<(), String> {
-        let heads = self.config.shape()?.kv_heads;
-        self.put("attention.head_count_kv", heads as u32);
-        Ok(())
-    }
-
-    /// Size of the heads where it is said or, with `always`, follows from the width.
-    pub fn head_size(&mut self, always: bool) -> Result<(), String> {
-        if always || self.config.get("head_dim").is_some() {
-            let dim = self.config.shape()?.head_dim as u32;
-            self.put("attention.key_length", dim);
-            self.put("attention.value_length", dim);
+    /// Puts the key of a row.
+    pub fn write(&mut self, key: &Key) -> Result<(), String> {
+        let config = self.config;
+        match key.rule {
+            Rule::Integer(unsaid) => {
+                let value = match (config.find(key.hf), unsaid) {
+                    (None, Unsaid::LeftOut) => return Ok(()),
+                    (None, Unsaid::Follows(follows, _)) => follows(config)?,
+                    _ => config.needed_integer(key.hf)?,
+                };
+                self.put(key.gguf, value as u32);
+            }
+            Rule::Float(unsaid) => {
+                if config.find(key.hf).is_some() || !matches!(unsaid, Unsaid::LeftOut) {
+                    self.put(key.gguf, config.needed_float(key.hf)? as f32);
+                }
+            }
+            Rule::Flag(unsaid) => {
+                self.put(key.gguf, config.find(key.hf).and_then(|v| v.as_bool()).unwrap_or(unsaid));
+            }
+            Rule::Multiplier => {
+                let value = config.float(key.hf)?.unwrap_or(1.0) as f32;
+                if value != 0.0 {
+                    self.put(key.gguf, value);
+                }
+            }
+            Rule::Number(value) => self.put(key.gguf, value),
+            Rule::Text(value) => self.put(key.gguf, value),
+            Rule::Group { write, .. } => write(self)?,
         }
         Ok(())
-    }
-
-    /// What most architectures have: sizes, rotary embeddings, epsilons, experts, heads.
-    pub fn standard(&mut self) -> Result<(), String> {
-        self.sizes()?;
-        self.kv_heads()?;
-        rope::write(self)?;
-        self.float_if_said("attention.layer_norm_rms_epsilon", &["rms_norm_eps"])?;
-        self.float_if_said("attention.layer_norm_epsilon", &["layer_norm_eps", "norm_epsilon"])?;
-        self.integer_if_said("expert_count", &["num_local_experts", "num_experts"])?;
-        self.integer_if_said("expert_used_count", &["num_experts_per_tok"])?;
-        self.head_size(false)
     }
 }

@@ -1,22 +1,25 @@
-//! Model architectures: one small file each, a table of tensor names and the hyper-parameters in both words, Hugging
-//! Face's and GGUF's. What they share is in [`config`], [`keys`], [`rope`] and here.
+//! Model architectures: one small file each, with a table of tensors and a table of hyper-parameters in the words of
+//! Hugging Face and of GGUF. Converting reads both tables one way, and export reads them the other way. Rows that
+//! architectures share are in `pieces.rs`; `docs/adding-an-architecture.md` has the steps for a new one.
 //!
 //! Reference: what `convert_hf_to_gguf.py` of the llama.cpp in `ggml-patches/BASE` writes for the same folder
 //! (`tests/architectures/`).
 
 pub mod config;
 mod falcon;
+pub mod file_keys;
 mod gemma;
 mod gemma3;
 mod gpt2;
 mod gpt_neox;
 mod granite;
 pub mod keys;
-pub mod llama;
+mod llama;
 mod mistral;
 mod mixtral;
 mod olmo2;
 mod phi3;
+mod pieces;
 mod qwen2;
 mod qwen2_moe;
 mod qwen3;
@@ -24,11 +27,11 @@ mod qwen3_moe;
 mod rope;
 mod stablelm;
 mod starcoder2;
+mod table;
 pub mod tokenizer;
 
-use config::Config;
-use keys::Keys;
-use tokenizer::Vocabulary;
+pub use pieces::VOCABULARY_SIZE;
+pub use table::{Architecture, Export, How, Place, Tensor, Width, filled};
 
 /// All architectures that can be read from Hugging Face folders.
 pub const ALL: &[Architecture] = &[
@@ -52,158 +55,10 @@ pub const ALL: &[Architecture] = &[
     falcon::FALCON,
 ];
 
-/// How a Hugging Face model becomes a GGUF file.
-pub struct Architecture {
-    /// `general.architecture` and prefix of its keys.
-    pub name: &'static str,
-    /// Entries of `architectures` in config.json.
-    pub hf: &'static [&'static str],
-    /// JSON object of values that transformers assumes where config.json does not say them.
-    pub defaults: &'static str,
-    /// What may stand before the names of `tensors`, or may be missing.
-    pub prefix: &'static str,
-    /// Every tensor.
-    pub tensors: &'static [Tensor],
-    /// Where its tokenizers come from.
-    pub vocabulary: Vocabulary,
-    /// Writes the keys of the hyper-parameters.
-    pub keys: fn(&mut Keys) -> Result<(), String>,
-    /// Tensors that are computed.
-    pub computed: fn(&Config) -> Result<Computed, String>,
-}
-
-/// A row of an architecture's table. `{b}` stands for the block, `{x}` for what is stacked.
-#[derive(Clone, Copy, Debug)]
-pub struct Tensor {
-    /// Name in the checkpoint, without prefix and `.weight` or `.bias`.
-    pub hf: &'static str,
-    /// Name in GGUF, without `.weight` or `.bias`.
-    pub gguf: &'static str,
-    /// What happens on the way.
-    pub how: How,
-    /// Whether every model has it.
-    pub needed: bool,
-}
-
-/// What happens to a tensor on its way into the file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum How {
-    /// Nothing.
-    Same,
-    /// The rows of every query head in the order of its rotary pairs.
-    QueryPairs,
-    /// The same for key heads.
-    KeyPairs,
-    /// One is added: the model multiplies by `1 + weight`.
-    PlusOne,
-    /// Columns become rows.
-    Transposed,
-    /// Groups of queries, a key and a value become all queries, all keys, all values.
-    Ungrouped,
-    /// The first half of the rows of each matrix.
-    FirstHalf,
-    /// The second half of the rows of each matrix.
-    SecondHalf,
-    /// Tensors of many names become one.
-    Stacked,
-    /// Rows without a token are left out.
-    KnownTokens,
-    /// llama.cpp has no use for it.
-    Ignored,
-}
-
-/// A tensor that every model has and that stays as it is.
-const fn same(hf: &'static str, gguf: &'static str) -> Tensor {
-    made(hf, gguf, How::Same)
-}
-
-/// A tensor that every model has.
-const fn made(hf: &'static str, gguf: &'static str, how: How) -> Tensor {
-    Tensor { hf, gguf, how, needed: true }
-}
-
-/// A tensor that not all models have.
-const fn maybe(hf: &'static str, gguf: &'static str, how: How) -> Tensor {
-    Tensor { hf, gguf, how, needed: false }
-}
-
-/// A tensor that is left out.
-const fn ignored(hf: &'static str) -> Tensor {
-    maybe(hf, "", How::Ignored)
-}
-
-/// GGUF names of vectors, and their elements.
-pub type Computed = Vec<(&'static str, Vec<f32>)>;
-
-/// No computed tensors.
-fn nothing_computed(_: &Config) -> Result<Computed, String> {
-    Ok(Vec::new())
-}
-
-/// A row that fits the name of a tensor.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// Name in GGUF.
-    pub name: String,
-    /// What happens on the way.
-    pub how: How,
-    /// Its place among those that are stacked.
-    pub index: u64,
-}
-
 impl Architecture {
     /// The architecture of an entry of `architectures`.
     pub fn of(hf: &str) -> Option<&'static Architecture> {
         ALL.iter().find(|a| a.hf.contains(&hf))
-    }
-
-    /// What becomes of a tensor of the checkpoint: nothing known, or one place, or two if it is split.
-    pub fn places(&self, hf: &str) -> Vec<Place> {
-        // Computed anew by whoever needs them, in every architecture.
-        if hf.ends_with(".rotary_emb.inv_freq") {
-            return vec![Place { name: String::new(), how: How::Ignored, index: 0 }];
-        }
-        let hf = hf.strip_prefix(self.prefix).unwrap_or(hf);
-        let (stem, suffix) = match hf.rsplit_once('.') {
-            Some((stem, suffix @ ("weight" | "bias"))) => (stem, suffix),
-            _ => (hf, "weight"),
-        };
-        let place = |t: &Tensor| {
-            let (block, index) = captured(t.hf, stem)?;
-            Some(Place {
-                name: format!("{}.{suffix}", t.gguf.replace("{b}", &block.unwrap_or_default().to_string())),
-                how: t.how,
-                index: index.unwrap_or_default(),
-            })
-        };
-        self.tensors.iter().filter_map(place).collect()
-    }
-
-    /// GGUF names of what a model with so many blocks cannot do without, each with a name of the checkpoint.
-    pub fn needed(&self, blocks: u64) -> impl Iterator<Item = (String, String)> {
-        let of_block = move |t: &Tensor, block: u64| {
-            let fill = |s: &str| s.replace("{b}", &block.to_string()).replace("{x}", "0") + ".weight";
-            (fill(t.gguf), format!("{}{}", self.prefix, fill(t.hf)))
-        };
-        self.tensors.iter().filter(|t| t.needed).flat_map(move |t| {
-            let blocks = if t.gguf.contains("{b}") { blocks } else { 1 };
-            (0..blocks).map(move |block| of_block(t, block))
-        })
-    }
-}
-
-/// The numbers that stand in a name where a pattern has `{b}` and `{x}`, if it fits.
-fn captured(pattern: &str, name: &str) -> Option<(Option<u64>, Option<u64>)> {
-    let (mut block, mut index) = (None, None);
-    let (mut pattern, mut name) = (pattern.split('.'), name.split('.'));
-    loop {
-        match (pattern.next(), name.next()) {
-            (None, None) => return Some((block, index)),
-            (Some("{b}"), Some(n)) => block = Some(n.parse().ok()?),
-            (Some("{x}"), Some(n)) => index = Some(n.parse().ok()?),
-            (Some(p), Some(n)) if p == n => {}
-            _ => return None,
-        }
     }
 }
 
@@ -230,16 +85,50 @@ mod tests {
     #[test]
     fn names_find_their_places() {
         let mixtral = Architecture::of("MixtralForCausalLM").unwrap();
-        let place = |name: &str, how, index| vec![Place { name: name.into(), how, index }];
+        let place = |hf: &str| {
+            let places = mixtral.places(hf).into_iter();
+            places.map(|p| (p.name, p.row.how, p.index)).collect::<Vec<_>>()
+        };
         assert_eq!(
-            mixtral.places("model.layers.7.block_sparse_moe.experts.3.w2.weight"),
-            place("blk.7.ffn_down_exps.weight", How::Stacked, 3)
+            place("model.layers.7.block_sparse_moe.experts.3.w2.weight"),
+            [("blk.7.ffn_down_exps.weight".into(), How::Stacked, 3)]
         );
         assert_eq!(
-            mixtral.places("layers.7.self_attn.q_proj.bias"),
-            place("blk.7.attn_q.bias", How::QueryPairs, 0)
+            place("layers.7.self_attn.q_proj.bias"),
+            [("blk.7.attn_q.bias".into(), How::QueryPairs, 0)]
         );
-        assert!(mixtral.places("model.layers.x.self_attn.q_proj.weight").is_empty());
-        assert!(mixtral.places("vision_tower.weight").is_empty());
+        assert_eq!(place("model.layers.x.self_attn.q_proj.weight"), []);
+        assert_eq!(place("vision_tower.weight"), []);
+    }
+
+    /// Of several rows with one GGUF name, export chooses one; every other row is read only.
+    #[test]
+    fn every_exported_name_comes_back() {
+        for a in ALL {
+            for row in a.rows().filter(|row| row.how != How::Ignored) {
+                let gguf = filled(row.gguf, Some(11), None) + ".weight";
+                let chosen = |has: bool| a.exported(&gguf, &move |_| has).unwrap_or_else(|| panic!("{gguf}"));
+                let (_, hf) = chosen(row.export != Export::Always);
+                let places = a.places(&hf.replace("{x}", "2"));
+                assert!(places.len() == 1 && places[0].name == gguf, "{}: {gguf} {hf}", a.name);
+                if row.export != Export::Never && chosen(false).0 == chosen(true).0 {
+                    assert_eq!(places[0].row, row, "{}: two rows are exported as {gguf}", a.name);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn names_of_the_checkpoint() {
+        let name = |hf: &str, gguf: &str| {
+            let exported = Architecture::of(hf).unwrap().exported(gguf, &|_| false);
+            exported.map(|(_, name)| name)
+        };
+        let llama = |gguf| name("LlamaForCausalLM", gguf);
+        assert_eq!(llama("token_embd.weight").as_deref(), Some("model.embed_tokens.weight"));
+        assert_eq!(llama("output.weight").as_deref(), Some("lm_head.weight"));
+        assert_eq!(llama("blk.0.ffn_down.bias").as_deref(), Some("model.layers.0.mlp.down_proj.bias"));
+        assert_eq!(llama("blk.x.ffn_down.weight"), None);
+        assert_eq!(name("GPTNeoXForCausalLM", "output.weight").as_deref(), Some("embed_out.weight"));
     }
 }

@@ -1,41 +1,41 @@
 //! Phi 3, 3.5 and 4: fused matrices stay fused.
 
-use super::How::Same;
 use super::config::Config;
-use super::keys::Keys;
+use super::file_keys::{FileKeys, decimal};
+use super::keys::{Key, Keys};
+use super::pieces::*;
 use super::rope;
+use super::table::{Architecture, Computed, Tensor, Width};
 use super::tokenizer::Vocabulary;
-use super::{Architecture, Computed, maybe, same};
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 pub const PHI3: Architecture = Architecture {
     name: "phi3",
     hf: &["Phi3ForCausalLM"],
     defaults: r#"{"max_position_embeddings": 4096, "original_max_position_embeddings": 4096,
         "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "num_key_value_heads": 32}"#,
+    fixed: r#"{"model_type": "phi3", "hidden_act": "silu"}"#,
+    shown: &[],
     prefix: "model.",
-    tensors: &[
-        same("embed_tokens", "token_embd"),
-        same("norm", "output_norm"),
-        maybe("lm_head", "output", Same),
-        same("layers.{b}.input_layernorm", "blk.{b}.attn_norm"),
-        same("layers.{b}.self_attn.qkv_proj", "blk.{b}.attn_qkv"),
-        same("layers.{b}.self_attn.o_proj", "blk.{b}.attn_output"),
-        same("layers.{b}.post_attention_layernorm", "blk.{b}.ffn_norm"),
-        same("layers.{b}.mlp.gate_up_proj", "blk.{b}.ffn_up"),
-        same("layers.{b}.mlp.down_proj", "blk.{b}.ffn_down"),
-    ],
+    tensors: &[&EMBEDDINGS, &NORMS, &FUSED],
+    keys: &[&SIZES, &[KV_HEAD_COUNT, RMS_EPSILON, Key::group(write_rope, read_rope)]],
     vocabulary: Vocabulary::PHI3,
-    keys,
     computed: long_rope,
 };
 
-fn keys(keys: &mut Keys) -> Result<(), String> {
-    keys.sizes()?;
-    keys.kv_heads()?;
-    keys.float("attention.layer_norm_rms_epsilon", &["rms_norm_eps"])?;
-    let rotated = rope::rotated_dimensions(keys.config, 1.0)?;
-    keys.put("rope.dimension_count", rotated);
+const FUSED: [Tensor; 4] = [
+    Tensor::new("layers.{b}.self_attn.qkv_proj", "blk.{b}.attn_qkv", Width::Columns),
+    ATTENTION_OUTPUT,
+    Tensor::new("layers.{b}.mlp.gate_up_proj", "blk.{b}.ffn_up", Width::Columns),
+    GATED_MLP[2],
+];
+
+/// Factors for contexts beyond the original length and within it: config.json's names and the tensors.
+const FACTORS: [(&str, &str); 2] =
+    [("long_factor", "rope_factors_long.weight"), ("short_factor", "rope_factors_short.weight")];
+
+fn write_rope(keys: &mut Keys) -> Result<(), String> {
+    write_rotated_part(keys, 1.0)?;
     let rope = rope::parameters(keys.config);
     let number = |name: &str| rope.get(name).and_then(Json::as_f64);
     let original = number("original_max_position_embeddings").ok_or("no original context length is said")?;
@@ -58,14 +58,30 @@ fn keys(keys: &mut Keys) -> Result<(), String> {
     Ok(())
 }
 
-/// Factors for contexts beyond the original length and within it.
+fn read_rope(file: &mut FileKeys) -> Result<(), String> {
+    read_rotated_part(file, "partial_rotary_factor")?;
+    let needed = |name: &str| file.integer(name)?.ok_or_else(|| file.missing(name));
+    let original = needed("rope.scaling.original_context_length")?;
+    let base = file.float("rope.freq_base")?.ok_or_else(|| file.missing("rope.freq_base"))?;
+    let window = file.integer("attention.sliding_window")?.filter(|window| *window > 0);
+    file.say("original_max_position_embeddings", original);
+    file.say("rope_theta", base);
+    file.say("sliding_window", window);
+    let mut scaling = json!({"type": "longrope", "rope_type": "longrope"});
+    for (name, tensor) in FACTORS {
+        let Some(factors) = file.source.vector(tensor) else { return Ok(()) };
+        scaling[name] = factors.into_iter().map(decimal).collect();
+    }
+    file.say("rope_scaling", scaling);
+    Ok(())
+}
+
+/// The tensors of [`FACTORS`].
 fn long_rope(config: &Config) -> Result<Computed, String> {
     let rope = rope::parameters(config);
     let pairs = rope::rotated_dimensions(config, 1.0)? as usize / 2;
     let mut tensors = Vec::new();
-    for (name, tensor) in
-        [("long_factor", "rope_factors_long.weight"), ("short_factor", "rope_factors_short.weight")]
-    {
+    for (name, tensor) in FACTORS {
         let Some(factors) = rope.get(name).and_then(Json::as_array) else { continue };
         let factors: Option<Vec<f32>> = factors.iter().map(|f| f.as_f64().map(|f| f as f32)).collect();
         let factors = factors.filter(|f| f.len() == pairs);

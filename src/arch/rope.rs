@@ -1,15 +1,16 @@
 //! Rotary embeddings: parameters, keys, factors.
 
-use super::Computed;
 use super::config::Config;
+use super::file_keys::{FileKeys, decimal};
 use super::keys::Keys;
-use serde_json::{Map, Value as Json};
+use super::table::Computed;
+use serde_json::{Map, Value as Json, json};
 
 /// Name of the extra tensor of llama3 scaling.
-pub const FREQS: &str = "rope_freqs.weight";
+const FREQS: &str = "rope_freqs.weight";
 
-/// The parameters, wherever config.json has them: `rope_parameters` of new files, `rope_scaling` and names at the top
-/// of old ones. With kinds of attention that differ, those of full attention.
+/// The parameters, wherever config.json has them: new files in `rope_parameters`, old ones in `rope_scaling` and at the
+/// top. Where full attention and attention in a window have parameters of their own, these are those of full attention.
 pub fn parameters(config: &Config) -> Map<String, Json> {
     let inner = ["rope_parameters", "rope_scaling"].iter().find_map(|name| config.get(name)?.as_object());
     let mut rope = inner.cloned().unwrap_or_default();
@@ -38,10 +39,23 @@ fn sliding_theta(config: &Config) -> Option<f64> {
     inner().or_else(|| config.get("rope_local_base_freq")?.as_f64())
 }
 
+/// The kind of scaling, in lower case.
 fn kind(rope: &Map<String, Json>) -> String {
     let name = rope.get("rope_type").or(rope.get("type")).and_then(Json::as_str);
     name.unwrap_or("default").to_lowercase()
 }
+
+/// What yarn has besides factor and context: the keys below `rope.scaling` and their names in config.json, of which the
+/// first that is there counts.
+const YARN: [(&str, &[&str]); 4] = [
+    ("yarn_ext_factor", &["extrapolation_factor"]),
+    ("yarn_attn_factor", &["attention_factor", "attn_factor"]),
+    ("yarn_beta_fast", &["beta_fast"]),
+    ("yarn_beta_slow", &["beta_slow"]),
+];
+
+/// The base of the frequencies where a file does not say it.
+const USUAL_BASE: f64 = 10000.0;
 
 /// Writes the keys of bases and scaling.
 pub fn write(keys: &mut Keys) -> Result<(), String> {
@@ -63,14 +77,8 @@ pub fn write(keys: &mut Keys) -> Result<(), String> {
             let original = original.and_then(|n| u32::try_from(n).ok());
             let missing = "rope scaling `yarn` has no `original_max_position_embeddings`";
             keys.put("rope.scaling.original_context_length", original.ok_or(missing)?);
-            for (name, key) in [
-                ("extrapolation_factor", "yarn_ext_factor"),
-                ("attn_factor", "yarn_attn_factor"),
-                ("attention_factor", "yarn_attn_factor"),
-                ("beta_fast", "yarn_beta_fast"),
-                ("beta_slow", "yarn_beta_slow"),
-            ] {
-                if let Some(value) = number(name) {
+            for (key, names) in YARN {
+                if let Some(value) = names.iter().find_map(|name| number(name)) {
                     keys.put(&format!("rope.scaling.{key}"), value);
                 }
             }
@@ -85,6 +93,63 @@ pub fn write(keys: &mut Keys) -> Result<(), String> {
         keys.put("rope.freq_base_swa", theta as f32);
     }
     Ok(())
+}
+
+/// Says bases and scaling in config.json.
+pub fn read(file: &mut FileKeys) -> Result<(), String> {
+    file.say("rope_theta", file.float("rope.freq_base")?.unwrap_or(USUAL_BASE));
+    if let Some(theta) = file.float("rope.freq_base_swa")? {
+        file.say("rope_local_base_freq", theta);
+    }
+    let factor = |file: &FileKeys| {
+        file.float("rope.scaling.factor")?.ok_or_else(|| file.missing("rope.scaling.factor"))
+    };
+    let scaling = match file.text("rope.scaling.type")?.unwrap_or("none") {
+        "none" => {
+            let Some(factors) = file.source.vector(FREQS) else { return Ok(()) };
+            llama3_parameters(file, &factors)?
+        }
+        "linear" => json!({"rope_type": "linear", "factor": factor(file)?}),
+        "yarn" => {
+            let original = "rope.scaling.original_context_length";
+            let context = file.integer(original)?.ok_or_else(|| file.missing(original))?;
+            let mut scaling = json!({"rope_type": "yarn", "factor": factor(file)?,
+                "original_max_position_embeddings": context});
+            for (key, names) in YARN {
+                if let Some(value) = file.float(&format!("rope.scaling.{key}"))? {
+                    scaling[names[0]] = json!(value);
+                }
+            }
+            scaling
+        }
+        other => return Err(format!("rope scaling `{other}` cannot be said in config.json")),
+    };
+    file.say("rope_scaling", scaling);
+    Ok(())
+}
+
+/// How far a factor of llama3 scaling may be from the formula's: other programs round its steps otherwise.
+const FACTOR_TOLERANCE: f32 = 1e-4;
+
+/// The parameters of llama3 scaling that these factors come from. A file has the factors only, so parameters are tried:
+/// the thresholds that every Llama has, and contexts that models were trained with.
+fn llama3_parameters(file: &FileKeys, factors: &[f32]) -> Result<Json, String> {
+    let factor = factors.iter().copied().fold(1.0, f32::max);
+    for original in [8192u32, 4096, 2048, 16384, 32768, 65536, 131072] {
+        let scaling = json!({"rope_type": "llama3", "factor": decimal(factor), "low_freq_factor": 1.0,
+            "high_freq_factor": 4.0, "original_max_position_embeddings": original});
+        let mut json = file.json().clone();
+        json.insert("rope_scaling".into(), scaling.clone());
+        json.insert("head_dim".into(), (2 * factors.len()).into());
+        let computed = llama3_factors(&Config::new(&json, "{}"))?;
+        let is_near = |(a, b): (&f32, &f32)| (a - b).abs() <= FACTOR_TOLERANCE * b;
+        let fits =
+            |values: &Vec<f32>| values.len() == factors.len() && values.iter().zip(factors).all(is_near);
+        if computed.first().is_some_and(|(_, values)| fits(values)) {
+            return Ok(scaling);
+        }
+    }
+    Err(format!("tensor `{FREQS}` holds factors that no llama3 scaling with the usual thresholds has"))
 }
 
 /// The part of a head that is rotated.

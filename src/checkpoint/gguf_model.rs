@@ -1,7 +1,9 @@
 //! A GGUF file as a model to convert, whatever the types of its tensors.
 
+use super::dtype::Dtype;
+use super::error::Error;
+use super::model::{Data, Model, SourceTensor, Storage};
 use super::transform::Transform;
-use super::{Data, Dtype, Error, Model, SourceTensor, Storage, problem};
 use crate::gguf::{self, GgmlType};
 use crate::names::is_matrix;
 use std::path::Path;
@@ -39,10 +41,11 @@ fn is_mostly_f32(tensors: &[gguf::Tensor]) -> bool {
 
 /// A tensor whose weights nobody here can tell.
 fn unreadable(path: &Path, name: &str, kind: GgmlType) -> Error {
-    problem(
+    Error::tensor(
         path,
+        name,
         format!(
-            "tensor `{name}` is {}, which cannot be dequantized: start from the unquantized model, or let the program \
+            "is {}, which cannot be dequantized: start from the unquantized model, or let the program \
              that made this file write it in F16 (llama-quantize --allow-requantize FILE f16.gguf F16)",
             kind.name()
         ),

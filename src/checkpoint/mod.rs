@@ -1,310 +1,43 @@
 //! Models to convert: Hugging Face folders and GGUF files, both as one [`Model`].
+//!
+//! Each file uses those above it only: `error`, `dtype`, `transform`; `stored`, the tensors of mapped files; `pickle`,
+//! `pytorch` and `shards`, the files of a folder; `quantized`, what reads matrices that other libraries packed;
+//! `model`; `model_name`, `model_card`, `hf_tensors`, `hf_folder` and `gguf_model`, which make models.
 
 mod dtype;
+mod error;
 mod gguf_model;
 mod hf_folder;
+mod hf_tensors;
+mod model;
 mod model_card;
 mod model_name;
 mod pickle;
 mod pytorch;
 mod quantized;
 mod shards;
+mod stored;
 mod transform;
 
 pub use dtype::Dtype;
-pub use transform::{permuted_row, unpermuted_row};
+pub use error::Error;
+pub use hf_folder::Options;
+pub use model::{Model, SourceTensor};
+pub use transform::{Order, plus_one};
 
-use crate::gguf::{self, GgmlType, Value};
-use crate::mapped;
-use memmap2::Mmap;
-use std::ops::Range;
-use std::path::{Path, PathBuf};
-use transform::{Order, Transform};
-
-/// A model: GGUF keys and tensors under their GGUF names, which read as floats however they are stored.
-pub struct Model {
-    /// Where it came from.
-    pub path: PathBuf,
-    /// Keys, without `general.file_type` and `general.quantization_version`.
-    pub keys: Vec<(String, Value)>,
-    /// Tensors in the order in which they are written.
-    pub tensors: Vec<SourceTensor>,
-    storage: Storage,
-}
-
-/// What holds the bytes.
-enum Storage {
-    Gguf(gguf::File),
-    Folder(shards::Shards),
-}
-
-/// A tensor of a model.
-#[derive(Clone, Debug)]
-pub struct SourceTensor {
-    /// GGUF name.
-    pub name: String,
-    /// Extents, innermost (columns) first.
-    pub shape: Vec<u64>,
-    /// Type of the stored elements, or the one that they are dequantized to.
-    pub dtype: Dtype,
-    /// Whether who made the file left it as F32 among matrices of fewer bits.
-    pub left_precise: bool,
-    /// Where the elements are.
-    data: Data,
-    /// What happens to them.
-    transform: Transform,
-}
-
-#[derive(Clone, Debug)]
-enum Data {
-    /// Index in the GGUF file.
-    Gguf(usize),
-    /// Names in the shards, of equal shapes; more than one are stacked.
-    Stored(Vec<String>),
-    Computed(Vec<f32>),
-}
-
-impl SourceTensor {
-    /// Elements that stay together: those of a row, or one of a vector whose elements are reordered.
-    pub fn columns(&self) -> usize {
-        match self.shape[..] {
-            [] => 1,
-            [_] if self.transform.order != Order::Stored => 1,
-            [columns, ..] => columns as usize,
-        }
-    }
-
-    /// Number of rows of [`SourceTensor::columns`].
-    pub fn rows(&self) -> usize {
-        self.elements() as usize / self.columns().max(1)
-    }
-
-    /// Its name in the checkpoint.
-    fn source_name(&self) -> &str {
-        match &self.data {
-            Data::Stored(names) => &names[0],
-            _ => &self.name,
-        }
-    }
-
-    /// Number of stored tensors that it is made of.
-    fn parts(&self) -> usize {
-        match &self.data {
-            Data::Stored(names) => names.len(),
-            _ => 1,
-        }
-    }
-
-    /// The part that holds row `row`, and its row there.
-    fn stored_row(&self, row: usize) -> (usize, usize) {
-        let row = self.transform.order.stored_row(row);
-        match self.parts() {
-            1 => (0, row),
-            parts => (row / (self.rows() / parts), row % (self.rows() / parts)),
-        }
-    }
-
-    /// Number of elements.
-    pub fn elements(&self) -> u64 {
-        self.shape.iter().product()
-    }
-}
-
-/// What is wrong with a checkpoint.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// A GGUF file.
-    #[error(transparent)]
-    Gguf(#[from] gguf::Error),
-    /// Anything else, said in full.
-    #[error("{}: {problem}", path.display())]
-    Checkpoint {
-        /// File or folder.
-        path: PathBuf,
-        /// What is wrong and what helps.
-        problem: String,
-    },
-}
-
-/// An [`Error::Checkpoint`].
-pub(crate) fn problem(path: &Path, problem: impl Into<String>) -> Error {
-    Error::Checkpoint { path: path.to_owned(), problem: problem.into() }
-}
-
-/// How to read a checkpoint.
-#[derive(Clone, Debug, Default)]
-pub struct Options {
-    /// Pre-tokenizer name to write instead of the one that tokenizer.json shows.
-    pub tokenizer_pre: Option<String>,
-    /// Leave the tokenizer out: the file takes token ids only.
-    pub no_tokenizer: bool,
-    /// Keep a stored head that is tied to the embeddings, as llama.cpp's converter does; else the embeddings serve.
-    pub keep_tied_head: bool,
-}
+use std::path::Path;
 
 impl Model {
     /// Opens a Hugging Face folder or a GGUF file.
     pub fn open(path: &Path, options: &Options) -> Result<Model, Error> {
-        let metadata = std::fs::metadata(path).map_err(|e| problem(path, e.to_string()))?;
+        let metadata = std::fs::metadata(path).map_err(Error::read(path))?;
         if metadata.is_dir() {
             hf_folder::open(path, options)
         } else if path.extension().is_some_and(|e| e == "safetensors") {
-            Err(problem(path, "give the folder that holds it, with config.json and tokenizer.json"))
+            let problem = "give the folder that holds it, with config.json and tokenizer.json";
+            Err(Error::unsupported(path, problem))
         } else {
             gguf_model::open(path)
         }
-    }
-
-    /// The value of a key.
-    pub fn key(&self, name: &str) -> Option<&Value> {
-        self.keys.iter().find(|(k, _)| k == name).map(|(_, v)| v)
-    }
-
-    /// The bytes of part `part` of a tensor of this model that is not computed.
-    fn part(&self, t: &SourceTensor, part: usize) -> Result<&[u8], Error> {
-        match (&t.data, &self.storage) {
-            (Data::Gguf(i), Storage::Gguf(file)) => Ok(file.data(&file.tensors()[*i])?),
-            (Data::Stored(names), Storage::Folder(shards)) => Ok(shards.data(&names[part])),
-            _ => unreachable!("a tensor of another model"),
-        }
-    }
-
-    /// What holds part `part` of a tensor, if it is quantized.
-    fn packed(&self, t: &SourceTensor, part: usize) -> Option<(&shards::Shards, &dyn quantized::Packed)> {
-        match (&t.data, &self.storage) {
-            (Data::Stored(names), Storage::Folder(shards)) => Some((shards, shards.packed(&names[part])?)),
-            _ => None,
-        }
-    }
-
-    /// A tensor of a GGUF file that is not floats, and the file.
-    fn blocks(&self, t: &SourceTensor) -> Option<(&gguf::File, &gguf::Tensor)> {
-        let (Data::Gguf(i), Storage::Gguf(file)) = (&t.data, &self.storage) else { return None };
-        let tensor = &file.tensors()[*i];
-        Dtype::from_ggml(tensor.kind).is_none().then_some((file, tensor))
-    }
-
-    /// Bytes of rows `first..` of such a tensor, as they are stored.
-    fn block_rows<'a>(
-        (file, tensor): (&'a gguf::File, &gguf::Tensor),
-        first: usize,
-        rows: usize,
-    ) -> Result<&'a [u8], Error> {
-        let row_bytes = tensor.kind.bytes(tensor.columns()).expect("whole blocks") as usize;
-        Ok(&file.data(tensor)?[first * row_bytes..][..rows * row_bytes])
-    }
-
-    /// How a tensor is quantized, for people, if it is.
-    pub fn quantization(&self, t: &SourceTensor) -> Option<String> {
-        if let Some((_, tensor)) = self.blocks(t) {
-            return (!tensor.kind.is_plain_number()).then(|| tensor.kind.name());
-        }
-        self.packed(t, 0).map(|(_, packed)| packed.describe())
-    }
-
-    /// The type that holds a tensor without loss that is not floats.
-    pub fn exact_type(&self, t: &SourceTensor) -> Option<GgmlType> {
-        if let Some((_, tensor)) = self.blocks(t) {
-            return Some(tensor.kind);
-        }
-        let exact = |part| self.packed(t, part).and_then(|(files, packed)| packed.exact_type(files));
-        let first = exact(0).filter(|_| !t.transform.plus_one)?;
-        let same = (1..t.parts()).all(|part| exact(part).is_some_and(|other| other.id == first.id));
-        same.then_some(GgmlType(first.id))
-    }
-
-    /// Reads row `row` of a tensor as blocks of its [`Model::exact_type`].
-    pub fn read_blocks(&self, t: &SourceTensor, row: usize, out: &mut [u8]) -> Result<(), Error> {
-        if let Some(blocks) = self.blocks(t) {
-            out.copy_from_slice(Self::block_rows(blocks, row, 1)?);
-            return Ok(());
-        }
-        let (part, row) = t.stored_row(row);
-        let (files, packed) = self.packed(t, part).expect("a quantized tensor");
-        packed.read_blocks(files, row, out);
-        Ok(())
-    }
-
-    /// Reads rows `first..` of a tensor, as many as fill `out`, as f32.
-    pub fn read_rows(&self, t: &SourceTensor, first: usize, out: &mut [f32]) -> Result<(), Error> {
-        let (columns, bytes) = (t.columns(), t.dtype.bytes());
-        if let Some(blocks) = self.blocks(t) {
-            let dequantize = blocks.1.kind.dequantizer().expect("plain numbers are kept");
-            dequantize(Self::block_rows(blocks, first, out.len() / columns)?, out);
-            return Ok(());
-        }
-        let mut gathered = Vec::new();
-        for (i, out) in out.chunks_exact_mut(columns).enumerate() {
-            let (part_number, row) = t.stored_row(first + i);
-            if let Data::Computed(v) = &t.data {
-                out.copy_from_slice(&v[row * columns..][..columns]);
-                continue;
-            }
-            if let Some((files, packed)) = self.packed(t, part_number) {
-                packed.read_row(files, row, out);
-            } else if let Order::Columns { stored } = t.transform.order {
-                let part = self.part(t, part_number)?;
-                gathered.clear();
-                for column in 0..columns {
-                    gathered.extend_from_slice(&part[(column * stored + row) * bytes..][..bytes]);
-                }
-                t.dtype.widen(&gathered, out);
-            } else {
-                let part = self.part(t, part_number)?;
-                t.dtype.widen(&part[row * columns * bytes..][..columns * bytes], out);
-            }
-            if t.transform.plus_one {
-                out.iter_mut().for_each(|x| *x = transform::plus_one(*x, t.dtype == Dtype::F16));
-            }
-        }
-        Ok(())
-    }
-
-    /// The files that it was made from.
-    pub fn files(&self) -> Vec<PathBuf> {
-        match &self.storage {
-            Storage::Gguf(file) => file.paths().to_vec(),
-            Storage::Folder(shards) => [shards.paths(), &hf_folder::files_beside(&self.path)].concat(),
-        }
-    }
-
-    /// The file that holds row `row` of a tensor.
-    pub fn file_of(&self, t: &SourceTensor, row: usize) -> &Path {
-        match (&t.data, &self.storage) {
-            (Data::Gguf(i), Storage::Gguf(file)) => file.path_of(&file.tensors()[*i]),
-            (Data::Stored(names), Storage::Folder(shards)) => &shards.entry(&names[t.stored_row(row).0]).path,
-            _ => &self.path,
-        }
-    }
-
-    /// Lets go of the memory of what has been read. Pages of mapped files count as a program's memory until then.
-    pub fn release(&self) {
-        self.maps().iter().for_each(mapped::release);
-    }
-
-    /// Has the system read bytes of [`Model::stored_rows`], in one go and before they are needed.
-    pub fn prefetch(&self, bytes: &[u8]) {
-        self.maps().iter().for_each(|map| mapped::prefetch(map, bytes));
-    }
-
-    fn maps(&self) -> &[Mmap] {
-        match &self.storage {
-            Storage::Gguf(file) => file.maps(),
-            Storage::Folder(shards) => shards.maps(),
-        }
-    }
-
-    /// The bytes of some rows of a tensor, if they are stored one after the other and nothing happens to them.
-    pub fn stored_rows(&self, t: &SourceTensor, rows: Range<usize>) -> Result<Option<&[u8]>, Error> {
-        let is_floats = !matches!(t.data, Data::Computed(_)) && self.blocks(t).is_none();
-        if !is_floats || t.transform != Transform::NONE || rows.is_empty() {
-            return Ok(None);
-        }
-        let ((part, first), (last_part, last)) = (t.stored_row(rows.start), t.stored_row(rows.end - 1));
-        if part != last_part || self.packed(t, part).is_some() {
-            return Ok(None);
-        }
-        let row_bytes = t.columns() * t.dtype.bytes();
-        Ok(Some(&self.part(t, part)?[first * row_bytes..(last + 1) * row_bytes]))
     }
 }

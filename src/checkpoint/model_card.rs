@@ -3,8 +3,9 @@
 //!
 //! Reference: llama.cpp's `gguf-py/gguf/metadata.py`, rules and order.
 
+use super::error::Error;
+use super::model::SourceTensor;
 use super::model_name::{ModelName, title};
-use super::{Error, SourceTensor, problem};
 use crate::gguf::Value;
 use serde_json::{Map, Value as Json};
 use std::path::Path;
@@ -138,7 +139,7 @@ fn card(folder: &Path) -> Result<Map<String, Json>, Error> {
     if !path.exists() {
         return Ok(Map::new());
     }
-    let bytes = std::fs::read(&path).map_err(|e| problem(&path, e.to_string()))?;
+    let bytes = std::fs::read(&path).map_err(Error::read(&path))?;
     let text = String::from_utf8_lossy(&bytes);
     let mut lines = text.lines();
     if lines.next() != Some("---") {

@@ -5,7 +5,7 @@
 //!
 //! Reference: Python's `pickletools`, and torch's `torch/_utils.py`.
 
-use super::Dtype;
+use super::dtype::Dtype;
 use std::collections::HashMap;
 
 /// Values of all kinds; a file with more is none of weights.

@@ -3,7 +3,7 @@
 //! Reference: torch's `torch/serialization.py`.
 
 use super::pickle::{Pickle, Tensor, Value};
-use super::shards::Found;
+use super::stored::Found;
 use std::collections::HashMap;
 use std::io::Cursor;
 use std::ops::Range;

@@ -1,9 +1,9 @@
 //! The files of a folder that hold its tensors, one or many with an index, mapped into memory.
 
-use super::quantized::Packed;
-use super::{Dtype, Error, problem, pytorch};
-use crate::mapped;
-use memmap2::Mmap;
+use super::dtype::Dtype;
+use super::error::Error;
+use super::pytorch;
+use super::stored::{Entry, Files, Found};
 use safetensors::SafeTensors;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -15,135 +15,37 @@ const INDEX: &str = ".index.json";
 
 /// All tensors of a folder.
 pub struct Shards {
-    paths: Vec<PathBuf>,
-    maps: Vec<Mmap>,
-    tensors: BTreeMap<String, Entry>,
-    /// What stands for those that are quantized, by their names.
-    packed: BTreeMap<String, Box<dyn Packed>>,
-}
-
-/// A stored tensor.
-#[derive(Clone, Debug)]
-pub struct Entry {
-    /// Element type, or the name of one that cannot be converted.
-    pub dtype: Result<Dtype, String>,
-    /// Extents, outermost first.
-    pub shape: Vec<u64>,
-    /// The file.
-    pub path: PathBuf,
-    /// Its bytes.
-    pub span: Span,
-}
-
-/// Bytes of one of the files.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Span {
-    map: usize,
-    start: usize,
-    len: usize,
-}
-
-/// A tensor within a file.
-pub(super) struct Found {
-    pub name: String,
-    pub dtype: Result<Dtype, String>,
-    pub shape: Vec<u64>,
-    pub start: usize,
-    pub len: usize,
+    /// The files.
+    pub files: Files,
+    /// Their tensors, by name.
+    pub tensors: BTreeMap<String, Entry>,
 }
 
 impl Shards {
     /// Maps the files of `folder`.
     pub fn open(folder: &Path) -> Result<Shards, Error> {
-        let mut shards =
-            Shards { paths: Vec::new(), maps: Vec::new(), tensors: BTreeMap::new(), packed: BTreeMap::new() };
+        let mut shards = Shards { files: Files::default(), tensors: BTreeMap::new() };
         let (files, index) = files(folder)?;
         for path in &files {
             shards.add(path)?;
         }
         for (tensor, file) in index {
             if !shards.tensors.contains_key(&tensor) {
-                return Err(problem(
-                    &folder.join(file),
-                    format!(
-                        "the index says that tensor `{tensor}` is here, but it is not: fetch file and index again"
-                    ),
-                ));
+                let problem = "is not here, though the index says so: fetch file and index again";
+                return Err(Error::missing_tensor(&folder.join(file), &tensor, problem));
             }
         }
-        shards.paths = files;
         Ok(shards)
     }
 
     fn add(&mut self, path: &Path) -> Result<(), Error> {
-        let map = mapped::map(path).map_err(|e| problem(path, e.to_string()))?;
-        let found = match path.extension().is_some_and(|e| e == "bin") {
-            true => pytorch::tensors(&map),
-            false => safetensors(&map),
-        };
-        for t in found.map_err(|e| problem(path, e))? {
-            let Found { name, dtype, shape, start, len } = t;
-            let span = Span { map: self.maps.len(), start, len };
-            let entry = Entry { dtype, shape, path: path.to_owned(), span };
+        let find = if path.extension().is_some_and(|e| e == "bin") { pytorch::tensors } else { safetensors };
+        for (name, entry) in self.files.add(path, find)? {
             if self.tensors.insert(name.clone(), entry).is_some() {
-                return Err(problem(path, format!("tensor `{name}` is in two shards")));
+                return Err(Error::tensor(path, &name, "is in two shards: fetch both again"));
             }
         }
-        self.maps.push(map);
         Ok(())
-    }
-
-    /// Names and descriptions, by name.
-    pub fn iter(&self) -> impl Iterator<Item = (&String, &Entry)> {
-        self.tensors.iter()
-    }
-
-    /// The description of a tensor that is there.
-    pub fn entry(&self, name: &str) -> &Entry {
-        &self.tensors[name]
-    }
-
-    /// The description of a tensor, if it is there.
-    pub fn get(&self, name: &str) -> Option<&Entry> {
-        self.tensors.get(name)
-    }
-
-    /// The bytes of a tensor that is there.
-    pub fn data(&self, name: &str) -> &[u8] {
-        self.bytes(self.tensors[name].span)
-    }
-
-    /// The bytes of a span of these files.
-    pub fn bytes(&self, span: Span) -> &[u8] {
-        &self.maps[span.map][span.start..][..span.len]
-    }
-
-    /// Where the files are.
-    pub fn paths(&self) -> &[PathBuf] {
-        &self.paths
-    }
-
-    /// The files.
-    pub fn maps(&self) -> &[Mmap] {
-        &self.maps
-    }
-
-    /// What holds a tensor that is quantized.
-    pub fn packed(&self, name: &str) -> Option<&dyn Packed> {
-        self.packed.get(name).map(|p| &**p)
-    }
-
-    /// Takes a tensor out.
-    pub fn remove(&mut self, name: &str) -> Option<Entry> {
-        self.tensors.remove(name)
-    }
-
-    /// Puts a quantized matrix in the place of the tensors that it was stored as; `path` is the file of one of them.
-    pub fn put(&mut self, name: String, path: PathBuf, packed: Box<dyn Packed>) {
-        let shape = packed.shape().map(|n| n as u64).to_vec();
-        let entry = Entry { dtype: Ok(packed.dtype()), shape, path, span: Span::default() };
-        self.tensors.insert(name.clone(), entry);
-        self.packed.insert(name, packed);
     }
 }
 
@@ -190,7 +92,8 @@ fn files(folder: &Path) -> Result<(Vec<PathBuf>, WeightMap), Error> {
     } else {
         ""
     };
-    Err(problem(folder, format!("neither model.safetensors nor model.safetensors.index.json is there{hint}")))
+    let problem = format!("neither model.safetensors nor model.safetensors.index.json is there{hint}");
+    Err(Error::missing_file(folder, problem))
 }
 
 /// The files that an index names.
@@ -199,15 +102,17 @@ fn indexed(folder: &Path, index: &Path) -> Result<(Vec<PathBuf>, WeightMap), Err
     struct Index {
         weight_map: WeightMap,
     }
-    let text = std::fs::read(index).map_err(|e| problem(index, e.to_string()))?;
+    let text = std::fs::read(index).map_err(Error::read(index))?;
     let Index { weight_map } =
-        serde_json::from_slice(&text).map_err(|e| problem(index, format!("{e}: fetch it again")))?;
+        serde_json::from_slice(&text).map_err(|e| Error::damaged(index, format!("{e}: fetch it again")))?;
     let mut names: Vec<_> = weight_map.values().collect();
     names.sort();
     names.dedup();
     let files: Vec<_> = names.into_iter().map(|n| folder.join(n)).collect();
     match files.iter().find(|f| !f.exists()) {
-        Some(missing) => Err(problem(missing, "the index names this shard, but it is not there: fetch it")),
+        Some(missing) => {
+            Err(Error::missing_file(missing, "the index names this shard, but it is not there: fetch it"))
+        }
         None => Ok((files, weight_map)),
     }
 }
@@ -232,7 +137,9 @@ fn numbered(folder: &Path, single: &str) -> Result<Vec<PathBuf>, Error> {
     let path = |i| folder.join(format!("{stem}-{i:05}-of-{count:05}.{kind}"));
     let paths = (1..=count).map(path);
     match paths.clone().find(|path| !path.exists()) {
-        Some(missing) => Err(problem(&missing, "other shards are there, but not this one: fetch it")),
+        Some(missing) => {
+            Err(Error::missing_file(&missing, "other shards are there, but not this one: fetch it"))
+        }
         None => Ok(paths.collect()),
     }
 }

@@ -1,25 +1,28 @@
 //! What happens to the rows of a tensor between the checkpoint and the file.
 
+use crate::arch::How;
+use crate::arch::config::Shape;
 use half::f16;
 
 /// The order of rows in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Order {
+#[allow(missing_docs)]
+pub enum Order {
     /// As stored.
     Stored,
-    /// Rotary pairs side by side in heads of so many rows, see [`permuted_row`].
+    /// In heads of `head_rows` rows, the two rows of a rotary pair come side by side: see `permuted_row`.
     Pairs { head_rows: usize },
-    /// Groups of queries, a key and a value: all queries first, then all keys, all values.
+    /// Stored are groups of `queries` queries, a key and a value; all queries come first, then all keys, all values.
     Ungrouped { groups: usize, queries: usize, head_rows: usize },
-    /// Of every `2 rows` rows one half.
+    /// Of every `2 * rows` stored rows the first or the second half is taken.
     Half { second: bool, rows: usize },
-    /// Columns are rows; `stored` of them.
+    /// The stored columns, of which a stored row has `stored`, are the rows.
     Columns { stored: usize },
 }
 
-/// What happens to a tensor.
+/// What happens to the elements of a tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Transform {
+pub struct Transform {
     pub order: Order,
     /// One is added to every element.
     pub plus_one: bool,
@@ -36,6 +39,27 @@ impl Transform {
 }
 
 impl Order {
+    /// The order of a tensor whose rows are heads of a model of this shape; `Stored` for all others.
+    pub fn of_heads(how: How, shape: &Shape) -> Order {
+        let head_rows = shape.head_dim as usize;
+        match how {
+            How::QueryPairs | How::KeyPairs => Order::Pairs { head_rows },
+            How::Ungrouped => Order::Ungrouped {
+                groups: shape.kv_heads as usize,
+                queries: (shape.heads / shape.kv_heads) as usize,
+                head_rows,
+            },
+            _ => Order::Stored,
+        }
+    }
+
+    /// For every stored row, the row that it becomes, where all `rows` rows only change places.
+    pub fn inverse(self, rows: usize) -> Vec<usize> {
+        let mut inverse = vec![0; rows];
+        (0..rows).for_each(|row| inverse[self.stored_row(row)] = row);
+        inverse
+    }
+
     /// The stored row that becomes row `row`; with [`Order::Columns`] it is the column.
     pub fn stored_row(self, row: usize) -> usize {
         match self {
@@ -57,7 +81,7 @@ impl Order {
 }
 
 /// `x + 1` as torch has it: in f32, or rounded to f16 if that is how `x` is stored.
-pub(super) fn plus_one(x: f32, stored_as_f16: bool) -> f32 {
+pub fn plus_one(x: f32, stored_as_f16: bool) -> f32 {
     if stored_as_f16 { f16::from_f32(x + 1.0).to_f32() } else { x + 1.0 }
 }
 
@@ -65,16 +89,9 @@ pub(super) fn plus_one(x: f32, stored_as_f16: bool) -> f32 {
 ///
 /// Hugging Face keeps the two halves of each rotary pair `head_rows / 2` apart; llama.cpp wants the
 /// pair side by side. Row `2 i + half` of a head comes from row `half * head_rows / 2 + i`.
-pub fn permuted_row(row: usize, head_rows: usize) -> usize {
+fn permuted_row(row: usize, head_rows: usize) -> usize {
     let (head, within) = (row / head_rows, row % head_rows);
     head * head_rows + within % 2 * (head_rows / 2) + within / 2
-}
-
-/// The inverse of [`permuted_row`].
-pub fn unpermuted_row(row: usize, head_rows: usize) -> usize {
-    let (head, within) = (row / head_rows, row % head_rows);
-    let half = head_rows / 2;
-    head * head_rows + within % half * 2 + within / half
 }
 
 #[cfg(test)]
@@ -83,8 +100,13 @@ mod tests {
 
     #[test]
     fn permutation_is_undone() {
-        for row in 0..192 {
-            assert_eq!(unpermuted_row(permuted_row(row, 64), 64), row);
+        for order in [
+            Order::Pairs { head_rows: 64 },
+            Order::Ungrouped { groups: 2, queries: 4, head_rows: 16 },
+            Order::Stored,
+        ] {
+            let inverse = order.inverse(192);
+            assert!((0..192).all(|row| inverse[order.stored_row(row)] == row), "{order:?}");
         }
         assert_eq!((0..8).map(|r| permuted_row(r, 8)).collect::<Vec<_>>(), [0, 4, 1, 5, 2, 6, 3, 7]);
     }

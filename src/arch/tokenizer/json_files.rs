@@ -1,42 +1,30 @@
-//! tokenizer.json and tokenizer_config.json from GGUF keys, for GPT-2-style BPE.
+//! tokenizer.json from GGUF keys, for GPT-2-style BPE.
 
+use super::exported::TokenKeys;
 use super::pre_tokenizer::{Cut, PRE_TOKENIZERS};
-use super::{SPECIAL, token_type};
-use crate::gguf::Value;
+use super::token_type;
 use serde_json::{Map, Value as Json, json};
 
-/// tokenizer.json and tokenizer_config.json of a model with these GGUF keys.
-pub fn json_files(key: impl Fn(&str) -> Option<Value>) -> Result<(Json, Json), String> {
-    let ggml = |name: &str| key(&format!("tokenizer.ggml.{name}"));
-    let need = |name: &str| ggml(name).ok_or_else(|| format!("key `tokenizer.ggml.{name}` is not there"));
-    let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
-    if need("model")?.as_str() != Some("gpt2") {
-        return Err(format!("tokenizer model {} is not gpt2: not supported yet", need("model")?));
-    }
-    let pre = ggml("pre").map_or_else(|| "gpt-2".to_owned(), |v| text(&v));
+/// tokenizer.json of a model with these GGUF keys.
+pub fn tokenizer_json(keys: &TokenKeys) -> Result<Json, String> {
+    let pre = keys.text("pre").unwrap_or("gpt-2");
     let cuts = PRE_TOKENIZERS.iter().find(|(name, _)| *name == pre);
     let (_, cuts) = cuts.ok_or_else(|| format!("pre-tokenizer {pre:?} is not supported yet"))?;
-    let tokens: Vec<String> = need("tokens")?.as_array().unwrap_or_default().iter().map(text).collect();
-    let types = ggml("token_type");
-    let types = types.as_ref().and_then(Value::as_array).unwrap_or_default();
     let mut vocab = Map::new();
     let mut added = Vec::new();
-    for (id, content) in tokens.iter().enumerate() {
-        let kind = types.get(id).and_then(|v| match v {
-            Value::I32(kind) => Some(*kind),
-            _ => None,
-        });
-        match kind.unwrap_or(token_type::NORMAL) {
+    for (id, content) in keys.tokens.iter().enumerate() {
+        match keys.kind(id) {
             token_type::UNUSED => continue,
-            kind @ (token_type::CONTROL | token_type::USER_DEFINED) => added.push(json!({
-                "id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false,
-                "normalized": false, "special": kind == token_type::CONTROL,
-            })),
+            kind @ (token_type::CONTROL | token_type::USER_DEFINED) => {
+                let mut token = added_token(content, kind == token_type::CONTROL);
+                token["id"] = json!(id);
+                added.push(token);
+            }
             _ => {}
         }
-        vocab.insert(content.clone(), json!(id));
+        vocab.insert((*content).to_owned(), json!(id));
     }
-    let merges: Vec<String> = need("merges")?.as_array().unwrap_or_default().iter().map(text).collect();
+    let merges = keys.texts("merges")?;
     let byte_level = |regex: bool| json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": regex});
     let mut steps: Vec<Json> = cuts
         .iter()
@@ -51,26 +39,27 @@ pub fn json_files(key: impl Fn(&str) -> Option<Value>) -> Result<(Json, Json), S
     if !cuts.contains(&Cut::Gpt2) {
         steps.push(byte_level(false));
     }
-    let flag = |name: &str| ggml(name).and_then(|v| v.as_bool());
-    let special = |gguf: &str| {
-        let id = ggml(gguf)?.as_u64()? as usize;
-        Some((id, tokens.get(id)?.clone()))
-    };
-    let template = |name: &str, id: usize| {
-        json!({"type": "TemplateProcessing",
-            "single": [{"SpecialToken": {"id": name, "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
-            "pair": [{"SpecialToken": {"id": name, "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}},
-                {"SpecialToken": {"id": name, "type_id": 1}}, {"Sequence": {"id": "B", "type_id": 1}}],
-            "special_tokens": {name: {"id": name, "ids": [id], "tokens": [name]}}})
-    };
-    let post = match special("bos_token_id") {
-        Some((id, name)) if flag("add_bos_token") == Some(true) => template(&name, id),
+    let post = match keys.special("bos_token_id") {
+        Some((id, name)) if keys.flag("add_bos_token") == Some(true) => {
+            let token = |text: u8| json!({"SpecialToken": {"id": name, "type_id": text}});
+            let (a, b) = (
+                json!({"Sequence": {"id": "A", "type_id": 0}}),
+                json!({"Sequence": {"id": "B", "type_id": 1}}),
+            );
+            // A template that says what stands between two texts gives the flag of the separator.
+            let pair = match keys.flag("add_sep_token") {
+                Some(_) => json!([token(0), a, token(1), b]),
+                None => json!([token(0), a, b]),
+            };
+            json!({"type": "TemplateProcessing", "single": [token(0), a], "pair": pair,
+                "special_tokens": {name: {"id": name, "ids": [id], "tokens": [name]}}})
+        }
         _ => Json::Null,
     };
-    let tokenizer = json!({
+    Ok(json!({
         "version": "1.0", "truncation": null, "padding": null,
         "added_tokens": added,
-        "normalizer": if pre == "qwen2" { json!({"type": "NFC"}) } else { Json::Null },
+        "normalizer": normalizer(keys, pre),
         "pre_tokenizer": {"type": "Sequence", "pretokenizers": steps},
         "post_processor": post,
         "decoder": byte_level(true),
@@ -80,25 +69,27 @@ pub fn json_files(key: impl Fn(&str) -> Option<Value>) -> Result<(Json, Json), S
             "ignore_merges": pre == "llama-bpe",
             "vocab": vocab, "merges": merges,
         },
-    });
-    let mut config =
-        json!({"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": false});
-    for (name, gguf) in SPECIAL {
-        if let Some((_, content)) = special(gguf) {
-            config[format!("{name}_token")] = json!(content);
-        }
+    }))
+}
+
+/// What happens to text before it is cut.
+fn normalizer(keys: &TokenKeys, pre: &str) -> Json {
+    let steps = [
+        (pre == "qwen2", "NFC"),
+        (keys.flag("normalizer.lowercase") == Some(true), "Lowercase"),
+        (keys.flag("normalizer.strip_accents") == Some(true), "StripAccents"),
+    ];
+    let steps: Vec<Json> =
+        steps.iter().filter(|(there, _)| *there).map(|(_, name)| json!({"type": name})).collect();
+    match &steps[..] {
+        [] => Json::Null,
+        [one] => one.clone(),
+        _ => json!({"type": "Sequence", "normalizers": steps}),
     }
-    for (name, gguf) in [
-        ("add_bos_token", "add_bos_token"),
-        ("add_eos_token", "add_eos_token"),
-        ("add_prefix_space", "add_space_prefix"),
-    ] {
-        if let Some(v) = flag(gguf) {
-            config[name] = json!(v);
-        }
-    }
-    if let Some(template) = key("tokenizer.chat_template") {
-        config["chat_template"] = json!(text(&template));
-    }
-    Ok((tokenizer, config))
+}
+
+/// An added token as tokenizer.json and tokenizer_config.json describe it.
+pub fn added_token(content: &str, special: bool) -> Json {
+    json!({"content": content, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false,
+        "special": special})
 }

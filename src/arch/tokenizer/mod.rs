@@ -4,13 +4,14 @@
 
 mod bpe;
 mod byte_fallback;
+mod exported;
 mod json_files;
 mod old_files;
 mod pre_tokenizer;
 mod sentencepiece;
 mod special;
 
-pub use json_files::json_files;
+pub use exported::files;
 pub use special::MORE_TEMPLATES;
 
 use super::config::Config;
@@ -29,7 +30,7 @@ mod token_type {
 }
 
 /// Special tokens: what tokenizer_config.json and config.json call them, and GGUF.
-const SPECIAL: &[(&str, &str)] = &[
+pub const SPECIAL: &[(&str, &str)] = &[
     ("bos", "bos_token_id"),
     ("eos", "eos_token_id"),
     ("unk", "unknown_token_id"),
@@ -132,6 +133,7 @@ pub struct Files<'a> {
 const TOKENIZER_JSON: &str = "tokenizer.json";
 const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 const TOKENIZER_MODEL: &str = "tokenizer.model";
+const ADDED_TOKENS: &str = "added_tokens.json";
 
 impl Files<'_> {
     fn bytes(&self, name: &'static str) -> Result<Option<Vec<u8>>, Problem> {

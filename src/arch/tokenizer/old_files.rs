@@ -1,14 +1,12 @@
 //! vocab.json and merges.txt, as byte-level BPE was kept before tokenizer.json.
 
-use super::{Files, Problem, TOKENIZER_CONFIG};
+use super::{ADDED_TOKENS, Files, Problem, TOKENIZER_CONFIG};
 use serde_json::{Map, Value as Json, json};
 
 /// Texts and ids.
 pub const VOCAB: &str = "vocab.json";
 /// Pairs of texts, in the order in which they are merged.
 pub const MERGES: &str = "merges.txt";
-/// Texts and ids of tokens that were added.
-const ADDED: &str = "added_tokens.json";
 
 /// Entries of `tokenizer_class` that cut text as GPT-2 does. Others cut it otherwise, which none of the files says.
 const GPT2: [&str; 4] = ["GPT2Tokenizer", "GPT2TokenizerFast", "GPTNeoXTokenizer", "GPTNeoXTokenizerFast"];
@@ -25,7 +23,7 @@ pub fn tokenizer_json(files: &Files) -> Result<Option<Map<String, Json>>, Proble
         )));
     }
     let mut added = Map::new();
-    for (text, id) in files.json(ADDED)?.unwrap_or_default() {
+    for (text, id) in files.json(ADDED_TOKENS)?.unwrap_or_default() {
         added.insert(text.clone(), token(&text, id, true));
     }
     for (id, entry) in config.get("added_tokens_decoder").and_then(Json::as_object).into_iter().flatten() {

@@ -1,9 +1,10 @@
 //! SentencePiece from tokenizer.model, a protobuf message, and the JSON files of added tokens.
 
+use super::exported::TokenKeys;
 use super::special::{self, Special};
-use super::token_type;
 use super::{
-    Files, KeyList, Problem, TOKENIZER_CONFIG, TOKENIZER_JSON, TOKENIZER_MODEL, Tokens, looks_special,
+    ADDED_TOKENS, Files, KeyList, Problem, TOKENIZER_CONFIG, TOKENIZER_JSON, TOKENIZER_MODEL, Tokens,
+    looks_special, token_type,
 };
 use prost::Message;
 use serde_json::{Map, Value as Json};
@@ -29,7 +30,6 @@ struct Piece {
 const PAD_SCORE: f32 = -10000.0;
 /// Score of added tokens.
 const ADDED_SCORE: f32 = -1000.0;
-const ADDED_TOKENS: &str = "added_tokens.json";
 
 pub fn write(
     files: &Files,
@@ -127,5 +127,115 @@ impl Table {
         };
         self.set(id, text, ADDED_SCORE, kind);
         Ok(())
+    }
+}
+
+/// `sentencepiece.ModelProto` as far as the library needs it to load a model.
+#[derive(Clone, PartialEq, Message)]
+struct WholeModel {
+    #[prost(message, repeated, tag = "1")]
+    pieces: Vec<Piece>,
+    #[prost(message, optional, tag = "2")]
+    trainer: Option<Trainer>,
+    #[prost(message, optional, tag = "3")]
+    normalizer: Option<Normalizer>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Trainer {
+    /// 2 is BPE, the only kind that llama.cpp's tokenizer has scores of.
+    #[prost(int32, optional, tag = "3")]
+    model_type: Option<i32>,
+    #[prost(int32, optional, tag = "4")]
+    vocab_size: Option<i32>,
+    #[prost(bool, optional, tag = "35")]
+    byte_fallback: Option<bool>,
+    #[prost(int32, optional, tag = "40")]
+    unk_id: Option<i32>,
+    #[prost(int32, optional, tag = "41")]
+    bos_id: Option<i32>,
+    #[prost(int32, optional, tag = "42")]
+    eos_id: Option<i32>,
+    #[prost(int32, optional, tag = "43")]
+    pad_id: Option<i32>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Normalizer {
+    #[prost(string, optional, tag = "1")]
+    name: Option<String>,
+    #[prost(bool, optional, tag = "3")]
+    add_dummy_prefix: Option<bool>,
+    #[prost(bool, optional, tag = "4")]
+    remove_extra_whitespaces: Option<bool>,
+    #[prost(bool, optional, tag = "5")]
+    escape_whitespaces: Option<bool>,
+}
+
+/// A tokenizer.model made of GGUF keys, and the added tokens that it has no words for.
+pub struct Exported {
+    /// The file.
+    pub bytes: Vec<u8>,
+    /// Id, text and whether it is special, for `added_tokens_decoder` of tokenizer_config.json.
+    pub added: Vec<(usize, String, bool)>,
+    /// Texts and ids for added_tokens.json: those that would count as special in tokenizer_config.json.
+    pub literal: Map<String, Json>,
+}
+
+impl Exported {
+    pub fn new(keys: &TokenKeys, literal: bool) -> Result<Exported, String> {
+        let scores: Vec<f32> =
+            keys.array("scores")?.iter().filter_map(|v| Some(v.as_f64()? as f32)).collect();
+        if scores.len() != keys.tokens.len() {
+            return Err("key `tokenizer.ggml.scores` does not have a number for each token".into());
+        }
+        let id = |name: &str| keys.special(name).map(|(id, _)| id as i32);
+        let unknown =
+            id("unknown_token_id").or(keys.tokens.iter().position(|t| *t == "<unk>").map(|i| i as i32));
+        let mut exported = Exported { bytes: Vec::new(), added: Vec::new(), literal: Map::new() };
+        let mut pieces = Vec::new();
+        for (i, (text, score)) in keys.tokens.iter().zip(scores).enumerate() {
+            let kind = keys.kind(i);
+            let mut piece = Piece { text: Some((*text).into()), score: Some(score), kind: Some(kind) };
+            match kind {
+                token_type::CONTROL if score == ADDED_SCORE => exported.added.push((i, (*text).into(), true)),
+                token_type::USER_DEFINED if looks_special(text) && !literal => {
+                    exported.literal.insert((*text).into(), i.into());
+                }
+                token_type::USER_DEFINED => exported.added.push((i, (*text).into(), false)),
+                _ => {}
+            }
+            if unknown == Some(i as i32) {
+                // The library wants one piece of this type. If the token is special, the added tokens say so.
+                piece.kind = Some(token_type::UNKNOWN);
+            }
+            pieces.push(piece);
+        }
+        // vocab_size in config.json stands for the ids at the end that no piece has.
+        let is_padding = |i: usize, piece: &Piece| {
+            piece.kind == Some(token_type::UNUSED) && piece.text.as_deref() == Some(&format!("[PAD{i}]"))
+        };
+        while pieces.last().is_some_and(|piece| is_padding(pieces.len() - 1, piece)) {
+            pieces.pop();
+        }
+        let byte_fallback = pieces.iter().any(|piece| piece.kind == Some(token_type::BYTE));
+        let trainer = Trainer {
+            model_type: Some(2),
+            vocab_size: Some(pieces.len() as i32),
+            byte_fallback: Some(byte_fallback),
+            unk_id: Some(unknown.unwrap_or(0)),
+            bos_id: Some(id("bos_token_id").unwrap_or(-1)),
+            eos_id: Some(id("eos_token_id").unwrap_or(-1)),
+            pad_id: Some(id("padding_token_id").unwrap_or(-1)),
+        };
+        let normalizer = Normalizer {
+            name: Some("identity".into()),
+            add_dummy_prefix: Some(keys.flag("add_space_prefix").unwrap_or(true)),
+            remove_extra_whitespaces: Some(false),
+            escape_whitespaces: Some(true),
+        };
+        let model = WholeModel { pieces, trainer: Some(trainer), normalizer: Some(normalizer) };
+        exported.bytes = model.encode_to_vec();
+        Ok(exported)
     }
 }

@@ -10,8 +10,9 @@
 //! The fields of a word, lowest first, are those of rows 0, 2, 4, 6, 1, 3, 5, 7.
 
 use super::grouped::{Grouped, Layout};
-use super::{FLOATS, Fields, Floats, Folder, Matrices, Problem, expect, matrix, wrong};
-use crate::checkpoint::shards::{Shards, Span};
+use super::packed::{FLOATS, Fields, Floats, Folder, Matrices, expect, matrix, wrong};
+use crate::checkpoint::error::Error;
+use crate::checkpoint::stored::{Files, Span};
 use serde_json::Value as Json;
 
 /// Bits of a code: the only ones that AutoAWQ writes.
@@ -29,7 +30,7 @@ struct Awq {
     scales: Floats,
 }
 
-pub fn find(folder: &Folder, matrices: &mut Matrices) -> Result<(), Problem> {
+pub fn find(folder: &Folder, matrices: &mut Matrices) -> Result<(), Error> {
     let said = |key: &str| folder.config.get(key);
     let version = said("version").and_then(Json::as_str).unwrap_or("gemm").to_lowercase();
     for base in folder.ending_in(".qweight") {
@@ -67,7 +68,7 @@ pub fn find(folder: &Folder, matrices: &mut Matrices) -> Result<(), Problem> {
 
 impl Awq {
     /// The field of a row in line `line` of a matrix of words.
-    fn field(&self, files: &Shards, span: Span, line: usize, row: usize) -> u32 {
+    fn field(&self, files: &Files, span: Span, line: usize, row: usize) -> u32 {
         let first = line * (self.layout.rows / IN_WORD) + row / IN_WORD;
         let fields = Fields { words: files.bytes(span), first, stride: 1, bits: BITS };
         fields.get(FIELDS[row % IN_WORD])
@@ -81,13 +82,13 @@ impl Grouped for Awq {
         &self.layout
     }
 
-    fn codes(&self, files: &Shards, row: usize, out: &mut [u8]) {
+    fn codes(&self, files: &Files, row: usize, out: &mut [u8]) {
         for (column, out) in out.iter_mut().enumerate() {
             *out = self.field(files, self.codes, column, row) as u8;
         }
     }
 
-    fn scale_and_zero(&self, files: &Shards, row: usize, group: usize) -> (f32, u32) {
+    fn scale_and_zero(&self, files: &Files, row: usize, group: usize) -> (f32, u32) {
         let scale = self.scales.get(files, group * self.layout.rows + row);
         (scale, self.field(files, self.zeros, group, row))
     }

@@ -16,9 +16,10 @@
 //!
 //! Blocks run through the whole matrix, from row to row.
 
-use super::{Floats, Folder, Matrices, Packed, Problem, expect, float, wrong};
-use crate::checkpoint::Dtype;
-use crate::checkpoint::shards::{Shards, Span};
+use super::packed::{Floats, Folder, Matrices, Packed, expect, float, matrix, type_name, wrong};
+use crate::checkpoint::dtype::Dtype;
+use crate::checkpoint::error::Error;
+use crate::checkpoint::stored::{Files, Span};
 use crate::types::codes4::layout::{BlockNf4, Codes4, NF4};
 use crate::types::{self, TensorType};
 use serde_json::{Map, Value as Json};
@@ -50,7 +51,7 @@ enum Scales {
 }
 
 impl Scales {
-    fn get(&self, files: &Shards, block: usize) -> f32 {
+    fn get(&self, files: &Files, block: usize) -> f32 {
         match self {
             Scales::Plain(scales) => scales.get(files, block),
             Scales::Nested { codes, map, scales, block: nested, offset } => {
@@ -69,8 +70,8 @@ struct Int8 {
     scales: Floats,
 }
 
-pub fn find(folder: &Folder, matrices: &mut Matrices) -> Result<(), Problem> {
-    let states = folder.files.iter().filter_map(|(name, _)| name.split_once(STATE));
+pub fn find(folder: &Folder, matrices: &mut Matrices) -> Result<(), Error> {
+    let states = folder.shards.tensors.keys().filter_map(|name| name.split_once(STATE));
     let states: Vec<_> = states.map(|(base, kind)| (base.to_owned(), kind.to_owned())).collect();
     for (base, kind) in states {
         let packed = four_bits(folder, &base, &kind)?;
@@ -85,13 +86,13 @@ pub fn find(folder: &Folder, matrices: &mut Matrices) -> Result<(), Problem> {
         let (name, scales_name) = (format!("{base}.weight"), format!("{base}.SCB"));
         let weight = folder.tensor(&name, &scales_name)?;
         let scales = folder.tensor(&scales_name, &name)?;
-        let [rows, columns] = super::matrix(weight, &name)?;
+        let [rows, columns] = matrix(weight, &name)?;
         expect(weight, &name, &["I8"], &[rows, columns])?;
         expect(scales, &scales_name, &["F32"], &[rows])?;
         let format_name = format!("{base}.weight_format");
-        if let Some(format) = folder.files.get(&format_name) {
+        if let Some(format) = folder.shards.tensors.get(&format_name) {
             // 0: rows.
-            if folder.files.bytes(format.span).iter().any(|b| *b != 0) {
+            if folder.shards.files.bytes(format.span).iter().any(|b| *b != 0) {
                 return Err(wrong(
                     format,
                     &format_name,
@@ -107,12 +108,12 @@ pub fn find(folder: &Folder, matrices: &mut Matrices) -> Result<(), Problem> {
     Ok(())
 }
 
-fn four_bits(folder: &Folder, base: &str, kind: &str) -> Result<FourBits, Problem> {
+fn four_bits(folder: &Folder, base: &str, kind: &str) -> Result<FourBits, Error> {
     let name = format!("{base}.weight");
     let state_name = format!("{base}{STATE}{kind}");
     let state = folder.tensor(&state_name, &name)?;
     let codes = folder.tensor(&name, &state_name)?;
-    let said: Map<String, Json> = serde_json::from_slice(folder.files.bytes(state.span))
+    let said: Map<String, Json> = serde_json::from_slice(folder.shards.files.bytes(state.span))
         .map_err(|e| wrong(state, &state_name, format!("is not a JSON object: {e}")))?;
     let unclear = |key: &str| wrong(state, &state_name, format!("does not say `{key}` as the library does"));
     let number = |key: &str| {
@@ -126,15 +127,15 @@ fn four_bits(folder: &Folder, base: &str, kind: &str) -> Result<FourBits, Proble
     let block = number("blocksize")?;
     let dtype = said.get("dtype").and_then(Json::as_str).and_then(float).ok_or_else(|| unclear("dtype"))?;
     let bytes: u64 = codes.shape.iter().product();
-    if bytes as usize != elements.div_ceil(2) || !matches!(super::kind(codes), "U8" | "I8") {
-        let what = format!("has {bytes} elements of {}, but {rows} x {columns} weights", super::kind(codes));
+    if bytes as usize != elements.div_ceil(2) || !matches!(type_name(codes), "U8" | "I8") {
+        let what = format!("has {bytes} elements of {}, but {rows} x {columns} weights", type_name(codes));
         return Err(wrong(codes, &name, what));
     }
     let part = |part: &str, types: &[&str], n: usize| {
         let name = format!("{name}.{part}");
         let entry = folder.tensor(&name, &state_name)?;
         expect(entry, &name, types, &[n])?;
-        Ok((entry, name))
+        Ok::<_, Error>((entry, name))
     };
     let floats = |(entry, name): (&_, String)| Floats::new(entry, &name);
     let map = floats(part("quant_map", &["F32"], 16)?)?;
@@ -147,7 +148,7 @@ fn four_bits(folder: &Folder, base: &str, kind: &str) -> Result<FourBits, Proble
         let nested_map = floats(part("nested_quant_map", &["F32"], 256)?)?;
         Scales::Nested {
             codes: absmax.span,
-            map: (0..256).map(|i| nested_map.get(folder.files, i)).collect(),
+            map: (0..256).map(|i| nested_map.get(&folder.shards.files, i)).collect(),
             scales: floats(part("nested_absmax", &["F32"], blocks.div_ceil(nested))?)?,
             block: nested,
             offset: offset as f32,
@@ -155,7 +156,7 @@ fn four_bits(folder: &Folder, base: &str, kind: &str) -> Result<FourBits, Proble
     } else {
         Scales::Plain(floats(part("absmax", &["F32"], blocks)?)?)
     };
-    let map = std::array::from_fn(|i| map.get(folder.files, i));
+    let map = std::array::from_fn(|i| map.get(&folder.shards.files, i));
     Ok(FourBits { rows, columns, kind: kind.to_uppercase(), dtype, codes: codes.span, map, block, scales })
 }
 
@@ -180,7 +181,7 @@ impl Packed for FourBits {
         format!("{}, blocks of {}{nested}", self.kind, self.block)
     }
 
-    fn read_row(&self, files: &Shards, row: usize, out: &mut [f32]) {
+    fn read_row(&self, files: &Files, row: usize, out: &mut [f32]) {
         let codes = files.bytes(self.codes);
         let (first, end) = (row * self.columns, (row + 1) * self.columns);
         for block in first / self.block..end.div_ceil(self.block) {
@@ -192,7 +193,7 @@ impl Packed for FourBits {
     }
 
     /// The codes are those of NF4, no block of ours has weights of two of its own.
-    fn exact_type(&self, files: &Shards) -> Option<&'static TensorType> {
+    fn exact_type(&self, files: &Files) -> Option<&'static TensorType> {
         let whole = self.columns.is_multiple_of(BlockNf4::LEN) && self.block.is_multiple_of(BlockNf4::LEN);
         let same = self.map.map(f32::to_bits) == NF4.map(f32::to_bits);
         let blocks = (self.rows * self.columns).div_ceil(self.block);
@@ -200,7 +201,7 @@ impl Packed for FourBits {
         exact.then_some(&types::codes4::NF4_64)
     }
 
-    fn read_blocks(&self, files: &Shards, row: usize, out: &mut [u8]) {
+    fn read_blocks(&self, files: &Files, row: usize, out: &mut [u8]) {
         let codes = files.bytes(self.codes);
         for (b, out) in out.chunks_exact_mut(size_of::<BlockNf4>()).enumerate() {
             let first = row * self.columns + b * BlockNf4::LEN;
@@ -224,7 +225,7 @@ impl Packed for Int8 {
         "bitsandbytes INT8".into()
     }
 
-    fn read_row(&self, files: &Shards, row: usize, out: &mut [f32]) {
+    fn read_row(&self, files: &Files, row: usize, out: &mut [f32]) {
         let scale = self.scales.get(files, row);
         let bytes = &files.bytes(self.values)[row * self.columns..][..self.columns];
         for (b, out) in bytes.iter().zip(out) {

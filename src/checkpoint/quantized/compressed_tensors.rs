@@ -12,8 +12,10 @@
 //! Signed integers are stored plus 2^(bits - 1), zero points too; without zero points `zero` is that.
 
 use super::grouped::{Grouped, Layout};
-use super::{FLOATS, Fields, Floats, Folder, Matrices, Problem, expect, matrix, scaled, word, wrong};
-use crate::checkpoint::shards::{Shards, Span};
+use super::packed::{FLOATS, Fields, Floats, Folder, Matrices, expect, matrix, word, wrong};
+use super::scaled;
+use crate::checkpoint::error::Error;
+use crate::checkpoint::stored::{Files, Span};
 use serde_json::Value as Json;
 
 #[derive(Debug)]
@@ -25,7 +27,7 @@ struct PackQuantized {
     g_idx: Option<Vec<u32>>,
 }
 
-pub fn find(folder: &Folder, matrices: &mut Matrices) -> Result<(), Problem> {
+pub fn find(folder: &Folder, matrices: &mut Matrices) -> Result<(), Error> {
     if let Some(name) = folder.ending_in(".weight_global_scale").first() {
         let name = format!("{name}.weight_global_scale");
         let entry = folder.tensor(&name, &name)?;
@@ -47,7 +49,7 @@ pub fn find(folder: &Folder, matrices: &mut Matrices) -> Result<(), Problem> {
     scaled::find(folder, matrices)
 }
 
-fn packed(folder: &Folder, matrices: &mut Matrices, base: &str) -> Result<(), Problem> {
+fn packed(folder: &Folder, matrices: &mut Matrices, base: &str) -> Result<(), Error> {
     let name = |suffix: &str| format!("{base}.{suffix}");
     let codes_name = name("weight_packed");
     let codes = folder.tensor(&codes_name, &codes_name)?;
@@ -55,7 +57,7 @@ fn packed(folder: &Folder, matrices: &mut Matrices, base: &str) -> Result<(), Pr
     let shape_name = name("weight_shape");
     let shape = folder.tensor(&shape_name, &codes_name)?;
     expect(shape, &shape_name, &["I64"], &[2])?;
-    let bytes = folder.files.bytes(shape.span);
+    let bytes = folder.shards.files.bytes(shape.span);
     let [said_rows, columns] =
         [0, 8].map(|at| u64::from_le_bytes(*bytes[at..].first_chunk().expect("8 bytes")) as usize);
     if said_rows != rows || columns == 0 || columns > words * 32 {
@@ -80,7 +82,7 @@ fn packed(folder: &Folder, matrices: &mut Matrices, base: &str) -> Result<(), Pr
     let [_, groups] = matrix(scales, &scales_name)?;
     expect(scales, &scales_name, FLOATS, &[rows, groups])?;
     let zeros_name = name("weight_zero_point");
-    let zeros = folder.files.get(&zeros_name);
+    let zeros = folder.shards.tensors.get(&zeros_name);
     if let Some(entry) = zeros {
         expect(entry, &zeros_name, &["I32"], &[Fields::words(rows, bits), groups])?;
     }
@@ -90,11 +92,11 @@ fn packed(folder: &Folder, matrices: &mut Matrices, base: &str) -> Result<(), Pr
     }
     let group = columns / groups;
     let g_idx_name = name("weight_g_idx");
-    let g_idx = match folder.files.get(&g_idx_name) {
+    let g_idx = match folder.shards.tensors.get(&g_idx_name) {
         None => None,
         Some(entry) => {
             expect(entry, &g_idx_name, &["I32"], &[columns])?;
-            let bytes = folder.files.bytes(entry.span);
+            let bytes = folder.shards.files.bytes(entry.span);
             let g_idx: Vec<u32> = (0..columns).map(|i| word(bytes, i)).collect();
             if let Some(g) = g_idx.iter().find(|g| **g as usize >= groups) {
                 return Err(wrong(entry, &g_idx_name, format!("names group {g} of {groups}")));
@@ -117,14 +119,14 @@ impl Grouped for PackQuantized {
         &self.layout
     }
 
-    fn codes(&self, files: &Shards, row: usize, out: &mut [u8]) {
+    fn codes(&self, files: &Files, row: usize, out: &mut [u8]) {
         let Layout { columns, bits, .. } = self.layout;
         let first = row * Fields::words(columns, bits);
         let fields = Fields { words: files.bytes(self.codes), first, stride: 1, bits };
         out.iter_mut().enumerate().for_each(|(i, out)| *out = fields.get(i) as u8);
     }
 
-    fn scale_and_zero(&self, files: &Shards, row: usize, group: usize) -> (f32, u32) {
+    fn scale_and_zero(&self, files: &Files, row: usize, group: usize) -> (f32, u32) {
         let (bits, groups) = (self.layout.bits, self.layout.groups());
         let zero = match self.zeros {
             None => 1 << (bits - 1),

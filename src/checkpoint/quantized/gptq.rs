@@ -11,8 +11,9 @@
 //! Version 1 (`checkpoint_format` "gptq") stores zero points less one, modulo 2^bits.
 
 use super::grouped::{Grouped, Layout};
-use super::{FLOATS, Fields, Floats, Folder, Matrices, Problem, expect, kind, matrix, word, wrong};
-use crate::checkpoint::shards::{Shards, Span};
+use super::packed::{FLOATS, Fields, Floats, Folder, Matrices, expect, matrix, type_name, word, wrong};
+use crate::checkpoint::error::Error;
+use crate::checkpoint::stored::{Files, Span};
 use serde_json::Value as Json;
 
 #[derive(Debug)]
@@ -27,7 +28,7 @@ struct Gptq {
     g_idx: Option<Vec<u32>>,
 }
 
-pub fn find(folder: &Folder, matrices: &mut Matrices) -> Result<(), Problem> {
+pub fn find(folder: &Folder, matrices: &mut Matrices) -> Result<(), Error> {
     for base in folder.ending_in(".qweight") {
         let name = |suffix: &str| format!("{base}.{suffix}");
         let codes_name = name("qweight");
@@ -61,11 +62,11 @@ pub fn find(folder: &Folder, matrices: &mut Matrices) -> Result<(), Problem> {
         let said = folder.config.get("group_size").and_then(Json::as_u64).map(|n| n as usize);
         let said = said.filter(|n| *n > 0 && columns.div_ceil(*n) == groups);
         let group = said.unwrap_or(columns.div_ceil(groups));
-        let g_idx = match folder.files.get(&name("g_idx")) {
+        let g_idx = match folder.shards.tensors.get(&name("g_idx")) {
             None => None,
             Some(entry) => {
                 expect(entry, &name("g_idx"), &["I32"], &[columns])?;
-                let bytes = folder.files.bytes(entry.span);
+                let bytes = folder.shards.files.bytes(entry.span);
                 let g_idx: Vec<u32> = (0..columns).map(|i| word(bytes, i)).collect();
                 if let Some(g) = g_idx.iter().find(|g| **g as usize >= groups) {
                     return Err(wrong(entry, &name("g_idx"), format!("names group {g} of {groups}")));
@@ -75,7 +76,7 @@ pub fn find(folder: &Folder, matrices: &mut Matrices) -> Result<(), Problem> {
             }
         };
         if g_idx.is_none() && said.is_none() && group * groups != columns {
-            let what = format!("has {groups} groups for {columns} columns ({})", kind(scales));
+            let what = format!("has {groups} groups for {columns} columns ({})", type_name(scales));
             return Err(wrong(scales, &scales_name, what));
         }
         let scales = Floats::new(scales, &scales_name)?;
@@ -94,13 +95,13 @@ impl Grouped for Gptq {
         &self.layout
     }
 
-    fn codes(&self, files: &Shards, row: usize, out: &mut [u8]) {
+    fn codes(&self, files: &Files, row: usize, out: &mut [u8]) {
         let words = files.bytes(self.codes);
         let fields = Fields { words, first: row, stride: self.layout.rows, bits: self.layout.bits };
         out.iter_mut().enumerate().for_each(|(i, out)| *out = fields.get(i) as u8);
     }
 
-    fn scale_and_zero(&self, files: &Shards, row: usize, group: usize) -> (f32, u32) {
+    fn scale_and_zero(&self, files: &Files, row: usize, group: usize) -> (f32, u32) {
         let Layout { rows, bits, .. } = self.layout;
         let first = group * Fields::words(rows, bits);
         let fields = Fields { words: files.bytes(self.zeros), first, stride: 1, bits };

@@ -1,8 +1,8 @@
 //! Matrices of small integers with a scale and a zero point for every group of a row: `scale * (code - zero)`.
 
-use super::Packed;
-use crate::checkpoint::Dtype;
-use crate::checkpoint::shards::Shards;
+use super::packed::Packed;
+use crate::checkpoint::dtype::Dtype;
+use crate::checkpoint::stored::Files;
 use crate::types::codes4::float16;
 use crate::types::codes4::layout::{BlockG4, Codes4};
 use crate::types::{self, TensorType};
@@ -17,10 +17,10 @@ pub trait Grouped: std::fmt::Debug + Send + Sync {
     fn layout(&self) -> &Layout;
 
     /// Writes the codes of a row.
-    fn codes(&self, files: &Shards, row: usize, out: &mut [u8]);
+    fn codes(&self, files: &Files, row: usize, out: &mut [u8]);
 
     /// Scale and zero point of a group of a row.
-    fn scale_and_zero(&self, files: &Shards, row: usize, group: usize) -> (f32, u32);
+    fn scale_and_zero(&self, files: &Files, row: usize, group: usize) -> (f32, u32);
 
     /// The groups of the columns, if they are not those of their order.
     fn groups_of_columns(&self) -> Option<&[u32]> {
@@ -66,7 +66,7 @@ impl<T: Grouped> Packed for T {
     }
 
     /// Every weight is exact in f32 when scales have 16 bits.
-    fn read_row(&self, files: &Shards, row: usize, out: &mut [f32]) {
+    fn read_row(&self, files: &Files, row: usize, out: &mut [f32]) {
         let layout = self.layout();
         let mut codes = vec![0; layout.columns];
         self.codes(files, row, &mut codes);
@@ -91,7 +91,7 @@ impl<T: Grouped> Packed for T {
     }
 
     /// The groups are whole blocks, the codes have 4 bits, the scales are floats of 16 bits.
-    fn exact_type(&self, files: &Shards) -> Option<&'static TensorType> {
+    fn exact_type(&self, files: &Files) -> Option<&'static TensorType> {
         let Layout { rows, columns, bits, group, .. } = *self.layout();
         let whole =
             columns.is_multiple_of(BlockG4::LEN) && (group.is_multiple_of(BlockG4::LEN) || group >= columns);
@@ -105,7 +105,7 @@ impl<T: Grouped> Packed for T {
         exact.then_some(&types::codes4::G4_128)
     }
 
-    fn read_blocks(&self, files: &Shards, row: usize, out: &mut [u8]) {
+    fn read_blocks(&self, files: &Files, row: usize, out: &mut [u8]) {
         let Layout { columns, group, .. } = *self.layout();
         let mut codes = vec![0; columns];
         self.codes(files, row, &mut codes);

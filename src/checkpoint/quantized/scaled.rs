@@ -9,9 +9,10 @@
 //!
 //! `weight_scale_inv` is named for what it is to the quantizer; it is multiplied with like the other.
 
-use super::{Floats, Folder, Matrices, Packed, Problem, expect, kind, matrix, wrong};
-use crate::checkpoint::Dtype;
-use crate::checkpoint::shards::{Shards, Span};
+use super::packed::{Floats, Folder, Matrices, Packed, expect, matrix, type_name, wrong};
+use crate::checkpoint::dtype::Dtype;
+use crate::checkpoint::error::Error;
+use crate::checkpoint::stored::{Files, Span};
 use serde_json::Value as Json;
 
 #[derive(Debug)]
@@ -40,7 +41,7 @@ enum Value {
 const ACTIVATIONS: &[&str] =
     &["input_scale", "input_scale_ub", "activation_scale", "output_scale", "k_scale", "v_scale", "q_scale"];
 
-pub fn find(folder: &Folder, matrices: &mut Matrices) -> Result<(), Problem> {
+pub fn find(folder: &Folder, matrices: &mut Matrices) -> Result<(), Error> {
     for suffix in ACTIVATIONS {
         let dotted = format!(".{suffix}");
         matrices.taken.extend(folder.ending_in(&dotted).iter().map(|base| format!("{base}{dotted}")));
@@ -52,8 +53,8 @@ pub fn find(folder: &Folder, matrices: &mut Matrices) -> Result<(), Problem> {
                 continue;
             }
             let packed = scaled(folder, &name, &scales_name)?;
-            if let Some(zeros) = folder.files.get(&format!("{base}.weight_zero_point")) {
-                let zero = folder.files.bytes(zeros.span).iter().all(|b| *b == 0);
+            if let Some(zeros) = folder.shards.tensors.get(&format!("{base}.weight_zero_point")) {
+                let zero = folder.shards.files.bytes(zeros.span).iter().all(|b| *b == 0);
                 let name = format!("{base}.weight_zero_point");
                 if !zero {
                     return Err(wrong(
@@ -72,16 +73,16 @@ pub fn find(folder: &Folder, matrices: &mut Matrices) -> Result<(), Problem> {
     Ok(())
 }
 
-fn scaled(folder: &Folder, name: &str, scales_name: &str) -> Result<Scaled, Problem> {
+fn scaled(folder: &Folder, name: &str, scales_name: &str) -> Result<Scaled, Error> {
     let weight = folder.tensor(name, scales_name)?;
-    let value = match kind(weight) {
+    let value = match type_name(weight) {
         "F8_E4M3" => Value::E4M3,
         "F8_E5M2" => Value::E5M2,
         "I8" => Value::I8,
         other => return Err(wrong(weight, name, format!("has scales, but is {other}, not F8_E4M3 or I8"))),
     };
     let [rows, columns] = matrix(weight, name)?;
-    expect(weight, name, &[kind(weight)], &[rows, columns])?;
+    expect(weight, name, &[type_name(weight)], &[rows, columns])?;
     let entry = folder.tensor(scales_name, name)?;
     let scales = Floats::new(entry, scales_name)?;
     let grid = match entry.shape[..] {
@@ -137,7 +138,7 @@ impl Packed for Scaled {
         }
     }
 
-    fn read_row(&self, files: &Shards, row: usize, out: &mut [f32]) {
+    fn read_row(&self, files: &Files, row: usize, out: &mut [f32]) {
         let bytes = &files.bytes(self.values)[row * self.columns..][..self.columns];
         let blocks = bytes.chunks(self.block[1]).zip(out.chunks_mut(self.block[1]));
         for (i, (bytes, out)) in blocks.enumerate() {

@@ -1,0 +1,270 @@
+//! What an architecture is: a table of its tensors and one of its hyper-parameters, and what becomes of a name.
+
+use super::config::{Config, Shape};
+use super::keys::Key;
+use super::tokenizer::Vocabulary;
+use crate::names::Role;
+
+/// How a Hugging Face model becomes a GGUF file, and how it comes back.
+pub struct Architecture {
+    /// `general.architecture`, and the prefix of its keys.
+    pub name: &'static str,
+    /// Entries of `architectures` in config.json; export writes the first.
+    pub hf: &'static [&'static str],
+    /// JSON object of the values that transformers assumes where config.json does not say them.
+    pub defaults: &'static str,
+    /// JSON object of the values that config.json has for every model of the architecture and no GGUF key says.
+    pub fixed: &'static str,
+    /// Flags of config.json, each with the GGUF tensor whose presence means `true`.
+    pub shown: &'static [(&'static str, &'static str)],
+    /// What stands before the names of all tensors but the output head; checkpoints may leave it out.
+    pub prefix: &'static str,
+    /// Every tensor that a checkpoint may have, in pieces that architectures share.
+    pub tensors: &'static [&'static [Tensor]],
+    /// Every hyper-parameter, in pieces that architectures share.
+    pub keys: &'static [&'static [Key]],
+    /// Where its tokenizers come from.
+    pub vocabulary: Vocabulary,
+    /// Tensors that are computed from config.json.
+    pub computed: fn(&Config) -> Result<Computed, String>,
+}
+
+/// GGUF names of vectors, and their elements.
+pub type Computed = Vec<(&'static str, Vec<f32>)>;
+
+/// An architecture without computed tensors.
+pub fn nothing_computed(_: &Config) -> Result<Computed, String> {
+    Ok(Vec::new())
+}
+
+/// A row of the table of tensors. In names `{b}` stands for the block, `{x}` for the number within a stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tensor {
+    /// Name in the checkpoint, without prefix and without `.weight` or `.bias`.
+    pub hf: &'static str,
+    /// Name in GGUF, without `.weight` or `.bias`.
+    pub gguf: &'static str,
+    /// Which of its extents has to be the width of the model.
+    pub width: Width,
+    /// What happens to it on the way into the file.
+    pub how: How,
+    /// Whether every model has it.
+    pub needed: bool,
+    /// When export gives the tensor this row's name, where several rows have the same GGUF name.
+    pub export: Export,
+}
+
+/// The extent of a tensor that is the width of the model, `hidden_size` in config.json.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Width {
+    /// The columns: norms, and matrices that multiply the hidden state.
+    Columns,
+    /// The rows: matrices whose products are added to the hidden state.
+    Rows,
+    /// Neither.
+    None,
+}
+
+/// What happens to a tensor on its way into the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// Nothing.
+    Same,
+    /// The rows of every query head get the order of its rotary pairs.
+    QueryPairs,
+    /// The same for key heads.
+    KeyPairs,
+    /// One is added: the model multiplies by `1 + weight`.
+    PlusOne,
+    /// Columns become rows.
+    Transposed,
+    /// Groups of queries, a key and a value become all queries, all keys, all values.
+    Ungrouped,
+    /// The first half of the rows of each matrix is taken.
+    FirstHalf,
+    /// The second half of the rows of each matrix is taken.
+    SecondHalf,
+    /// Tensors of many names become one.
+    Stacked,
+    /// Rows without a token are left out.
+    KnownTokens,
+    /// The tensor is left out: llama.cpp has no use for it.
+    Ignored,
+}
+
+impl How {
+    /// The number of heads that the rows of the tensor are, if they have to be heads, and the words for it.
+    pub fn heads(self, shape: &Shape) -> Option<(u64, String)> {
+        let Shape { heads, kv_heads, .. } = *shape;
+        match self {
+            How::QueryPairs => Some((heads, format!("{heads} heads"))),
+            How::KeyPairs => Some((kv_heads, format!("{kv_heads} heads"))),
+            How::Ungrouped => {
+                let words = format!("{heads} query and 2 x {kv_heads} key and value heads");
+                Some((heads + 2 * kv_heads, words))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// When export gives a tensor the name of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Export {
+    /// Whenever the file has the tensor.
+    Always,
+    /// Where the file also has the tensor of this GGUF name in the same block.
+    Beside(&'static str),
+    /// Never: checkpoints with this name are only read.
+    Never,
+}
+
+impl Tensor {
+    /// A tensor that every model has and that stays as it is.
+    pub const fn new(hf: &'static str, gguf: &'static str, width: Width) -> Tensor {
+        Tensor { hf, gguf, width, how: How::Same, needed: true, export: Export::Always }
+    }
+
+    /// A tensor that is left out.
+    pub const fn ignored(hf: &'static str) -> Tensor {
+        Tensor { export: Export::Never, ..Tensor::new(hf, "", Width::None).how(How::Ignored).optional() }
+    }
+
+    /// What the tensor is to the model, as its GGUF name says.
+    pub fn role(&self) -> Role {
+        Role::of(&(filled(self.gguf, Some(0), None) + ".weight"))
+    }
+
+    /// The same row for a tensor that something happens to.
+    pub const fn how(self, how: How) -> Tensor {
+        Tensor { how, ..self }
+    }
+
+    /// The same row for a tensor that not all models have.
+    pub const fn optional(self) -> Tensor {
+        Tensor { needed: false, ..self }
+    }
+
+    /// The same row for another name that checkpoints may have, which export never writes.
+    pub const fn only_read(self) -> Tensor {
+        Tensor { export: Export::Never, ..self.optional() }
+    }
+
+    /// The same row for a name that export takes where the block also has the tensor `gguf`.
+    pub const fn beside(self, gguf: &'static str) -> Tensor {
+        Tensor { export: Export::Beside(gguf), ..self }
+    }
+}
+
+/// The same rows, each for a tensor that the same happens to.
+pub const fn all<const N: usize>(mut rows: [Tensor; N], how: How) -> [Tensor; N] {
+    let mut i = 0;
+    while i < N {
+        rows[i] = rows[i].how(how);
+        i += 1;
+    }
+    rows
+}
+
+/// A row that fits the name of a tensor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The row.
+    pub row: &'static Tensor,
+    /// Name in GGUF.
+    pub name: String,
+    /// Its place among those that are stacked.
+    pub index: u64,
+}
+
+/// Tensors that every program computes anew, in every architecture.
+static INVERSE_FREQUENCIES: Tensor = Tensor::ignored("");
+
+impl Architecture {
+    /// All rows of its tensors.
+    pub fn rows(&self) -> impl Iterator<Item = &'static Tensor> {
+        self.tensors.iter().flat_map(|piece| piece.iter())
+    }
+
+    /// What becomes of a tensor of the checkpoint: nothing known, or one place, or two if it is split.
+    pub fn places(&self, hf: &str) -> Vec<Place> {
+        if hf.ends_with(".rotary_emb.inv_freq") {
+            return vec![Place { row: &INVERSE_FREQUENCIES, name: String::new(), index: 0 }];
+        }
+        let (stem, suffix) = split_suffix(hf.strip_prefix(self.prefix).unwrap_or(hf));
+        let place = |row: &'static Tensor| {
+            let (block, index) = captured(row.hf, stem)?;
+            let name = format!("{}.{suffix}", filled(row.gguf, block, None));
+            Some(Place { row, name, index: index.unwrap_or_default() })
+        };
+        self.rows().filter_map(place).collect()
+    }
+
+    /// GGUF names of what a model with so many blocks cannot do without, each with a name of the checkpoint.
+    pub fn needed(&self, blocks: u64) -> impl Iterator<Item = (String, String)> {
+        let of_block = move |t: &Tensor, block: u64| {
+            let name = |pattern: &str| filled(pattern, Some(block), Some(0)) + ".weight";
+            (name(t.gguf), format!("{}{}", self.prefix_of(t), name(t.hf)))
+        };
+        self.rows().filter(|t| t.needed).flat_map(move |t| {
+            let blocks = if t.gguf.contains("{b}") { blocks } else { 1 };
+            (0..blocks).map(move |block| of_block(t, block))
+        })
+    }
+
+    /// The row whose name export gives to a GGUF tensor, and that name without the numbers of a stack: `{x}` stays.
+    /// `has` tells whether the file has a tensor.
+    pub fn exported(&self, gguf: &str, has: &dyn Fn(&str) -> bool) -> Option<(&'static Tensor, String)> {
+        let (stem, suffix) = gguf.rsplit_once('.').filter(|(_, suffix)| SUFFIXES.contains(suffix))?;
+        self.rows().find_map(|row| {
+            let (block, _) = captured(row.gguf, stem)?;
+            let fits = match row.export {
+                Export::Always => true,
+                Export::Beside(other) => has(&format!("{}.weight", filled(other, block, None))),
+                Export::Never => false,
+            };
+            let name = || format!("{}{}.{suffix}", self.prefix_of(row), filled(row.hf, block, None));
+            fits.then(|| (row, name()))
+        })
+    }
+
+    /// What stands before the name of a row: the head stands beside the model, not in it.
+    fn prefix_of(&self, row: &Tensor) -> &'static str {
+        if row.role() == Role::Head { "" } else { self.prefix }
+    }
+}
+
+/// What names of tensors end in, in both words.
+const SUFFIXES: [&str; 2] = ["weight", "bias"];
+
+/// A name without its suffix, and the suffix; matrices of experts in one tensor have none, and are weights.
+fn split_suffix(name: &str) -> (&str, &str) {
+    let split = name.rsplit_once('.').filter(|(_, suffix)| SUFFIXES.contains(suffix));
+    split.unwrap_or((name, "weight"))
+}
+
+/// A pattern with numbers for `{b}` and `{x}`, where they are given.
+pub fn filled(pattern: &str, block: Option<u64>, index: Option<u64>) -> String {
+    let mut name = pattern.to_owned();
+    for (place, number) in [("{b}", block), ("{x}", index)] {
+        if let Some(number) = number {
+            name = name.replace(place, &number.to_string());
+        }
+    }
+    name
+}
+
+/// The numbers that stand in a name where a pattern has `{b}` and `{x}`, if the name fits the pattern.
+fn captured(pattern: &str, name: &str) -> Option<(Option<u64>, Option<u64>)> {
+    let (mut block, mut index) = (None, None);
+    let (mut pattern, mut name) = (pattern.split('.'), name.split('.'));
+    loop {
+        match (pattern.next(), name.next()) {
+            (None, None) => return Some((block, index)),
+            (Some("{b}"), Some(n)) => block = Some(n.parse().ok()?),
+            (Some("{x}"), Some(n)) => index = Some(n.parse().ok()?),
+            (Some(p), Some(n)) if p == n => {}
+            _ => return None,
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! The files of a tokenizer from the keys of a GGUF file.
+
+use super::json_files::{added_token, tokenizer_json};
+use super::sentencepiece;
+use super::{
+    ADDED_TOKENS, SPECIAL, TOKENIZER_CONFIG, TOKENIZER_JSON, TOKENIZER_MODEL, Vocabulary, token_type,
+};
+use crate::gguf::Value;
+use serde_json::{Value as Json, json};
+
+/// The keys that describe a tokenizer.
+pub struct TokenKeys<'a> {
+    keys: &'a [(String, Value)],
+    /// Texts of tokens, by id.
+    pub tokens: Vec<&'a str>,
+}
+
+impl<'a> TokenKeys<'a> {
+    /// A value by its full name.
+    fn key(&self, name: &str) -> Option<&'a Value> {
+        self.keys.iter().find(|(key, _)| key == name).map(|(_, value)| value)
+    }
+
+    /// A value below `tokenizer.ggml`.
+    fn get(&self, name: &str) -> Option<&'a Value> {
+        self.key(&format!("tokenizer.ggml.{name}"))
+    }
+
+    /// A text.
+    pub fn text(&self, name: &str) -> Option<&'a str> {
+        self.get(name)?.as_str()
+    }
+
+    /// A flag.
+    pub fn flag(&self, name: &str) -> Option<bool> {
+        self.get(name)?.as_bool()
+    }
+
+    /// A list of texts that has to be there.
+    pub fn texts(&self, name: &str) -> Result<Vec<&'a str>, String> {
+        let list = self.array(name)?.iter().map(|v| v.as_str().unwrap_or_default());
+        Ok(list.collect())
+    }
+
+    /// A list that has to be there.
+    pub fn array(&self, name: &str) -> Result<&'a [Value], String> {
+        let list = self.get(name).and_then(Value::as_array);
+        list.ok_or_else(|| format!("key `tokenizer.ggml.{name}` is not there or no list"))
+    }
+
+    /// Id and text of the token that a key names.
+    pub fn special(&self, name: &str) -> Option<(usize, &'a str)> {
+        let id = self.get(name)?.as_u64()? as usize;
+        Some((id, *self.tokens.get(id)?))
+    }
+
+    /// The type of a token.
+    pub fn kind(&self, id: usize) -> i32 {
+        let kind = self.get("token_type").and_then(Value::as_array).and_then(|types| types.get(id));
+        match kind {
+            Some(Value::I32(kind)) => *kind,
+            _ => token_type::NORMAL,
+        }
+    }
+}
+
+/// Names and contents of the files of a tokenizer; none for a file that takes token ids only.
+pub fn files(
+    keys: &[(String, Value)],
+    vocabulary: &Vocabulary,
+) -> Result<Vec<(&'static str, Vec<u8>)>, String> {
+    let mut keys = TokenKeys { keys, tokens: Vec::new() };
+    let model = keys.text("model").ok_or("key `tokenizer.ggml.model` is not there")?;
+    if model == "none" {
+        return Ok(Vec::new());
+    }
+    keys.tokens = keys.texts("tokens")?;
+    let mut config = tokenizer_config(&keys);
+    let mut files = Vec::new();
+    match model {
+        "gpt2" => {
+            config["tokenizer_class"] = json!("PreTrainedTokenizerFast");
+            files.push((TOKENIZER_JSON, bytes(&tokenizer_json(&keys)?)));
+        }
+        "llama" => {
+            let model = sentencepiece::Exported::new(&keys, vocabulary.literal)?;
+            config["tokenizer_class"] = json!("LlamaTokenizer");
+            config["added_tokens_decoder"] = model
+                .added
+                .iter()
+                .map(|(id, text, special)| (id.to_string(), added_token(text, *special)))
+                .collect();
+            files.push((TOKENIZER_MODEL, model.bytes));
+            if !model.literal.is_empty() {
+                files.push((ADDED_TOKENS, bytes(&Json::Object(model.literal))));
+            }
+        }
+        other => {
+            return Err(format!(
+                "tokenizer model `{other}` is not supported yet (gpt2 and llama are): export the file to a plain GGUF \
+                 instead, with a name that ends in .gguf"
+            ));
+        }
+    }
+    files.push((TOKENIZER_CONFIG, bytes(&config)));
+    Ok(files)
+}
+
+fn bytes(json: &Json) -> Vec<u8> {
+    serde_json::to_vec_pretty(json).expect("JSON of our own making")
+}
+
+/// tokenizer_config.json but for the class: special tokens, flags, chat templates.
+fn tokenizer_config(keys: &TokenKeys) -> Json {
+    let mut config = json!({"clean_up_tokenization_spaces": false});
+    for (name, gguf) in SPECIAL {
+        if let Some((_, content)) = keys.special(gguf) {
+            config[format!("{name}_token")] = json!(content);
+        }
+    }
+    for (name, gguf) in [
+        ("add_bos_token", "add_bos_token"),
+        ("add_eos_token", "add_eos_token"),
+        ("add_sep_token", "add_sep_token"),
+        ("add_prefix_space", "add_space_prefix"),
+    ] {
+        if let Some(v) = keys.flag(gguf) {
+            config[name] = json!(v);
+        }
+    }
+    let template = |name: &str| keys.key(&format!("tokenizer.chat_template{name}")).and_then(Value::as_str);
+    let names = keys.key("tokenizer.chat_templates").and_then(Value::as_array).unwrap_or_default();
+    let named = names.iter().filter_map(Value::as_str).filter_map(|name| {
+        let template = template(&format!(".{name}"))?;
+        Some(json!({"name": name, "template": template}))
+    });
+    let named: Vec<Json> = named.collect();
+    match (template(""), named.is_empty()) {
+        (Some(only), true) => config["chat_template"] = json!(only),
+        (default, false) => {
+            let default = default.map(|template| json!({"name": "default", "template": template}));
+            config["chat_template"] = default.into_iter().chain(named).collect();
+        }
+        (None, true) => {}
+    }
+    config
+}

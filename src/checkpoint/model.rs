@@ -1,0 +1,270 @@
+//! A model to convert: keys, and tensors that read as floats however they are stored.
+
+use super::dtype::Dtype;
+use super::error::Error;
+use super::quantized::{Packed, PackedMatrices};
+use super::shards::Shards;
+use super::stored::Files;
+use super::transform::{self, Order, Transform};
+use crate::gguf::{self, GgmlType, Value};
+use crate::mapped;
+use memmap2::Mmap;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+/// A model: GGUF keys and tensors under their GGUF names, which read as floats however they are stored.
+pub struct Model {
+    /// Where it came from.
+    pub path: PathBuf,
+    /// Keys, without `general.file_type` and `general.quantization_version`.
+    pub keys: Vec<(String, Value)>,
+    /// Tensors in the order in which they are written.
+    pub tensors: Vec<SourceTensor>,
+    /// What holds the bytes.
+    pub(super) storage: Storage,
+}
+
+/// What holds the bytes of a model.
+pub(super) enum Storage {
+    Gguf(gguf::File),
+    Folder {
+        shards: Shards,
+        packed: PackedMatrices,
+        /// The files that decide what is written, beside those of the tensors.
+        beside: Vec<PathBuf>,
+    },
+}
+
+/// A tensor of a model.
+#[derive(Clone, Debug)]
+pub struct SourceTensor {
+    /// GGUF name.
+    pub name: String,
+    /// Extents, innermost (columns) first.
+    pub shape: Vec<u64>,
+    /// Type of the stored elements, or the one that they are dequantized to.
+    pub dtype: Dtype,
+    /// Whether the source is a GGUF file that has this tensor as F32 and most of its other weights in fewer bits.
+    pub left_precise: bool,
+    /// Where the elements are.
+    pub(super) data: Data,
+    /// What happens to them.
+    pub(super) transform: Transform,
+}
+
+/// Where the elements of a tensor are.
+#[derive(Clone, Debug)]
+pub(super) enum Data {
+    /// Index in the GGUF file.
+    Gguf(usize),
+    /// Names in the shards, of equal shapes; more than one are stacked.
+    Stored(Vec<String>),
+    Computed(Vec<f32>),
+}
+
+impl SourceTensor {
+    /// Elements that stay together: those of a row, or one of a vector whose elements are reordered.
+    pub fn columns(&self) -> usize {
+        match self.shape[..] {
+            [] => 1,
+            [_] if self.transform.order != Order::Stored => 1,
+            [columns, ..] => columns as usize,
+        }
+    }
+
+    /// Number of rows of [`SourceTensor::columns`].
+    pub fn rows(&self) -> usize {
+        self.elements() as usize / self.columns().max(1)
+    }
+
+    /// Its name in the checkpoint.
+    pub(super) fn source_name(&self) -> &str {
+        match &self.data {
+            Data::Stored(names) => &names[0],
+            _ => &self.name,
+        }
+    }
+
+    /// Number of stored tensors that it is made of.
+    fn parts(&self) -> usize {
+        match &self.data {
+            Data::Stored(names) => names.len(),
+            _ => 1,
+        }
+    }
+
+    /// The part that holds row `row`, and its row there.
+    fn stored_row(&self, row: usize) -> (usize, usize) {
+        let row = self.transform.order.stored_row(row);
+        match self.parts() {
+            1 => (0, row),
+            parts => (row / (self.rows() / parts), row % (self.rows() / parts)),
+        }
+    }
+
+    /// Number of elements.
+    pub fn elements(&self) -> u64 {
+        self.shape.iter().product()
+    }
+}
+
+impl Model {
+    /// The value of a key.
+    pub fn key(&self, name: &str) -> Option<&Value> {
+        self.keys.iter().find(|(k, _)| k == name).map(|(_, v)| v)
+    }
+
+    /// The bytes of part `part` of a tensor of this model that is not computed.
+    fn part(&self, t: &SourceTensor, part: usize) -> Result<&[u8], Error> {
+        match (&t.data, &self.storage) {
+            (Data::Gguf(i), Storage::Gguf(file)) => Ok(file.data(&file.tensors()[*i])?),
+            (Data::Stored(names), Storage::Folder { shards, .. }) => {
+                Ok(shards.files.bytes(shards.tensors[&names[part]].span))
+            }
+            _ => unreachable!("a tensor of another model"),
+        }
+    }
+
+    /// What holds part `part` of a tensor, if it is quantized.
+    fn packed(&self, t: &SourceTensor, part: usize) -> Option<(&Files, &dyn Packed)> {
+        match (&t.data, &self.storage) {
+            (Data::Stored(names), Storage::Folder { shards, packed, .. }) => {
+                Some((&shards.files, &**packed.get(&names[part])?))
+            }
+            _ => None,
+        }
+    }
+
+    /// A tensor of a GGUF file that is not floats, and the file.
+    fn blocks(&self, t: &SourceTensor) -> Option<(&gguf::File, &gguf::Tensor)> {
+        let (Data::Gguf(i), Storage::Gguf(file)) = (&t.data, &self.storage) else { return None };
+        let tensor = &file.tensors()[*i];
+        Dtype::from_ggml(tensor.kind).is_none().then_some((file, tensor))
+    }
+
+    /// Bytes of rows `first..` of such a tensor, as they are stored.
+    fn block_rows<'a>(
+        (file, tensor): (&'a gguf::File, &gguf::Tensor),
+        first: usize,
+        rows: usize,
+    ) -> Result<&'a [u8], Error> {
+        let row_bytes = tensor.kind.bytes(tensor.columns()).expect("whole blocks") as usize;
+        Ok(&file.data(tensor)?[first * row_bytes..][..rows * row_bytes])
+    }
+
+    /// How a tensor is quantized, for people, if it is.
+    pub fn quantization(&self, t: &SourceTensor) -> Option<String> {
+        if let Some((_, tensor)) = self.blocks(t) {
+            return (!tensor.kind.is_plain_number()).then(|| tensor.kind.name());
+        }
+        self.packed(t, 0).map(|(_, packed)| packed.describe())
+    }
+
+    /// The type that holds a tensor without loss that is not floats.
+    pub fn exact_type(&self, t: &SourceTensor) -> Option<GgmlType> {
+        if let Some((_, tensor)) = self.blocks(t) {
+            return Some(tensor.kind);
+        }
+        let exact = |part| self.packed(t, part).and_then(|(files, packed)| packed.exact_type(files));
+        let first = exact(0).filter(|_| !t.transform.plus_one)?;
+        let same = (1..t.parts()).all(|part| exact(part).is_some_and(|other| other.id == first.id));
+        same.then_some(GgmlType(first.id))
+    }
+
+    /// Reads row `row` of a tensor as blocks of its [`Model::exact_type`].
+    pub fn read_blocks(&self, t: &SourceTensor, row: usize, out: &mut [u8]) -> Result<(), Error> {
+        if let Some(blocks) = self.blocks(t) {
+            out.copy_from_slice(Self::block_rows(blocks, row, 1)?);
+            return Ok(());
+        }
+        let (part, row) = t.stored_row(row);
+        let (files, packed) = self.packed(t, part).expect("a quantized tensor");
+        packed.read_blocks(files, row, out);
+        Ok(())
+    }
+
+    /// Reads rows `first..` of a tensor, as many as fill `out`, as f32.
+    pub fn read_rows(&self, t: &SourceTensor, first: usize, out: &mut [f32]) -> Result<(), Error> {
+        let (columns, bytes) = (t.columns(), t.dtype.bytes());
+        if let Some(blocks) = self.blocks(t) {
+            let dequantize = blocks.1.kind.dequantizer().expect("plain numbers are kept");
+            dequantize(Self::block_rows(blocks, first, out.len() / columns)?, out);
+            return Ok(());
+        }
+        let mut gathered = Vec::new();
+        for (i, out) in out.chunks_exact_mut(columns).enumerate() {
+            let (part_number, row) = t.stored_row(first + i);
+            if let Data::Computed(v) = &t.data {
+                out.copy_from_slice(&v[row * columns..][..columns]);
+                continue;
+            }
+            if let Some((files, packed)) = self.packed(t, part_number) {
+                packed.read_row(files, row, out);
+            } else if let Order::Columns { stored } = t.transform.order {
+                let part = self.part(t, part_number)?;
+                gathered.clear();
+                for column in 0..columns {
+                    gathered.extend_from_slice(&part[(column * stored + row) * bytes..][..bytes]);
+                }
+                t.dtype.widen(&gathered, out);
+            } else {
+                let part = self.part(t, part_number)?;
+                t.dtype.widen(&part[row * columns * bytes..][..columns * bytes], out);
+            }
+            if t.transform.plus_one {
+                out.iter_mut().for_each(|x| *x = transform::plus_one(*x, t.dtype == Dtype::F16));
+            }
+        }
+        Ok(())
+    }
+
+    /// The files that it was made from.
+    pub fn files(&self) -> Vec<PathBuf> {
+        match &self.storage {
+            Storage::Gguf(file) => file.paths().to_vec(),
+            Storage::Folder { shards, beside, .. } => [shards.files.paths(), beside].concat(),
+        }
+    }
+
+    /// The file that holds row `row` of a tensor.
+    pub fn file_of(&self, t: &SourceTensor, row: usize) -> &Path {
+        match (&t.data, &self.storage) {
+            (Data::Gguf(i), Storage::Gguf(file)) => file.path_of(&file.tensors()[*i]),
+            (Data::Stored(names), Storage::Folder { shards, .. }) => {
+                &shards.tensors[&names[t.stored_row(row).0]].path
+            }
+            _ => &self.path,
+        }
+    }
+
+    /// Lets go of the memory of what has been read. Pages of mapped files count as a program's memory until then.
+    pub fn release(&self) {
+        self.maps().iter().for_each(mapped::release);
+    }
+
+    /// Has the system read bytes of [`Model::stored_rows`], in one go and before they are needed.
+    pub fn prefetch(&self, bytes: &[u8]) {
+        self.maps().iter().for_each(|map| mapped::prefetch(map, bytes));
+    }
+
+    fn maps(&self) -> &[Mmap] {
+        match &self.storage {
+            Storage::Gguf(file) => file.maps(),
+            Storage::Folder { shards, .. } => shards.files.maps(),
+        }
+    }
+
+    /// The bytes of some rows of a tensor, if they are stored one after the other and nothing happens to them.
+    pub fn stored_rows(&self, t: &SourceTensor, rows: Range<usize>) -> Result<Option<&[u8]>, Error> {
+        let is_floats = !matches!(t.data, Data::Computed(_)) && self.blocks(t).is_none();
+        if !is_floats || t.transform != Transform::NONE || rows.is_empty() {
+            return Ok(None);
+        }
+        let ((part, first), (last_part, last)) = (t.stored_row(rows.start), t.stored_row(rows.end - 1));
+        if part != last_part || self.packed(t, part).is_some() {
+            return Ok(None);
+        }
+        let row_bytes = t.columns() * t.dtype.bytes();
+        Ok(Some(&self.part(t, part)?[first * row_bytes..(last + 1) * row_bytes]))
+    }
+}

@@ -1,0 +1,134 @@
+//! config.json from the keys of a GGUF file, by the tables of its architecture.
+
+use super::rows;
+use crate::arch::Architecture;
+use crate::arch::config::{Config, Shape};
+use crate::arch::file_keys::{FileKeys, Source};
+use crate::arch::keys::Keys;
+use crate::arch::tokenizer::SPECIAL;
+use crate::checkpoint::Dtype;
+use crate::gguf::{File, Value};
+use serde_json::{Map, Value as Json, json};
+
+/// What config.json says of a file.
+pub struct Exported {
+    /// config.json.
+    pub json: Json,
+    /// The shape of its attention.
+    pub shape: Shape,
+    /// The tensors of the file that follow from config.json.
+    pub computed: Vec<String>,
+}
+
+/// Keys of an architecture that say nothing of what a model computes.
+const SILENT: [&str; 3] = ["vocab_size", "tensor_data_layout", "rope.scaling.finetuned"];
+
+/// How far a computed element may be from that of the file, of its size: other programs round otherwise.
+const TOLERANCE: f32 = 1e-4;
+
+impl Source for File {
+    fn key(&self, name: &str) -> Option<&Value> {
+        File::key(self, name)
+    }
+
+    fn vector(&self, name: &str) -> Option<Vec<f32>> {
+        let t = self.tensors().iter().find(|t| t.name == name && t.shape.len() == 1)?;
+        let mut values = vec![0.0; t.elements() as usize];
+        rows::read_rows(self, t, values.len(), 0, &mut values).ok()?;
+        Some(values)
+    }
+}
+
+/// config.json of a file. An error names the key or tensor that config.json has no words for.
+pub fn config(file: &File, architecture: &'static Architecture, dtype: Dtype) -> Result<Exported, String> {
+    let mut json: Map<String, Json> = Map::new();
+    json.insert("architectures".into(), json!([architecture.hf[0]]));
+    let fixed: Map<String, Json> = serde_json::from_str(architecture.fixed).expect("a tested constant");
+    json.extend(fixed);
+    let mut keys = FileKeys::new(file, architecture.name, json);
+    architecture.keys.iter().copied().flatten().try_for_each(|key| key.read(&mut keys))?;
+    let has = |name: &str| file.tensors().iter().any(|t| t.name == name);
+    for (flag, tensor) in architecture.shown {
+        keys.say(flag, has(tensor));
+    }
+    say_tokens(file, &mut keys)?;
+    keys.say("tie_word_embeddings", !has("output.weight"));
+    keys.say(
+        "torch_dtype",
+        match dtype {
+            Dtype::F32 => "float32",
+            Dtype::F16 => "float16",
+            Dtype::BF16 => "bfloat16",
+            Dtype::F64 => "float64",
+        },
+    );
+    let json = keys.finish();
+    let config = Config::new(&json, architecture.defaults);
+    let shape = config.shape()?;
+    check_keys(file, architecture, &config)?;
+    let computed = check_computed(file, architecture, &config)?;
+    Ok(Exported { json: json.into(), shape, computed })
+}
+
+/// Says how many tokens there are, and which of them are special.
+fn say_tokens(file: &File, keys: &mut FileKeys) -> Result<(), String> {
+    let tokens = file.key("tokenizer.ggml.tokens").and_then(Value::as_array).map(|a| a.len() as u64);
+    let embeddings = file.tensors().iter().find(|t| t.name == "token_embd.weight");
+    let rows = || embeddings.and_then(|t| t.shape.last().copied());
+    let size = keys.integer("vocab_size")?.or(tokens).or_else(rows).ok_or("the vocabulary has no size")?;
+    keys.say("vocab_size", size);
+    for kind in ["bos", "eos", "unk", "sep", "pad", "mask"] {
+        let (_, gguf) = SPECIAL.iter().find(|(name, _)| *name == kind).expect("a kind of GGUF's");
+        if let Some(token) = file.key(&format!("tokenizer.ggml.{gguf}")).and_then(Value::as_u64) {
+            keys.say(&format!("{kind}_token_id"), token);
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a file with a key of the architecture that converting config.json would not give.
+fn check_keys(file: &File, architecture: &Architecture, config: &Config) -> Result<(), String> {
+    let mut keys = Keys::new(config, architecture.name);
+    architecture.keys.iter().copied().flatten().try_for_each(|key| keys.write(key))?;
+    let ours = keys.finish();
+    let prefix = format!("{}.", architecture.name);
+    for (name, value) in file.keys() {
+        let Some(short) = name.strip_prefix(&prefix) else { continue };
+        let our = ours.iter().find(|(n, _)| n == name).map(|(_, v)| v);
+        if SILENT.contains(&short) || our.is_some_and(|our| is_same(our, value)) {
+            continue;
+        }
+        let said = match our {
+            Some(our) => format!("config.json says {our}"),
+            None => "config.json has no word for it".into(),
+        };
+        return Err(format!(
+            "key `{name}` is {value}, but in a checkpoint of {} {said}: export the file to a plain GGUF instead, with a \
+             name that ends in .gguf",
+            architecture.hf[0]
+        ));
+    }
+    Ok(())
+}
+
+/// Whether two values are the same number, flag or text, whatever their types.
+fn is_same(a: &Value, b: &Value) -> bool {
+    a == b
+        || a.as_u64().is_some_and(|n| Some(n) == b.as_u64())
+        || a.as_f64().is_some_and(|x| Some(x) == b.as_f64())
+}
+
+/// The tensors of the file that config.json gives; refuses a file that has other values for them.
+fn check_computed(file: &File, architecture: &Architecture, config: &Config) -> Result<Vec<String>, String> {
+    let computed = (architecture.computed)(config)?;
+    let mut names = Vec::new();
+    for (name, values) in computed {
+        let theirs = file.vector(name).unwrap_or_default();
+        let is_near = |(a, b): (&f32, &f32)| (a - b).abs() <= TOLERANCE * b.abs();
+        if theirs.len() != values.len() || !values.iter().zip(&theirs).all(is_near) {
+            return Err(format!("tensor `{name}` is not what follows from the keys"));
+        }
+        names.push(name.to_owned());
+    }
+    Ok(names)
+}
