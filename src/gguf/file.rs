@@ -1,7 +1,9 @@
 //! Reading.
 
+use super::constants::{ALIGNMENT_KEY, DEFAULT_ALIGNMENT, MAGIC, MAX_ARRAY_DEPTH, MAX_DIMS};
+use super::error::{Error, Problem};
+use super::tensor_type::GgmlType;
 use super::value::{Kind, Value};
-use super::{ALIGNMENT_KEY, DEFAULT_ALIGNMENT, Error, GgmlType, MAGIC, MAX_ARRAY_DEPTH, MAX_DIMS, Problem};
 use crate::mapped;
 use memmap2::Mmap;
 use std::collections::HashSet;

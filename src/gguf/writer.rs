@@ -1,7 +1,9 @@
 //! Writing: header first, then tensors one after the other, in pieces of any size.
 
+use super::constants::{ALIGNMENT_KEY, DEFAULT_ALIGNMENT, MAGIC, VERSION};
+use super::error::{Error, Problem};
+use super::tensor_type::GgmlType;
 use super::value::{Value, write_string};
-use super::{ALIGNMENT_KEY, DEFAULT_ALIGNMENT, Error, GgmlType, MAGIC, Problem, VERSION};
 use crate::atomic_file::AtomicFile;
 use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};

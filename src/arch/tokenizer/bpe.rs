@@ -1,10 +1,10 @@
 //! Byte-level BPE from tokenizer.json.
 
+use super::files::{Files, Problem, TOKENIZER_CONFIG, TOKENIZER_JSON};
+use super::old_files;
+use super::pre_tokenizer;
 use super::special::{self, Special};
-use super::{
-    Files, KeyList, Problem, TOKENIZER_CONFIG, TOKENIZER_JSON, Tokens, looks_special, pre_tokenizer,
-    token_type,
-};
+use super::tokens::{KeyList, Tokens, looks_special, token_type};
 use serde_json::{Map, Value as Json};
 use tokenizers::{AddedToken, Tokenizer};
 
@@ -46,7 +46,7 @@ pub fn write(
     keys: &mut KeyList,
 ) -> Result<(), Problem> {
     let at = Problem::of(TOKENIZER_JSON);
-    let json = files.json(TOKENIZER_JSON)?.unwrap_or_default();
+    let json = old_files::tokenizer_json(files)?.unwrap_or_default();
     let kind = json.get("model").and_then(|m| m["type"].as_str()).unwrap_or("of an unknown kind");
     if kind != "BPE" || json["model"]["byte_fallback"] == true {
         return Err(at(format!(

@@ -1,7 +1,10 @@
 //! SentencePiece's pieces in a tokenizer.json, as BPE that falls back to bytes.
 
+use super::bpe;
+use super::files::{Files, Problem, TOKENIZER_JSON};
+use super::old_files;
 use super::special::{self, Special};
-use super::{Files, KeyList, Problem, TOKENIZER_JSON, Tokens, bpe, token_type};
+use super::tokens::{KeyList, Tokens, token_type};
 use serde_json::{Map, Value as Json};
 use std::collections::BTreeMap;
 
@@ -17,7 +20,7 @@ pub fn is_one(json: &Map<String, Json>) -> bool {
 
 pub fn write(files: &Files, tokenizer_config: &Map<String, Json>, keys: &mut KeyList) -> Result<(), Problem> {
     let at = Problem::of(TOKENIZER_JSON);
-    let json = files.json(TOKENIZER_JSON)?.unwrap_or_default();
+    let json = old_files::tokenizer_json(files)?.unwrap_or_default();
     let tokenizer = bpe::parse(&json).map_err(&at)?;
     let size = tokenizer.get_vocab_size(false);
     let special = special::named(tokenizer_config);

@@ -1,8 +1,8 @@
 //! tokenizer.json from GGUF keys, for GPT-2-style BPE.
 
-use super::exported::TokenKeys;
 use super::pre_tokenizer::{Cut, PRE_TOKENIZERS};
-use super::token_type;
+use super::token_keys::TokenKeys;
+use super::tokens::token_type;
 use serde_json::{Map, Value as Json, json};
 
 /// tokenizer.json of a model with these GGUF keys.

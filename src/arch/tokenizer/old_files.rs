@@ -1,6 +1,6 @@
 //! vocab.json and merges.txt, as byte-level BPE was kept before tokenizer.json.
 
-use super::{ADDED_TOKENS, Files, Problem, TOKENIZER_CONFIG};
+use super::files::{ADDED_TOKENS, Files, Problem, TOKENIZER_CONFIG, TOKENIZER_JSON};
 use serde_json::{Map, Value as Json, json};
 
 /// Texts and ids.
@@ -11,8 +11,12 @@ pub const MERGES: &str = "merges.txt";
 /// Entries of `tokenizer_class` that cut text as GPT-2 does. Others cut it otherwise, which none of the files says.
 const GPT2: [&str; 4] = ["GPT2Tokenizer", "GPT2TokenizerFast", "GPTNeoXTokenizer", "GPTNeoXTokenizerFast"];
 
-/// The tokenizer.json that transformers would make of the files, if they are there.
+/// tokenizer.json or, in a folder that has none, what transformers would make of the old files, if they are there.
 pub fn tokenizer_json(files: &Files) -> Result<Option<Map<String, Json>>, Problem> {
+    let new = files.json(TOKENIZER_JSON)?;
+    if new.is_some() {
+        return Ok(new);
+    }
     let (Some(vocab), Some(merges)) = (files.json(VOCAB)?, files.text(MERGES)?) else { return Ok(None) };
     let config = files.json(TOKENIZER_CONFIG)?.unwrap_or_default();
     if let Some(class) = config.get("tokenizer_class").and_then(Json::as_str)

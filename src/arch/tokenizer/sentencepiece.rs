@@ -1,11 +1,10 @@
 //! SentencePiece from tokenizer.model, a protobuf message, and the JSON files of added tokens.
 
-use super::exported::TokenKeys;
+use super::files::{ADDED_TOKENS, Files, Problem, TOKENIZER_CONFIG, TOKENIZER_JSON, TOKENIZER_MODEL};
+use super::old_files;
 use super::special::{self, Special};
-use super::{
-    ADDED_TOKENS, Files, KeyList, Problem, TOKENIZER_CONFIG, TOKENIZER_JSON, TOKENIZER_MODEL, Tokens,
-    looks_special, token_type,
-};
+use super::token_keys::TokenKeys;
+use super::tokens::{KeyList, Tokens, looks_special, token_type};
 use prost::Message;
 use serde_json::{Map, Value as Json};
 
@@ -83,7 +82,7 @@ fn tokens(files: &Files, literal: bool, tokenizer_config: &Map<String, Json>) ->
         table.add(id, token, literal, TOKENIZER_CONFIG)?;
     }
     if literal {
-        let json = files.json(TOKENIZER_JSON)?.unwrap_or_default();
+        let json = old_files::tokenizer_json(files)?.unwrap_or_default();
         for token in json.get("added_tokens").and_then(Json::as_array).into_iter().flatten() {
             let id = token["id"].as_u64().ok_or_else(|| no_id(TOKENIZER_JSON, &token.to_string()))?;
             table.add(id as usize, token, literal, TOKENIZER_JSON)?;

@@ -1,6 +1,8 @@
 //! Special tokens, what is put around a text, merges, chat templates.
 
-use super::{Files, KeyList, Problem, SPECIAL, TOKENIZER_JSON};
+use super::files::{Files, Problem, TOKENIZER_JSON};
+use super::old_files;
+use super::tokens::{KeyList, SPECIAL};
 use crate::gguf::Value;
 use serde_json::{Map, Value as Json};
 
@@ -37,7 +39,7 @@ pub fn write(
     what: Special,
     keys: &mut KeyList,
 ) -> Result<(), Problem> {
-    let json = files.json(TOKENIZER_JSON)?;
+    let json = old_files::tokenizer_json(files)?;
     if what.merges {
         let merges = match &json {
             Some(json) => merges(&json["model"]).map_err(Problem::of(TOKENIZER_JSON))?,
