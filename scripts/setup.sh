@@ -85,3 +85,18 @@ unpack_llama() {
         rm -rf "$folder/.git" # a dangling submodule pointer in the package
     )
 }
+
+# copy_our_files TREE: the files of ggml-patches that are no patches, to their places in a llama.cpp; only what differs.
+copy_our_files() {
+    local patches=$ROOT/ggml-patches from to file
+    while read -r from to; do
+        [ -e "$patches/$from" ] || continue
+        (cd "$patches/$from" && find . -type f) | while read -r file; do
+            cmp --quiet "$patches/$from/$file" "$1/$to/$file" && continue
+            mkdir -p "$(dirname "$1/$to/$file")"
+            cp "$patches/$from/$file" "$1/$to/$file"
+        done
+    done <<<"overlay .
+tools tools"
+    cmp --quiet "$patches/tenpak.h" "$1/ggml/include/tenpak.h" || cp "$patches/tenpak.h" "$1/ggml/include/"
+}

@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
-# ggml's own tests over our types: test-quantize-fns and the CPU part of test-backend-ops. Then the collector's sums.
+# What the compiler makes of ggml's AMX code. ggml's own tests over our types: test-quantize-fns and the CPU part of
+# test-backend-ops. Then the collector's sums.
 source "$(dirname "$0")/setup.sh"
+"$ROOT/scripts/check_amx_build.sh"
 llama=$("$ROOT/scripts/build_llama.sh")
 log=$TARGET/test_ggml.log
 # Weight types: rows of tenpak.h with an activation type.

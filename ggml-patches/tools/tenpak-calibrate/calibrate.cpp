@@ -372,6 +372,10 @@ static void run(int argc, char ** argv) {
     params.n_ubatch   = std::min(params.n_ubatch, params.n_batch);
     params.warmup     = false;
 
+    // Weights stay as they are in the file, whatever the processor would like better: without copies in AMX's or other
+    // orders a model takes the memory of its file, and the sums are those of the ordinary products.
+    params.no_extra_bufts = true;
+
     const model_file base = read_model_file(params.model.path);
     collector        c(base.weights, params.process_output);
     params.cb_eval           = on_node;
@@ -409,6 +413,9 @@ static void run(int argc, char ** argv) {
     runner.discover(c);
     if (c.inputs.empty()) {
         throw std::runtime_error(params.model.path + ": no linear layer was found");
+    }
+    for (const auto & [type, bytes] : c.buffers) {
+        fprintf(stderr, "weights in %s: %s\n", type.c_str(), human_bytes(bytes).c_str());
     }
     const size_t without_sums = peak_memory();
 

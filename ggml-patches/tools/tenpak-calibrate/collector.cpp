@@ -29,6 +29,23 @@ static std::string not_finite(const std::string & name) {
            "for it (use F32 or BF16)";
 }
 
+// Whether a device rearranges what is loaded into buffers of a type, as ggml-cpu does for AMX (AMX) and for its interleaved
+// products (CPU_REPACK). llama.cpp then reads the file into memory beside the pages of the file.
+static bool is_rearranged(ggml_backend_buffer_type_t type) {
+    ggml_backend_dev_t device = ggml_backend_buft_get_device(type);
+    if (!device) {
+        return false;
+    }
+    auto * extra_types = (ggml_backend_dev_get_extra_bufts_t) ggml_backend_reg_get_proc_address(
+        ggml_backend_dev_backend_reg(device), "ggml_backend_dev_get_extra_bufts");
+    for (auto * extra = extra_types ? extra_types(device) : nullptr; extra && *extra; extra++) {
+        if (*extra == type) {
+            return true;
+        }
+    }
+    return false;
+}
+
 collector::collector(std::set<std::string> weights, bool with_output)
     : weights(std::move(weights)), with_output(with_output) {}
 
@@ -80,7 +97,7 @@ bool collector::on_node(ggml_tensor * t, bool ask) {
     const std::string name = weight_name(weight);
     if (discovering) {
         if (ask) {
-            discover(name, t);
+            discover(name, weight, t);
         }
         return !ask;
     }
@@ -118,7 +135,14 @@ const ggml_tensor * collector::weight_of(const ggml_tensor * t) const {
     return weight;
 }
 
-void collector::discover(const std::string & name, const ggml_tensor * t) {
+void collector::discover(const std::string & name, const ggml_tensor * weight, const ggml_tensor * t) {
+    const auto type = ggml_backend_buffer_get_type(weight->buffer);
+    if (is_rearranged(type)) {
+        problem   = "`" + name + "` was loaded into a second copy (" + ggml_backend_buft_name(type) + "), which takes memory "
+                    "and changes the sums: this is a defect of llama-tenpak-calibrate";
+        cancelled = true;
+        return;
+    }
     const ggml_tensor * x    = t->src[1];
     const ggml_tensor * ids  = t->op == GGML_OP_MUL_MAT_ID ? t->src[2] : nullptr;
     const ggml_tensor * root = x;
@@ -146,6 +170,7 @@ void collector::discover(const std::string & name, const ggml_tensor * t) {
         sums_work.push_back(0.5 * x->ne[0] * x->ne[0] * active);
     }
     users.emplace_back(name, found.first->second);
+    buffers[ggml_backend_buft_name(type)] += ggml_nbytes(weight);
 }
 
 bool collector::collect(const ggml_tensor * t, window_sums & sums) {

@@ -38,6 +38,9 @@ class collector {
     std::vector<double> model_work;
     std::vector<double> sums_work;
 
+    // bytes of the weights, by the type of the buffers that hold them
+    std::map<std::string, size_t> buffers;
+
     void end_discovery() { discovering = false; }
 
     // --- windows: start, run all text, end ---
@@ -70,7 +73,7 @@ class collector {
 
     const ggml_tensor * weight_of(const ggml_tensor * t) const;
 
-    void discover(const std::string & name, const ggml_tensor * t);
+    void discover(const std::string & name, const ggml_tensor * weight, const ggml_tensor * t);
     bool collect(const ggml_tensor * t, window_sums & sums);
 
     const std::set<std::string> weights;
