@@ -1,4 +1,4 @@
-//! The C header in git is the registry's, and the registry keeps ggml's rules.
+//! The C headers in git are the renderings of this crate, and the registry keeps ggml's rules.
 
 use std::collections::HashSet;
 use tenpak_gguf::gguf::GgmlType;
@@ -6,13 +6,16 @@ use tenpak_gguf::render;
 use tenpak_gguf::types::{REGISTRY, Role, by_id, by_name};
 
 #[test]
-fn header_is_rendered_from_the_registry() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/ggml-patches/tenpak.h");
-    let in_git = std::fs::read_to_string(path).expect("ggml-patches/tenpak.h is there");
-    assert!(
-        in_git == render::header(),
-        "{path} is old: cargo run --example render_header > ggml-patches/tenpak.h"
-    );
+fn files_are_rendered_from_the_constants() {
+    let files = [("tenpak.h", "", render::header()), ("tenpak-tables.h", " tables", render::tables())];
+    for (name, argument, rendered) in files {
+        let path = format!("{}/ggml-patches/{name}", env!("CARGO_MANIFEST_DIR"));
+        let in_git = std::fs::read_to_string(&path).expect("the file is there");
+        assert!(
+            in_git == rendered,
+            "{path} is old: cargo run --example render_header{argument} > target/{name} && mv target/{name} ggml-patches/"
+        );
+    }
 }
 
 #[test]

@@ -3,5 +3,7 @@
 //! The files in `ggml-patches` are these renderings; `tests/header.rs` compares them.
 
 mod header;
+mod tables;
 
 pub use header::header;
+pub use tables::tables;

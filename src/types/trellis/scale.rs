@@ -11,20 +11,23 @@
 /// Exponent of codes 0 to 7.
 const MIN_EXPONENT: i32 = -26;
 
-/// What makes a code, shifted by 20, the bits of its value. Code 0 is the exception.
+/// Where the bits of a code lie in those of an f32: its three mantissa bits are the highest of 23.
+pub const CODE_SHIFT: u32 = 20;
+
+/// What makes a code, shifted by [`CODE_SHIFT`], the bits of its value. Code 0 is the exception.
 pub const EXPONENT_BITS: i32 = (127 + MIN_EXPONENT) << 23;
 
 /// Value of a scale code.
 #[inline(always)]
 pub const fn decode(code: u8) -> f32 {
-    let bits = ((code as u32) << 20) + EXPONENT_BITS as u32;
+    let bits = ((code as u32) << CODE_SHIFT) + EXPONENT_BITS as u32;
     if code == 0 { 0.0 } else { f32::from_bits(bits) }
 }
 
 /// The two codes around `d`: largest value not above and smallest not below, as far as the range goes.
 pub fn neighbours(d: f32) -> [u8; 2] {
     let codes = d.to_bits() as i64 - EXPONENT_BITS as i64;
-    let below = (codes >> 20).clamp(0, 255) as u8;
+    let below = (codes >> CODE_SHIFT).clamp(0, 255) as u8;
     [below, below.saturating_add((decode(below) < d) as u8)]
 }
 

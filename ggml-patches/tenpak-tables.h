@@ -1,0 +1,205 @@
+// The constants of tenpak-gguf's tensor types, for decoders in C, C++ and CUDA. Generated from src/types by
+//     cargo run --example render_header tables > ggml-patches/tenpak-tables.h
+// docs/FORMAT.md defines the types; its sections are named here. ggml-patches/device/reference.c decodes with these tables.
+#pragma once
+
+#include <stdint.h>
+
+// What stands before every table. A file that includes this one may define it before: C++ as `static constexpr`, so that
+// templates take the constants; CUDA as `static constexpr __device__`, so that kernels read the tables too.
+#ifndef TENPAK_TABLE
+#define TENPAK_TABLE static const
+#endif
+
+// ---- Trellis types ----
+
+// A trellis code (section 4). The window holds the newest symbol in its lowest bits. The hash of a window is the XOR of the
+// columns of its set bits, and the value of a hash h is v0[h & 15] + v1[h >> 4] - TENPAK_ZERO_POINT.
+typedef struct {
+    int     bits;        // bits of a symbol
+    int     window;      // symbols in the window
+    int     period;      // symbols after which the columns repeat, doubled: columns[b + bits * period] = columns[b] << 1
+    uint8_t columns[16]; // by bit of the window, lowest first; 0 beyond the window
+    uint8_t v0[16];      // by the low four bits of the hash
+    uint8_t v1[16];      // by the high four bits of the hash
+    float   sigma;       // standard deviation of the values when symbols are uniform: for encoders (section 11)
+} tenpak_code;
+
+#define TENPAK_ZERO_POINT 64      // what the sums of v0 and v1 are too large by
+
+// The code of t2 and t2_64.
+TENPAK_TABLE tenpak_code tenpak_code_2 = {
+    2, 8, 4,
+    { 46, 164, 9, 98, 244, 78, 46, 97, 92, 72, 18, 196, 232, 156, 92, 194 },
+    { 53, 31, 25, 39, 27, 37, 23, 63, 41, 17, 43, 15, 0, 37, 34, 11 },
+    { 38, 18, 16, 25, 28, 46, 36, 50, 41, 48, 62, 29, 22, 36, 31, 1 },
+    21.263f,
+};
+
+// The code of t3 and t3_64.
+TENPAK_TABLE tenpak_code tenpak_code_3 = {
+    3, 5, 2,
+    { 3, 36, 20, 237, 183, 212, 6, 72, 40, 218, 110, 168, 12, 144, 80, 0 },
+    { 62, 34, 18, 37, 36, 26, 43, 20, 49, 53, 27, 41, 24, 12, 31, 0 },
+    { 1, 34, 20, 37, 29, 42, 63, 42, 23, 35, 27, 52, 18, 47, 32, 12 },
+    20.475f,
+};
+
+// The code of t4 and t4_64.
+TENPAK_TABLE tenpak_code tenpak_code_4 = {
+    4, 4, 2,
+    { 126, 139, 186, 65, 24, 144, 155, 15, 252, 22, 116, 130, 48, 32, 54, 30 },
+    { 22, 26, 41, 38, 33, 32, 35, 19, 25, 29, 62, 9, 0, 45, 49, 16 },
+    { 31, 24, 55, 48, 15, 37, 43, 28, 45, 26, 1, 32, 63, 35, 40, 21 },
+    19.616f,
+};
+
+// Some bits of the symbol of one step, as they lie in a plane (section 3).
+typedef struct {
+    int step;  // which symbol of the lane
+    int first; // the lowest of its bits that is here
+    int bits;  // how many bits
+} tenpak_field;
+
+// A plane: one number of `width` bits for each lane. Lane j of a plane of 8 bits is byte j; of a plane of 4 bits it is the low
+// half of byte j / 2 if j is even, else the high half. The fields fill a number from its lowest bit.
+typedef struct {
+    int          offset; // first byte of the plane in `qs`
+    int          width;  // bits for a lane: 8 or 4
+    int          n_fields;
+    tenpak_field fields[4];
+} tenpak_plane;
+
+// The layout of a trellis type (sections 2 and 3). Symbol i = steps * j + t is that of lane j and step t. The history byte
+// holds the symbols before symbol 0, the newest lowest.
+typedef struct {
+    int          len;   // weights of a block
+    int          bytes; // bytes of a block
+    int          steps; // symbols of a lane
+    int          lanes;
+    float        unit;  // 1 / sqrt(len), the normalisation of the rotation
+    int          n_planes;
+    tenpak_plane planes[4];
+} tenpak_trellis;
+
+// Places in a block of a trellis type, in bytes.
+#define TENPAK_TRELLIS_D 0        // scale code
+#define TENPAK_TRELLIS_HISTORY 1  // history
+#define TENPAK_TRELLIS_QS 2       // planes
+
+TENPAK_TABLE tenpak_trellis tenpak_t2 = {
+    256, 66, 8, 32, 0.0625f, 2, {
+        { 0, 8, 4, { { 7, 0, 2 }, { 6, 0, 2 }, { 5, 0, 2 }, { 4, 0, 2 } } },
+        { 32, 8, 4, { { 3, 0, 2 }, { 2, 0, 2 }, { 1, 0, 2 }, { 0, 0, 2 } } },
+    },
+};
+
+TENPAK_TABLE tenpak_trellis tenpak_t3 = {
+    256, 98, 8, 32, 0.0625f, 3, {
+        { 0, 8, 3, { { 7, 0, 3 }, { 6, 0, 3 }, { 5, 0, 2 } } },
+        { 32, 8, 3, { { 1, 0, 3 }, { 0, 0, 3 }, { 4, 0, 2 } } },
+        { 64, 8, 4, { { 3, 0, 3 }, { 2, 0, 3 }, { 4, 2, 1 }, { 5, 2, 1 } } },
+    },
+};
+
+TENPAK_TABLE tenpak_trellis tenpak_t4 = {
+    256, 130, 8, 32, 0.0625f, 4, {
+        { 0, 8, 2, { { 7, 0, 4 }, { 6, 0, 4 } } },
+        { 32, 8, 2, { { 1, 0, 4 }, { 0, 0, 4 } } },
+        { 64, 8, 2, { { 3, 0, 4 }, { 2, 0, 4 } } },
+        { 96, 8, 2, { { 5, 0, 4 }, { 4, 0, 4 } } },
+    },
+};
+
+TENPAK_TABLE tenpak_trellis tenpak_t2_64 = {
+    64, 18, 4, 16, 0.125f, 1, {
+        { 0, 8, 4, { { 3, 0, 2 }, { 2, 0, 2 }, { 1, 0, 2 }, { 0, 0, 2 } } },
+    },
+};
+
+TENPAK_TABLE tenpak_trellis tenpak_t3_64 = {
+    64, 26, 4, 16, 0.125f, 2, {
+        { 0, 8, 3, { { 3, 0, 3 }, { 2, 0, 3 }, { 1, 0, 2 } } },
+        { 16, 4, 2, { { 0, 0, 3 }, { 1, 2, 1 } } },
+    },
+};
+
+TENPAK_TABLE tenpak_trellis tenpak_t4_64 = {
+    64, 34, 4, 16, 0.125f, 2, {
+        { 0, 8, 2, { { 3, 0, 4 }, { 2, 0, 4 } } },
+        { 16, 8, 2, { { 1, 0, 4 }, { 0, 0, 4 } } },
+    },
+};
+
+// X(name, code): every trellis type; tenpak_NAME is its layout and tenpak_code_CODE its code.
+#define TENPAK_FOR_EACH_TRELLIS(X) \
+    X(t2, 2) \
+    X(t3, 3) \
+    X(t4, 4) \
+    X(t2_64, 2) \
+    X(t3_64, 3) \
+    X(t4_64, 4)
+
+// The scale of code c is the f32 whose bits are (c << TENPAK_SCALE_SHIFT) + TENPAK_SCALE_BITS; of code 0 it is 0 (section 5).
+#define TENPAK_SCALE_SHIFT 20
+#define TENPAK_SCALE_BITS 0x32800000
+
+// Element i of the rotation changes its sign if bit i % 64 of word i / 64 is set (section 6).
+TENPAK_TABLE uint64_t tenpak_signs[4] = { 0x34b33c87808eb7b0, 0x8f007a6b78eecf27, 0x7fe585d0c206316c, 0x2372c2990f3d44d9 };
+
+// Places in a block of activations a8 or a8_64, in bytes (section 8). Element i = steps * j + t of a block is
+// the i8 at TENPAK_A8_QS + lanes * t + j, with the steps and lanes of the weights.
+#define TENPAK_A8_D 0             // scale, f32
+#define TENPAK_A8_SUM 4           // sum of the quants, i32
+#define TENPAK_A8_QS 8            // quants, i8; the block has as many as its weights
+
+// ---- Types with codes of 4 bits (section 15) ----
+
+// The layout of such a type. Code i of a block is the low half of byte `qs` + i for i < len / 2, else the high half of byte
+// `qs` + i - len / 2. Products take the integer of a code, which is too large by a zero point.
+typedef struct {
+    int      len;   // weights of a block
+    int      bytes; // bytes of a block
+    int      qs;    // first byte of the codes
+    uint16_t integers[16];
+} tenpak_codes4;
+
+// g4_128: a weight is (code - zero) * d, with an unsigned byte as zero point. The d is a binary16 in which exponent 31
+// is one like the others.
+#define TENPAK_G4_D 0             // scale, binary16
+#define TENPAK_G4_ZERO 2          // zero point
+
+TENPAK_TABLE tenpak_codes4 tenpak_g4_128 = {
+    128, 67, 3,
+    { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 },
+};
+
+// nf4_64: a weight is tenpak_nf4[code] * d. A d that is infinite or NaN counts as 0. In products the zero point of the
+// integers is NF4_ZERO and their unit d * (1 / NF4_UNIT), in f32.
+#define TENPAK_NF4_D 0            // scale, f32
+#define TENPAK_NF4_ZERO 8192      // the integer of weight 0
+#define TENPAK_NF4_UNIT 8191.0f   // the integer of weight 1, less the zero point
+
+TENPAK_TABLE tenpak_codes4 tenpak_nf4_64 = {
+    64, 36, 4,
+    { 1, 2489, 3891, 4957, 5862, 6679, 7446, 8192, 8844, 9510, 10208, 10960, 11802, 12800, 14114, 16383 },
+};
+
+TENPAK_TABLE float tenpak_nf4[16] = {
+    -1.0f, -0.6961928f, -0.52507305f, -0.3949175f,
+    -0.28444138f, -0.18477343f, -0.091050036f, 0.0f,
+    0.0795803f, 0.1609302f, 0.2461123f, 0.33791524f,
+    0.44070983f, 0.562617f, 0.72295684f, 1.0f,
+};
+
+// X(name): every type with codes of 4 bits; tenpak_NAME is its layout.
+#define TENPAK_FOR_EACH_CODES4(X) \
+    X(g4_128) \
+    X(nf4_64)
+
+// Places in a block of activations q8_64, in bytes. Quant i is the i8 at TENPAK_Q8_QS + i.
+#define TENPAK_Q8_LEN 64          // activations of a block
+#define TENPAK_Q8_BYTES 72        // bytes of a block
+#define TENPAK_Q8_D 0             // scale, f32
+#define TENPAK_Q8_SUM 4           // sum of the quants, i32
+#define TENPAK_Q8_QS 8            // quants, i8
