@@ -99,13 +99,14 @@ fn trellis_section(h: &mut String) -> std::fmt::Result {
     define(h, "TENPAK_TRELLIS_HISTORY", offset_of!(BlockT3, history), "history")?;
     define(h, "TENPAK_TRELLIS_QS", offset_of!(BlockT3, qs), "planes")?;
     writeln!(h)?;
-    let mut rows = Vec::new();
-    rows.push(layout::<BlockT2>(h, &trellis::T2)?);
-    rows.push(layout::<BlockT3>(h, &trellis::T3)?);
-    rows.push(layout::<BlockT4>(h, &trellis::T4)?);
-    rows.push(layout::<BlockT2_64>(h, &trellis::T2_64)?);
-    rows.push(layout::<BlockT3_64>(h, &trellis::T3_64)?);
-    rows.push(layout::<BlockT4_64>(h, &trellis::T4_64)?);
+    let rows = [
+        layout::<BlockT2>(h, &trellis::T2)?,
+        layout::<BlockT3>(h, &trellis::T3)?,
+        layout::<BlockT4>(h, &trellis::T4)?,
+        layout::<BlockT2_64>(h, &trellis::T2_64)?,
+        layout::<BlockT3_64>(h, &trellis::T3_64)?,
+        layout::<BlockT4_64>(h, &trellis::T4_64)?,
+    ];
     writeln!(
         h,
         "// X(name, code): every trellis type; tenpak_NAME is its layout and tenpak_code_CODE its code."
