@@ -103,6 +103,12 @@ impl Isa {
         AVAILABLE.get_or_init(|| std::array::from_fn(|level| Isa::ALL[level].detect()))[self as usize]
     }
 
+    /// The level at which code without vectors of its own is compiled when `self` is wanted: the lowest above scalar,
+    /// which every processor with a higher one has. The compiler does not make better vectors of such code with more.
+    pub fn compiled(self) -> Isa {
+        self.min(*Isa::ALL.get(1).unwrap_or(&Isa::Scalar))
+    }
+
     /// The levels of this processor, lowest first.
     pub fn available() -> impl Iterator<Item = Isa> {
         Isa::ALL.iter().copied().filter(|isa| isa.is_available())
@@ -149,19 +155,19 @@ levels! {
 }
 
 #[cfg(target_arch = "x86_64")]
-impl AvxVnni {
-    /// The token of the lower level, whose features this one has.
+impl From<AvxVnni> for Avx2 {
+    /// The token of a lower level, whose features the higher one has.
     #[inline(always)]
-    pub fn avx2(self) -> Avx2 {
+    fn from(_: AvxVnni) -> Avx2 {
         Avx2(())
     }
 }
 
 #[cfg(target_arch = "x86_64")]
-impl Avx512 {
-    /// The token of the lower level, whose features this one has.
+impl From<Avx512> for Avx2 {
+    /// The token of a lower level, whose features the higher one has.
     #[inline(always)]
-    pub fn avx2(self) -> Avx2 {
+    fn from(_: Avx512) -> Avx2 {
         Avx2(())
     }
 }
@@ -176,10 +182,10 @@ levels! {
 }
 
 #[cfg(target_arch = "aarch64")]
-impl DotProd {
-    /// The token of the lower level, whose features this one has.
+impl From<DotProd> for Neon {
+    /// The token of a lower level, whose features the higher one has.
     #[inline(always)]
-    pub fn neon(self) -> Neon {
+    fn from(_: DotProd) -> Neon {
         Neon(())
     }
 }

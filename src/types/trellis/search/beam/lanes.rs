@@ -1,14 +1,49 @@
 //! Sixteen floats at a time, on each level. All levels round alike: the beam is the same on each.
 
 use super::{CHUNK, Chunk};
-
-/// Values of the symbols after a state, one after the other for the survivors that share a vector.
-pub type Group = [u8; MAX_GROUP];
+use crate::isa::{self, Scalar};
 
 /// Most survivors whose candidates share a vector.
 pub const MAX_GROUP: usize = 4;
 
-/// Operations on vectors of 16 floats. Holding a value proves that the level is available.
+/// The hashes of the survivors that share a vector, as indices of the values of the symbols that follow.
+pub type Hashes = [u8; MAX_GROUP];
+
+/// A level, and the vectors that it uses.
+pub trait Level {
+    /// The token of the level of these vectors.
+    type Lanes: Lanes;
+
+    /// That token.
+    fn lanes(self) -> Self::Lanes;
+}
+
+macro_rules! lanes_of {
+    ($($level:ident: $lanes:ident = $get:expr;)*) => {$(
+        impl Level for isa::$level {
+            type Lanes = isa::$lanes;
+
+            #[inline(always)]
+            fn lanes(self) -> isa::$lanes {
+                $get(self)
+            }
+        }
+    )*};
+}
+lanes_of! { Scalar: Scalar = |level| level; }
+#[cfg(target_arch = "x86_64")]
+lanes_of! {
+    Avx2: Avx2 = |level| level;
+    AvxVnni: Avx2 = isa::Avx2::from;
+    Avx512: Avx512 = |level| level;
+}
+#[cfg(target_arch = "aarch64")]
+lanes_of! {
+    Neon: Scalar = |_| Scalar;
+    DotProd: Scalar = |_| Scalar;
+}
+
+/// Operations on vectors of 16 floats, at a level that the token `self` proves.
 pub trait Lanes: Copy {
     /// A vector.
     type Vector: Copy;
@@ -29,7 +64,7 @@ pub trait Lanes: Copy {
     /// `N` times each of the first 16 / N numbers.
     fn spread<const N: usize>(self, x: [f32; MAX_GROUP]) -> Self::Vector;
     /// The arrays at the first 16 / N indices.
-    fn gather<const N: usize>(self, from: &[[f32; N]], at: Group) -> Self::Vector;
+    fn gather<const N: usize>(self, from: &[[f32; N]], at: Hashes) -> Self::Vector;
 
     /// Loads a row.
     #[inline(always)]
@@ -38,11 +73,7 @@ pub trait Lanes: Copy {
     }
 }
 
-/// Plain Rust.
-#[derive(Clone, Copy)]
-pub struct Portable;
-
-impl Lanes for Portable {
+impl Lanes for Scalar {
     type Vector = [f32; CHUNK];
 
     fn load(self, from: &[f32; CHUNK]) -> [f32; CHUNK] {
@@ -85,42 +116,16 @@ impl Lanes for Portable {
         std::array::from_fn(|l| x[l / N])
     }
 
-    fn gather<const N: usize>(self, from: &[[f32; N]], at: Group) -> [f32; CHUNK] {
+    fn gather<const N: usize>(self, from: &[[f32; N]], at: Hashes) -> [f32; CHUNK] {
         std::array::from_fn(|l| from[at[l / N] as usize][l % N])
     }
 }
 
 #[cfg(target_arch = "x86_64")]
-pub use x86::{Avx2, Avx512};
-
-#[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::{CHUNK, Group, Lanes, MAX_GROUP};
+    use super::{CHUNK, Hashes, Lanes, MAX_GROUP};
+    use crate::isa::{Avx2, Avx512};
     use std::arch::x86_64::*;
-
-    /// AVX2 and FMA.
-    #[derive(Clone, Copy)]
-    pub struct Avx2(());
-
-    impl Avx2 {
-        /// # Safety
-        /// AVX2 and FMA are available.
-        pub unsafe fn new() -> Self {
-            Avx2(())
-        }
-    }
-
-    /// AVX-512 F.
-    #[derive(Clone, Copy)]
-    pub struct Avx512(());
-
-    impl Avx512 {
-        /// # Safety
-        /// AVX-512 F is available.
-        pub unsafe fn new() -> Self {
-            Avx512(())
-        }
-    }
 
     /// A function of the halves.
     macro_rules! halves {
@@ -206,7 +211,7 @@ mod x86 {
         }
 
         #[inline(always)]
-        fn gather<const N: usize>(self, from: &[[f32; N]], at: Group) -> [__m256; 2] {
+        fn gather<const N: usize>(self, from: &[[f32; N]], at: Hashes) -> [__m256; 2] {
             let array = |i: usize| from[at[i] as usize].as_ptr();
             // SAFETY: `self` proves the level; the pointers are those of arrays of N floats.
             unsafe {
@@ -279,13 +284,13 @@ mod x86 {
         #[inline(always)]
         fn spread<const N: usize>(self, x: [f32; MAX_GROUP]) -> __m512 {
             // SAFETY: `self` proves the level.
-            unsafe { join(Avx2(()).spread::<N>(x)) }
+            unsafe { join(Avx2::from(self).spread::<N>(x)) }
         }
 
         #[inline(always)]
-        fn gather<const N: usize>(self, from: &[[f32; N]], at: Group) -> __m512 {
+        fn gather<const N: usize>(self, from: &[[f32; N]], at: Hashes) -> __m512 {
             // SAFETY: `self` proves the level.
-            unsafe { join(Avx2(()).gather::<N>(from, at)) }
+            unsafe { join(Avx2::from(self).gather::<N>(from, at)) }
         }
     }
 

@@ -26,11 +26,11 @@
 mod lanes;
 mod lineage;
 
-use crate::isa::Isa;
+use crate::isa::{self, Isa, Operation};
 pub use crate::types::feedback::CHUNK;
 use crate::types::feedback::Feedback;
 use crate::types::trellis::code::{Code, HASHES};
-use lanes::{Lanes, MAX_GROUP};
+use lanes::{Lanes, Level, MAX_GROUP};
 use lineage::Lineage;
 
 /// Targets of a chunk; those of the past are errors.
@@ -154,26 +154,6 @@ impl<const SYMBOLS: usize> Beam<SYMBOLS> {
         }
     }
 
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2,fma,bmi1,bmi2,popcnt")]
-    fn search_avx2(&mut self, w: &[f32], t: &mut [f32], feedback: Feedback, symbols: &mut [u8]) -> (u8, f32) {
-        // SAFETY: the features of this function.
-        self.search(unsafe { lanes::Avx2::new() }, w, t, feedback, symbols)
-    }
-
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2,fma,bmi1,bmi2,popcnt,avx512f,avx512bw,avx512vl")]
-    fn search_avx512(
-        &mut self,
-        w: &[f32],
-        t: &mut [f32],
-        feedback: Feedback,
-        symbols: &mut [u8],
-    ) -> (u8, f32) {
-        // SAFETY: the features of this function.
-        self.search(unsafe { lanes::Avx512::new() }, w, t, feedback, symbols)
-    }
-
     #[inline(always)]
     fn search<L: Lanes>(
         &mut self,
@@ -227,6 +207,8 @@ impl<const SYMBOLS: usize> Beam<SYMBOLS> {
     fn extend<L: Lanes>(&mut self, lanes: L, step: usize, weight: f32) -> (usize, f32) {
         let group = CHUNK / SYMBOLS;
         let Beam { prefix, children, now, candidates, .. } = self;
+        // Slices: the compiler would read the address of a vector's elements again after every store.
+        let prefix = &prefix[..];
         let used = now.len.div_ceil(group);
         now.cost[now.len..used * group].fill(f32::NAN);
         let weight = lanes.splat(weight);
@@ -254,6 +236,9 @@ impl<const SYMBOLS: usize> Beam<SYMBOLS> {
     #[inline(always)]
     fn choose<L: Lanes>(&mut self, lanes: L, i: usize, w: f32, row: &[f32; CHUNK], used: usize) {
         let Beam { prefix, children, now, next, candidates, within, chosen, room, .. } = self;
+        // Slices, as in `extend`.
+        let (prefix, candidates) = (&prefix[..], &candidates[..]);
+        let (rows, states, ancestors) = (&now.rows[..], &now.state[..], &now.ancestor[..]);
         let chosen = &mut chosen[i * *room..][..*room];
         let count = list_set_bits(&within[..used], chosen).min(*room - SLACK);
         let step = i % CHUNK;
@@ -268,13 +253,13 @@ impl<const SYMBOLS: usize> Beam<SYMBOLS> {
         let to = to.zip(next.state[..count].iter_mut().zip(&mut next.ancestor[..count]));
         for (&candidate, ((to_row, to_cost), (to_state, to_ancestor))) in chosen[..count].iter().zip(to) {
             let (p, s) = (candidate as usize / SYMBOLS, candidate as usize % SYMBOLS);
-            let state = now.state[p] as usize;
+            let state = states[p] as usize;
             let e = lanes.splat(w - children[prefix[state] as usize][s]);
-            let targets = lanes.mul_add(e, factor, lanes.and(lanes.row(&now.rows[p]), keep));
+            let targets = lanes.mul_add(e, factor, lanes.and(lanes.row(&rows[p]), keep));
             lanes.store(targets, &mut to_row.0);
             *to_cost = candidates[candidate as usize / CHUNK].0[candidate as usize % CHUNK];
             *to_state = ((state * SYMBOLS + s) & mask) as u16;
-            *to_ancestor = now.ancestor[p];
+            *to_ancestor = ancestors[p];
         }
         next.len = count;
         std::mem::swap(now, next);
@@ -292,6 +277,25 @@ impl<const SYMBOLS: usize> Beam<SYMBOLS> {
     }
 }
 
+/// A call of [`FeedbackSearch::run`].
+struct Run<'a, const SYMBOLS: usize> {
+    beam: &'a mut Beam<SYMBOLS>,
+    weights: &'a [f32],
+    targets: &'a mut [f32],
+    feedback: Feedback<'a>,
+    symbols: &'a mut [u8],
+    /// The history and the loss.
+    found: &'a mut (u8, f32),
+}
+
+impl<const SYMBOLS: usize, L: Level> Operation<L> for Run<'_, SYMBOLS> {
+    #[inline(always)]
+    fn run(self, level: L) {
+        let Run { beam, weights, targets, feedback, symbols, found } = self;
+        *found = beam.search(level.lanes(), weights, targets, feedback, symbols);
+    }
+}
+
 impl<const SYMBOLS: usize> FeedbackSearch for Beam<SYMBOLS> {
     fn run(
         &mut self,
@@ -300,15 +304,10 @@ impl<const SYMBOLS: usize> FeedbackSearch for Beam<SYMBOLS> {
         feedback: Feedback,
         symbols: &mut [u8],
     ) -> (u8, f32) {
-        match self.isa {
-            // SAFETY: the level is available.
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 | Isa::AvxVnni => unsafe { self.search_avx2(weights, targets, feedback, symbols) },
-            // SAFETY: the level is available.
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => unsafe { self.search_avx512(weights, targets, feedback, symbols) },
-            _ => self.search(lanes::Portable, weights, targets, feedback, symbols),
-        }
+        let mut found = (0, 0.0);
+        let isa = self.isa;
+        isa::dispatch(isa, Run { beam: self, weights, targets, feedback, symbols, found: &mut found });
+        found
     }
 
     fn values(&self, history: u8, symbols: &[u8], out: &mut [f32]) {

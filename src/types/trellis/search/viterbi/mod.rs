@@ -1,13 +1,13 @@
-//! The trellis search: symbols whose reconstruction is nearest to a row of targets.
+//! The exact search: symbols whose reconstruction is nearest to a row of targets.
 //!
-//! An exact Viterbi search over the states of the code (the symbols still in the window). There
-//! is no tail to bite: the state before the first symbol is one of the 256 that a history byte names.
+//! Viterbi's search over the states of the code; a state is the symbols still in the window. There is no tail to
+//! bite: the state before the first symbol is one of the 256 that a history byte names.
 //!
 //! ```text
 //! cost[p] = 0 for the 256 states p that a history byte can name, else DEAD
 //! for each target x:
 //!     for each state p = (m, oldest symbol o), each symbol s:       next state n = (s, m)
-//!         next[n] = min over o of cost[p] + (x - value[part[p] ^ s])^2
+//!         next[n] = min over o of cost[p] + (x - value of s after p)^2
 //! walk back from the cheapest
 //! ```
 //!
@@ -17,22 +17,20 @@
 //! The costs of every step are kept, and the way back finds each predecessor again from them,
 //! which is cheaper than to write 2^L back pointers a step.
 //!
-//! `step_portable` is the definition of a step, the other steps give the same costs.
+//! `graph` has the code as the search wants it, `step_portable` the definition of a step, and `step_vector` the same
+//! costs with vectors, whose operations are in `cost_vectors`.
 
 #[cfg(target_arch = "x86_64")]
-mod step_avx2;
-#[cfg(target_arch = "x86_64")]
-mod step_avx512;
+mod cost_vectors;
+mod graph;
 mod step_portable;
+#[cfg(target_arch = "x86_64")]
+mod step_vector;
 
-use crate::isa::Isa;
+use crate::isa::{self, Isa, Operation};
 use crate::types::trellis::code::{Code, HASHES};
 use bytemuck::{Pod, Zeroable};
-
-/// Squared error of one standard deviation of the values, in cost units, by k - 2. The mean cost of a
-/// step on the best path is 30 to 140 of these, so rounding to units does not show in the result;
-/// an error of more than 2 to 16 squared deviations beyond the best saturates.
-const COST_ONE: [f32; 3] = [2048.0, 2048.0, 8192.0];
+use graph::Graph;
 
 /// Cost of a state that cannot be reached.
 const DEAD: i16 = i16::MAX;
@@ -72,42 +70,13 @@ pub fn for_code(code: &Code) -> Box<dyn Search> {
 pub struct Viterbi<const SYMBOLS: usize> {
     isa: Isa,
     graph: Graph<SYMBOLS>,
-    scratch: Scratch,
-}
-
-/// A code as the search wants it. A state (o, m) is its oldest symbol and the others.
-///
-/// Labels are hashes in another basis, in which what tells the states of a vector apart has the lowest bits.
-#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "only vectors use all of it"))]
-struct Graph<const SYMBOLS: usize> {
-    /// Reconstruction of each label.
-    values: [f32; HASHES],
-    /// Label of a state and symbol 0; `part[m][o]`.
-    part: Vec<[u8; SYMBOLS]>,
-    /// What a symbol XORs into the label.
-    symbol: [u8; SYMBOLS],
-    /// What the place of a state in its vector XORs into the label.
-    lanes: [u16; MAX_LANES],
-    /// Offset in the table of metrics for a vector of states and symbol 0; `rows[vector of m][o]`.
-    rows: Vec<[u16; SYMBOLS]>,
-    /// What each bit of the symbol XORs into the offset; bits past the symbol are not used.
-    flips: [usize; 4],
-    cost_scale: f32,
-}
-
-/// Memory that is kept from one run to the next.
-#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "only vectors use all of it"))]
-struct Scratch {
-    /// Metrics of one step, a row of one vector for each label; see `step_avx512`.
+    /// The metrics of one step, for a level with vectors: see `step_vector`.
     table: Vec<Line>,
-    /// Costs before every step and after the last; `costs[i][n]`.
+    /// Costs before every step and after the last: those of state n before step i at `i * states + n`.
     costs: Vec<Line>,
 }
 
-/// Most states in a vector.
-const MAX_LANES: usize = 32;
-
-/// A cache line of costs.
+/// A cache line of costs or metrics.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
 struct Line([i16; 32]);
@@ -116,43 +85,6 @@ struct Line([i16; 32]);
 unsafe impl Zeroable for Line {}
 // SAFETY: as above; 32 integers of two bytes fill the 64 of the alignment.
 unsafe impl Pod for Line {}
-
-impl<const SYMBOLS: usize> Graph<SYMBOLS> {
-    const K: u32 = SYMBOLS.trailing_zeros();
-
-    fn new(lanes: usize, code: &Code, values: &[f32; HASHES]) -> Self {
-        assert_eq!(1 << code.bits, SYMBOLS);
-        let (k, columns) = (Self::K as usize, code.columns());
-        let label = relabel(&columns[k..][..lanes.trailing_zeros() as usize], &columns[..k]);
-        let label_of = |window: usize| label[code.hash(window as u32) as usize];
-        let older = 1usize << (code.window_bits() - 2 * Self::K);
-        let part = |m: usize| std::array::from_fn(|o| label_of((m + o * older) << k));
-        let part: Vec<[u8; SYMBOLS]> = (0..older).map(part).collect();
-        let row = |part: &[u8; SYMBOLS]| part.map(|p| p as u16 * lanes as u16);
-        let graph = Graph {
-            rows: part.iter().step_by(lanes).map(row).collect(),
-            part,
-            values: by_label(values, &label),
-            symbol: std::array::from_fn(label_of),
-            lanes: std::array::from_fn(|lane| label_of((lane % lanes) << k) as u16),
-            flips: std::array::from_fn(|bit| label_of(1 << (bit % k)) as usize * lanes),
-            cost_scale: COST_ONE[k - 2] / spread(values),
-        };
-        assert!(!graph.symbol[1..].contains(&0), "symbols must change the hash independently");
-        graph
-    }
-
-    fn states(&self) -> usize {
-        self.part.len() * SYMBOLS
-    }
-
-    /// Reconstruction of symbol `s` after state `state`.
-    fn value(&self, state: usize, s: usize) -> f32 {
-        let older = self.part.len();
-        let part = self.part[state % older][state / older];
-        self.values[(part ^ self.symbol[s]) as usize]
-    }
-}
 
 impl<const SYMBOLS: usize> Viterbi<SYMBOLS> {
     /// A search over `code`, whose values are taken from `values[hash]`, at the current level.
@@ -168,63 +100,45 @@ impl<const SYMBOLS: usize> Viterbi<SYMBOLS> {
     /// # Panics
     /// Also if the level is not available.
     pub fn with_isa(isa: Isa, code: &Code, values: &[f32; HASHES]) -> Self {
-        assert!(isa.is_available());
-        let lanes = lanes(isa);
-        let table = vec![Line::zeroed(); HASHES * lanes / size_of::<Line>() * size_of::<i16>()];
-        let scratch = Scratch { table, costs: Vec::new() };
-        Viterbi { isa, graph: Graph::new(lanes, code, values), scratch }
+        let mut vector = 0;
+        isa::dispatch(isa, AskVector(&mut vector));
+        let lines = (HASHES * vector * size_of::<i16>()).div_ceil(size_of::<Line>());
+        let graph = Graph::new(vector, code, values);
+        Viterbi { isa, graph, table: vec![Line::zeroed(); lines], costs: Vec::new() }
     }
 
     /// Fills `costs`; returns the least after the last target.
     fn forward(&mut self, targets: &[f32]) -> i16 {
         let states = self.graph.states();
         let lines = states * (targets.len() + 1) / 32;
-        let mut costs = std::mem::take(&mut self.scratch.costs);
-        if costs.len() < lines {
-            costs.resize(lines, Line::zeroed());
+        if self.costs.len() < lines {
+            self.costs.resize(lines, Line::zeroed());
         }
-        // Moved out while `step` borrows the rest.
-        let all: &mut [i16] = bytemuck::cast_slice_mut(&mut costs);
-        all[..256].fill(0);
-        all[256..states].fill(DEAD);
+        let costs: &mut [i16] = bytemuck::cast_slice_mut(&mut self.costs);
+        costs[..256].fill(0);
+        costs[256..states].fill(DEAD);
         let mut least = 0;
         for (i, &x) in targets.iter().enumerate() {
-            let (before, after) = all[i * states..][..2 * states].split_at_mut(states);
-            least = self.step((x, least), before, after);
+            let (before, after) = costs[i * states..][..2 * states].split_at_mut(states);
+            let table = bytemuck::cast_slice_mut(&mut self.table);
+            isa::dispatch(self.isa, Step { graph: &self.graph, table, x, before, after, least: &mut least });
         }
-        self.scratch.costs = costs;
         least
-    }
-
-    fn step(&mut self, target: (f32, i16), before: &[i16], after: &mut [i16]) -> i16 {
-        match self.isa {
-            // SAFETY: the level is available.
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 | Isa::AvxVnni => unsafe {
-                step_avx2::step(&self.graph, &mut self.scratch, target, before, after)
-            },
-            // SAFETY: the level is available.
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => unsafe {
-                step_avx512::step(&self.graph, &mut self.scratch, target, before, after)
-            },
-            _ => step_portable::step(&self.graph, target, before, after),
-        }
     }
 
     /// Writes the symbols of a path of cost `least` and returns the state it starts from.
     fn walk_back(&self, targets: &[f32], least: i16, symbols: &mut [u8]) -> u32 {
         let states = self.graph.states();
         let older = states / SYMBOLS;
-        let costs: &[i16] = bytemuck::cast_slice(&self.scratch.costs);
+        let costs: &[i16] = bytemuck::cast_slice(&self.costs);
         let last = &costs[targets.len() * states..][..states];
         let mut state = last.iter().position(|&cost| cost == least).expect("one has the least cost");
         for (i, (&x, symbol)) in targets.iter().zip(symbols).enumerate().rev() {
             let (m, s) = (state / SYMBOLS, state % SYMBOLS);
             let before = &costs[i * states..][..states];
-            let part = &self.graph.part[m];
+            let values = self.graph.values_into(m, s);
             let cost: [f32; SYMBOLS] = std::array::from_fn(|o| {
-                let e = x - self.graph.values[(part[o] ^ self.graph.symbol[s]) as usize];
+                let e = x - values[o];
                 before[m + o * older] as f32 + e * e * self.graph.cost_scale
             });
             *symbol = s as u8;
@@ -233,6 +147,7 @@ impl<const SYMBOLS: usize> Viterbi<SYMBOLS> {
         state as u32
     }
 
+    /// Sum over the targets of the squared error of a path.
     fn error(&self, targets: &[f32], start: u32, symbols: &[u8]) -> f32 {
         let mask = self.graph.states() - 1;
         let mut state = start as usize;
@@ -255,21 +170,77 @@ impl<const SYMBOLS: usize> Search for Viterbi<SYMBOLS> {
     }
 }
 
-/// States in a vector.
-fn lanes(isa: Isa) -> usize {
-    match isa {
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 | Isa::AvxVnni => step_avx2::LANES,
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => step_avx512::LANES,
-        _ => 1,
+/// One step: costs the states `after` target `x` from those `before` it.
+struct Step<'a, const SYMBOLS: usize> {
+    graph: &'a Graph<SYMBOLS>,
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "only vectors need it"))]
+    table: &'a mut [i16],
+    x: f32,
+    before: &'a [i16],
+    after: &'a mut [i16],
+    /// The least cost `before`, then the least `after`. A step takes the first off, which keeps costs in range.
+    least: &'a mut i16,
+}
+
+/// What the search does at a level.
+trait Level: Copy {
+    /// States that are costed together: the lanes of a vector.
+    const STATES: usize;
+
+    /// Takes a step.
+    fn step<const SYMBOLS: usize>(self, step: Step<SYMBOLS>);
+}
+
+impl<const SYMBOLS: usize, L: Level> Operation<L> for Step<'_, SYMBOLS> {
+    #[inline(always)]
+    fn run(self, level: L) {
+        level.step(self);
     }
 }
 
-/// Mean square of the values.
-fn spread(values: &[f32; HASHES]) -> f32 {
-    values.iter().map(|v| v * v).sum::<f32>() / HASHES as f32
+/// Asks for [`Level::STATES`].
+struct AskVector<'a>(&'a mut usize);
+
+impl<L: Level> Operation<L> for AskVector<'_> {
+    #[inline(always)]
+    fn run(self, _: L) {
+        *self.0 = L::STATES;
+    }
 }
+
+/// Defines what a level without vectors of its own does.
+macro_rules! portable {
+    ($($level:ident),*) => {$(
+        impl Level for isa::$level {
+            const STATES: usize = 1;
+
+            #[inline(always)]
+            fn step<const SYMBOLS: usize>(self, step: Step<SYMBOLS>) {
+                step_portable::run(step);
+            }
+        }
+    )*};
+}
+portable!(Scalar);
+#[cfg(target_arch = "aarch64")]
+portable!(Neon, DotProd);
+
+/// Defines what a level with the vectors of `$vectors`, its own or a lower one, does.
+#[cfg(target_arch = "x86_64")]
+macro_rules! with_vectors {
+    ($($level:ident: $vectors:ident),*) => {$(
+        impl Level for isa::$level {
+            const STATES: usize = <isa::$vectors as cost_vectors::CostVectors>::STATES;
+
+            #[inline(always)]
+            fn step<const SYMBOLS: usize>(self, step: Step<SYMBOLS>) {
+                step_vector::run(isa::$vectors::from(self), step);
+            }
+        }
+    )*};
+}
+#[cfg(target_arch = "x86_64")]
+with_vectors!(Avx2: Avx2, AvxVnni: Avx2, Avx512: Avx512);
 
 /// Cost of each label beyond the cheapest, less `least`.
 #[inline(always)]
@@ -319,31 +290,6 @@ fn least_of<const N: usize>(mut x: [f32; N]) -> f32 {
         half /= 2;
     }
     x[0]
-}
-
-/// A linear relabelling of hashes under which the span of `first` has the lowest labels and, where they are
-/// independent, the columns `first` and `next` in turn have the powers of two.
-fn relabel(first: &[u8], next: &[u8]) -> [u8; HASHES] {
-    // Complete the columns to a basis; the label of a hash is its coordinates.
-    let mut span = vec![0u8];
-    for &c in first.iter().chain(next).chain(&[1, 2, 4, 8, 16, 32, 64, 128]) {
-        if !span.contains(&c) {
-            span.extend(span.clone().iter().map(|v| v ^ c));
-        }
-    }
-    let mut label = [0u8; HASHES];
-    for (index, &hash) in span.iter().enumerate() {
-        label[hash as usize] = index as u8;
-    }
-    label
-}
-
-fn by_label(values: &[f32; HASHES], label: &[u8; HASHES]) -> [f32; HASHES] {
-    let mut by_label = [0.0; HASHES];
-    for (&label, &value) in label.iter().zip(values) {
-        by_label[label as usize] = value;
-    }
-    by_label
 }
 
 #[cfg(test)]

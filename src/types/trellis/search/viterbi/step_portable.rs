@@ -1,28 +1,22 @@
-//! One step of the search in plain Rust; the definition.
+//! One step of the exact search in plain Rust; the definition.
 //!
-//! A vector is the `SYMBOLS` successors of a state: its cost is broadcast, its metrics are one row of a
-//! table in which every group of labels stands in all `SYMBOLS` orders.
+//! What plays the part of a vector are the `SYMBOLS` states that follow a state: its cost is broadcast, and their
+//! metrics are one row of a table in which every group of labels stands in all `SYMBOLS` orders.
 
-use super::{DEAD, Graph, metric};
+use super::{DEAD, Step, metric};
 use crate::types::trellis::code::HASHES;
 
-/// Costs `after` target `x` from those `before` it; returns the least of `after`.
-///
-/// `least` is the least of `before`; it is taken off, which keeps the costs in range.
-pub fn step<const SYMBOLS: usize>(
-    graph: &Graph<SYMBOLS>,
-    (x, least): (f32, i16),
-    before: &[i16],
-    after: &mut [i16],
-) -> i16 {
-    let rows = metric_rows::<SYMBOLS>(&metric(&graph.values, x, graph.cost_scale, least));
+/// Takes a step.
+pub fn run<const SYMBOLS: usize>(step: Step<SYMBOLS>) {
+    let Step { graph, x, before, after, least: least_cost, .. } = step;
+    let rows = metric_rows::<SYMBOLS>(&metric(&graph.values, x, graph.cost_scale, *least_cost));
     let older = before.len() / SYMBOLS;
     let before: [&[i16]; SYMBOLS] = std::array::from_fn(|o| &before[o * older..][..older]);
     let mut least = [DEAD; SYMBOLS];
-    for (m, (part, after)) in graph.part.iter().zip(after.chunks_exact_mut(SYMBOLS)).enumerate() {
+    for (m, (labels, after)) in graph.labels.iter().zip(after.chunks_exact_mut(SYMBOLS)).enumerate() {
         let mut best = [DEAD; SYMBOLS];
         for o in 0..SYMBOLS {
-            let row = &rows[part[o] as usize];
+            let row = &rows[labels[o] as usize];
             let cost = before[o][m];
             for s in 0..SYMBOLS {
                 best[s] = best[s].min(row[s].saturating_add(cost));
@@ -33,7 +27,7 @@ pub fn step<const SYMBOLS: usize>(
         }
         after.copy_from_slice(&best);
     }
-    least.into_iter().fold(DEAD, i16::min)
+    *least_cost = least.into_iter().fold(DEAD, i16::min);
 }
 
 /// `rows[h][s]` = metric of label `h ^ s`.
