@@ -10,17 +10,17 @@
 //! (LDLQ: Chee et al., QuIP, 2023, section 3; the same as GPTQ's updates.) A type quantizes one block
 //! after the other; what earlier blocks add to its targets is the caller's work.
 
-/// Columns whose feedback is handed over together; block lengths are multiples.
+/// Weights whose feedback is handed over together. The length of every block is a multiple.
 pub const CHUNK: usize = 16;
 
-/// What an error costs and what it does to later targets of its block: D and U of the block.
+/// What an error costs, and what it does to the later targets of its block: D and U of the block.
 #[derive(Clone, Copy, Debug)]
 pub struct Feedback<'a> {
     /// `D[i]`, positive.
     pub weights: &'a [f32],
     /// `U[j][i]` is `rows[j * stride + i]`; only j < i counts.
     pub rows: &'a [f32],
-    /// Distance of rows.
+    /// Floats from a row of U to the next.
     pub stride: usize,
 }
 

@@ -1,4 +1,4 @@
-//! The nearest codes with error feedback.
+//! The calibrated quantizer's side of the types with codes of 4 bits: the nearest codes, with error feedback.
 
 use super::layout::Codes4;
 use crate::types::feedback::{Calibrated, Feedback, FeedbackQuantizer};
@@ -12,7 +12,7 @@ pub const fn calibrated<T: Codes4>() -> Calibrated {
     }
 }
 
-/// One weight after the other, its error fed on to the rest of the block (Frantar et al., GPTQ, 2022).
+/// Takes one weight after the other and feeds its error on to the rest of the block (Frantar et al., GPTQ, 2022).
 struct WithFeedback<T> {
     targets: Vec<f32>,
     of: PhantomData<fn() -> T>,

@@ -1,10 +1,11 @@
-//! Weights that come as floats: the nearest code of a scale by the largest weights.
+//! The quantizer without calibration: the largest weights of a block give its scale, and every weight gets the nearest
+//! code.
 
 use super::layout::Codes4;
 use crate::types::RowQuantizer;
 use std::marker::PhantomData;
 
-/// Quantizes rows, each weight by itself.
+/// Quantizes rows of blocks of type `T`.
 struct Quantizer<T>(PhantomData<fn() -> T>);
 
 /// A quantizer of rows of type `T`.

@@ -14,6 +14,20 @@
 //!     w = d * inverse rotation of r
 //! ```
 //!
+//! | word | what it means here |
+//! |---|---|
+//! | symbol | the k bits that a weight costs |
+//! | history | the symbols before the first of a block, in a byte |
+//! | window | the last symbols up to a weight's own, 15 or 16 bits, newest lowest |
+//! | column | the byte that a bit of the window XORs into the hash |
+//! | hash | the byte that says what a window reconstructs to |
+//! | lane | some symbols of a block in a row, 8 or 4; a kernel has them in one lane of its vectors |
+//! | step | the symbols at one place of all lanes; in the search, one weight |
+//! | plane | a byte or a nibble for each lane, with the symbols of some of its steps |
+//! | carry | what the last symbols of a lane add to the hashes of the first steps of the next lane |
+//! | chunk | 16 weights in a row, between which the search hands errors on |
+//! | band | the rows of a matrix that a thread quantizes together |
+//!
 //! `code` has the constants, `layout` the places of the symbols, `rotation` and `scale` the rest of the
 //! format; `a8` are the activations; `scalar` is the definition and the other kernels give the same bits;
 //! `search` quantizes.

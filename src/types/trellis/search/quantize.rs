@@ -1,7 +1,7 @@
-//! Rows of weights to blocks, without calibration.
+//! The quantizer without calibration.
 //!
-//! Each block is rotated. A scale that gives its targets the spread of the code's values is about right; which
-//! of those near it is best shows when the search ([`super::viterbi`]) has found the symbols of each.
+//! Each block is rotated. A scale that gives the rotated weights the spread of the code's values is about right. Which
+//! of the scales near it is the best shows only when the search ([`super::viterbi`]) has found symbols for each of them.
 
 use super::viterbi::{self, Search};
 use crate::types::RowQuantizer;
@@ -9,16 +9,17 @@ use crate::types::trellis::layout::{MAX_LEN, Trellis};
 use crate::types::trellis::{rotation, scale};
 use std::marker::PhantomData;
 
-/// Scales tried for a block, an even number.
+/// Scales that are tried for a block, an even number.
 ///
-/// Two instead of the nearest only take 1.3 % (T3) or 2.3 % (T4) off the squared error of Gaussian blocks of
+/// Two scales instead of the nearest alone take 1.3 % (T3) or 2.3 % (T4) off the squared error of Gaussian blocks of
 /// 256, and 3.0 % or 4.5 % off that of blocks of 64, where the error varies more from scale to scale.
 const CANDIDATES: u8 = 2;
 
-/// Larger weights count as this: far beyond 60 * 63 * 16, which no block exceeds, and small enough
-/// for no sum of squares to overflow.
+/// What larger weights count as. It is far beyond 60 * 63 * 16, which no block exceeds, and small enough for no sum of
+/// squares to overflow.
 const LIMIT: f32 = (1 << 20) as f32;
 
+/// Quantizes rows of blocks of type `T`.
 struct Quantizer<T> {
     search: Box<dyn Search>,
     of: PhantomData<fn() -> T>,
@@ -49,6 +50,7 @@ pub fn rotate(row: &mut [f32], len: usize) {
     }
 }
 
+/// The best block of the scales that are tried; one of zeros if none is better than that.
 fn quantize_block<T: Trellis>(search: &mut dyn Search, x: &[f32]) -> T {
     let (mut targets, mut scaled, mut symbols) = ([0.0; MAX_LEN], [0.0; MAX_LEN], [0; MAX_LEN]);
     let (targets, scaled, symbols) = (&mut targets[..T::LEN], &mut scaled[..T::LEN], &mut symbols[..T::LEN]);
@@ -72,7 +74,7 @@ fn quantize_block<T: Trellis>(search: &mut dyn Search, x: &[f32]) -> T {
     best
 }
 
-/// The codes of the scales around `d`, half of them above it; no code 0, and nothing for a `d` of 0.
+/// The codes of the scales around `d`, half of them above it. Code 0 is not among them, and a `d` of 0 has none.
 fn candidates(d: f32) -> impl Iterator<Item = u8> {
     let [below, _] = scale::neighbours(d);
     let first = below.saturating_sub(CANDIDATES / 2 - 1).max(1);

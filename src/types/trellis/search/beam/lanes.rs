@@ -61,15 +61,15 @@ pub trait Lanes: Copy {
     fn min(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
     /// Bit l is set if `a[l] <= b[l]`.
     fn at_most(self, a: Self::Vector, b: Self::Vector) -> u16;
-    /// `N` times each of the first 16 / N numbers.
+    /// Each of the first 16 / N numbers, N times.
     fn spread<const N: usize>(self, x: [f32; MAX_GROUP]) -> Self::Vector;
-    /// The arrays at the first 16 / N indices.
+    /// The arrays that the first 16 / N indices name, one after the other.
     fn gather<const N: usize>(self, from: &[[f32; N]], at: Hashes) -> Self::Vector;
 
-    /// Loads a row.
+    /// Loads a chunk.
     #[inline(always)]
-    fn row(self, row: &Chunk) -> Self::Vector {
-        self.load(&row.0)
+    fn chunk(self, chunk: &Chunk) -> Self::Vector {
+        self.load(&chunk.0)
     }
 }
 
@@ -135,10 +135,14 @@ mod x86 {
         };
     }
 
-    /// Eight floats: `N` times each number, or the arrays one after the other.
+    /// Eight floats: two arrays of 4, or the first 8 of one array.
+    ///
+    /// # Safety
+    /// - AVX is available.
+    /// - `part(0)`, and `part(1)` if `N` is 4, point to `N` readable floats.
     #[inline(always)]
     unsafe fn eight<const N: usize>(part: impl Fn(usize) -> *const f32) -> __m256 {
-        // SAFETY: the caller's pointers hold N floats each; AVX is available.
+        // SAFETY: by this function's contract.
         unsafe { if N == 4 { _mm256_loadu2_m128(part(1), part(0)) } else { _mm256_loadu_ps(part(0)) } }
     }
 
@@ -294,9 +298,11 @@ mod x86 {
         }
     }
 
+    /// # Safety
+    /// - AVX-512 F is available.
     #[inline(always)]
     unsafe fn join([low, high]: [__m256; 2]) -> __m512 {
-        // SAFETY: AVX-512 F is available.
+        // SAFETY: by this function's contract.
         unsafe {
             let low = _mm512_castps_pd(_mm512_castps256_ps512(low));
             _mm512_castpd_ps(_mm512_insertf64x4::<1>(low, _mm256_castps_pd(high)))

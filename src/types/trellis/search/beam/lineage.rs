@@ -1,27 +1,27 @@
-//! The errors of finished chunks: a tree whose leaves are the survivors.
+//! The errors of the chunks that are finished: a tree whose leaves are the survivors.
 
 use super::lanes::Lanes;
 use super::{CHUNK, Chunk, Feedback, ZEROS};
 
-/// Finished chunks from the first in which paths still differ.
+/// The finished chunks from the first in which paths still differ.
 #[derive(Default)]
 pub struct Lineage {
-    /// Chunks that all paths share; their errors are in the targets.
+    /// Number of chunks before these. All paths share their errors, which are in the targets already.
     settled: usize,
     generations: Vec<Generation>,
-    /// Generations that are no more, for their memory.
+    /// Generations that are no longer needed, kept for their memory.
     spare: Vec<Generation>,
-    /// Sums of targets down to a generation, and to the next.
+    /// Targets with what the errors add to them down to a generation, and down to the next.
     sums: [Vec<Chunk>; 2],
-    /// Places of the errors that are kept.
+    /// Where each error of a generation is put that drops some.
     place: Vec<u16>,
 }
 
-/// The paths' different errors in one chunk.
+/// The different errors that paths have in one chunk.
 #[derive(Default)]
 struct Generation {
     errors: Vec<Chunk>,
-    /// Place of each in the generation before.
+    /// For each of them, the place in the generation before of the errors that precede it.
     parent: Vec<u16>,
 }
 
@@ -32,7 +32,7 @@ impl Lineage {
         self.spare.append(&mut self.generations);
     }
 
-    /// Adds the errors of the chunk that is finished. `ancestor` says which survivor each path was when it began.
+    /// Adds the errors of a chunk that is finished. `ancestor` says which survivor each path was when the chunk began.
     pub fn push(&mut self, errors: &[Chunk], ancestor: &[u16]) {
         let mut generation = self.spare.pop().unwrap_or_default();
         generation.errors.clear();
@@ -66,15 +66,15 @@ impl Lineage {
         sums.clear();
         sums.resize(first.errors.len(), base);
         for (g, generation) in self.generations.iter().enumerate() {
-            // Side by side: in the factor rows may be so far apart that they push each other out of the cache.
+            // A copy, side by side: rows of the factor may be so far apart that they push each other out of the cache.
             let rows: [Chunk; CHUNK] =
                 std::array::from_fn(|j| Chunk(*feedback.row((self.settled + g) * CHUNK + j, chunk)));
             next.resize(generation.errors.len(), ZEROS);
             let to = if g + 1 < self.generations.len() { &mut next[..] } else { &mut *out };
             for ((to, errors), &parent) in to.iter_mut().zip(&generation.errors).zip(&generation.parent) {
-                let mut sum = lanes.row(if g == 0 { &base } else { &sums[parent as usize] });
+                let mut sum = lanes.chunk(if g == 0 { &base } else { &sums[parent as usize] });
                 for (e, row) in errors.0.iter().zip(&rows) {
-                    sum = lanes.mul_add(lanes.splat(*e), lanes.row(row), sum);
+                    sum = lanes.mul_add(lanes.splat(*e), lanes.chunk(row), sum);
                 }
                 lanes.store(sum, &mut to.0);
             }
@@ -82,7 +82,7 @@ impl Lineage {
         }
     }
 
-    /// Puts the errors of generations with a single path into the targets from `chunk` on.
+    /// Adds what the errors of generations do that have a single path left to the targets from `chunk` on.
     #[inline(always)]
     fn settle<L: Lanes>(&mut self, lanes: L, chunk: usize, targets: &mut [f32], feedback: Feedback) {
         let Some(last) = self.generations.iter().rposition(|g| g.errors.len() == 1) else { return };
@@ -101,7 +101,7 @@ impl Lineage {
 }
 
 impl Generation {
-    /// Drops what has no child in the generation `after`.
+    /// Drops the errors that no path in the generation `after` goes through.
     fn keep_parents_of(&mut self, after: &mut Generation, place: &mut Vec<u16>) {
         const CHILDLESS: u16 = u16::MAX;
         place.clear();

@@ -33,7 +33,8 @@ use crate::types::trellis::code::{Code, HASHES};
 use lanes::{Lanes, Level, MAX_GROUP};
 use lineage::Lineage;
 
-/// Targets of a chunk; those of the past are errors.
+/// Sixteen floats in one cache line: what a path has of a chunk of weights, or the costs of sixteen candidates. Of a
+/// chunk of weights a path has the errors of those that it has decided and the targets of the others.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[repr(C, align(64))]
 pub struct Chunk([f32; CHUNK]);
@@ -75,35 +76,36 @@ pub fn for_code(code: &Code, width: usize) -> Box<dyn FeedbackSearch> {
 /// A beam search over a code with `SYMBOLS` = 2^k symbols; owns its scratch memory.
 pub struct Beam<const SYMBOLS: usize> {
     isa: Isa,
-    /// Hash of a state followed by symbol 0.
+    /// The hash of every state followed by symbol 0.
     prefix: Vec<u8>,
-    /// Values of the symbols after a state with that hash.
+    /// For every hash of a state in `prefix`, the values of the symbols that follow the state.
     children: Box<[[f32; SYMBOLS]; HASHES]>,
     /// Mean square of the values.
     spread: f32,
-    /// Mean number of survivors; at most twice as many.
+    /// Survivors that a step keeps on average; none keeps more than twice as many.
     width: usize,
-    /// Places of a step in `chosen`.
-    room: usize,
+    /// Places that a step has in `chosen`.
+    places: usize,
     now: Survivors,
     next: Survivors,
-    /// Costs of the candidates: symbol s of survivor p is `p * SYMBOLS + s`.
+    /// The cost of every candidate. Candidate `p * SYMBOLS + s` goes on from survivor p with symbol s.
     candidates: Vec<Chunk>,
-    /// Which of them are among the cheapest, a bit each.
-    within: Vec<u16>,
-    /// The candidate that each survivor of a step was; `room` places a step.
+    /// A bit for every candidate, which is set if the candidate is among the cheapest.
+    cheapest: Vec<u16>,
+    /// For every step, the candidates that became its survivors.
     chosen: Vec<u16>,
     lineage: Lineage,
 }
 
-/// Paths that are still in the race.
+/// The paths that a step keeps.
 #[derive(Default)]
 struct Survivors {
     len: usize,
-    rows: Vec<Chunk>,
+    /// Errors and targets of the current chunk.
+    chunks: Vec<Chunk>,
     cost: Vec<f32>,
     state: Vec<u16>,
-    /// Survivor at the start of the chunk that the path goes through.
+    /// The survivor that the path was at the start of the current chunk.
     ancestor: Vec<u16>,
 }
 
@@ -111,7 +113,7 @@ impl Survivors {
     fn with_capacity(n: usize) -> Self {
         Survivors {
             len: 0,
-            rows: vec![ZEROS; n],
+            chunks: vec![ZEROS; n],
             cost: vec![0.0; n],
             state: vec![0; n],
             ancestor: vec![0; n],
@@ -144,11 +146,11 @@ impl<const SYMBOLS: usize> Beam<SYMBOLS> {
             children: Box::new(std::array::from_fn(|h| symbols.map(|s| values[h ^ s as usize]))),
             spread: values.iter().map(|v| v * v).sum::<f32>() / HASHES as f32,
             width,
-            room: 2 * width + SLACK,
+            places: 2 * width + SLACK,
             now: Survivors::with_capacity(capacity),
             next: Survivors::with_capacity(capacity),
             candidates: vec![ZEROS; (capacity * SYMBOLS).div_ceil(CHUNK)],
-            within: vec![0; (capacity * SYMBOLS).div_ceil(CHUNK)],
+            cheapest: vec![0; (capacity * SYMBOLS).div_ceil(CHUNK)],
             chosen: Vec::new(),
             lineage: Lineage::default(),
         }
@@ -165,22 +167,22 @@ impl<const SYMBOLS: usize> Beam<SYMBOLS> {
     ) -> (u8, f32) {
         let n = weights.len();
         assert!(n.is_multiple_of(CHUNK) && targets.len() == n && symbols.len() == n);
-        self.chosen.resize(n * self.room, 0);
+        self.chosen.resize(n * self.places, 0);
         self.lineage.clear();
         self.now.len = ROOTS;
         self.now.cost[..ROOTS].fill(0.0);
         for root in 0..ROOTS {
             self.now.state[root] = root as u16;
         }
-        // A tenth of what the values' own spread would cost; found within a few steps.
+        // The gap of the beam is a guess at first, a tenth of the cost of the values' own spread. A few steps correct it.
         let mut gap = 0.1 * self.spread * feedback.weights[0];
         for chunk in 0..n / CHUNK {
             self.begin_chunk(lanes, chunk, targets, feedback);
             for step in 0..CHUNK {
                 let i = chunk * CHUNK + step;
                 let (used, least) = self.extend(lanes, step, feedback.weights[i]);
-                let (candidates, within) = (&self.candidates[..used], &mut self.within[..used]);
-                mark_cheapest(lanes, candidates, least, self.width, &mut gap, within);
+                let (candidates, cheapest) = (&self.candidates[..used], &mut self.cheapest[..used]);
+                mark_cheapest(lanes, candidates, least, self.width, &mut gap, cheapest);
                 self.choose(lanes, i, weights[i], feedback.row(i, chunk), used);
             }
         }
@@ -193,16 +195,16 @@ impl<const SYMBOLS: usize> Beam<SYMBOLS> {
     fn begin_chunk<L: Lanes>(&mut self, lanes: L, chunk: usize, targets: &mut [f32], feedback: Feedback) {
         let now = &mut self.now;
         if chunk > 0 {
-            self.lineage.push(&now.rows[..now.len], &now.ancestor[..now.len]);
+            self.lineage.push(&now.chunks[..now.len], &now.ancestor[..now.len]);
         }
-        self.lineage.targets(lanes, chunk, targets, feedback, &mut now.rows[..now.len]);
+        self.lineage.targets(lanes, chunk, targets, feedback, &mut now.chunks[..now.len]);
         for (p, ancestor) in now.ancestor[..now.len].iter_mut().enumerate() {
             *ancestor = p as u16;
         }
     }
 
-    /// Costs of all candidates; returns the number of rows they take and the least. What fills up the last one is
-    /// NaN, which is within no limit.
+    /// Writes the costs of all candidates; returns how many chunks they take, and the least cost. The rest of the last
+    /// chunk is NaN, which no limit of costs includes.
     #[inline(always)]
     fn extend<L: Lanes>(&mut self, lanes: L, step: usize, weight: f32) -> (usize, f32) {
         let group = CHUNK / SYMBOLS;
@@ -213,13 +215,13 @@ impl<const SYMBOLS: usize> Beam<SYMBOLS> {
         now.cost[now.len..used * group].fill(f32::NAN);
         let weight = lanes.splat(weight);
         let mut least = lanes.splat(f32::INFINITY);
-        let survivors = now.rows.chunks_exact(group).zip(now.state.chunks_exact(group));
+        let survivors = now.chunks.chunks_exact(group).zip(now.state.chunks_exact(group));
         let survivors = survivors.zip(now.cost.chunks_exact(group));
-        for (out, ((rows, state), cost)) in candidates[..used].iter_mut().zip(survivors) {
+        for (out, ((chunks, state), cost)) in candidates[..used].iter_mut().zip(survivors) {
             let (mut hash, mut target, mut sum) = ([0; MAX_GROUP], [0.0; MAX_GROUP], [0.0; MAX_GROUP]);
             for g in 0..group {
                 hash[g] = prefix[state[g] as usize];
-                target[g] = rows[g].0[step];
+                target[g] = chunks[g].0[step];
                 sum[g] = cost[g];
             }
             let e = lanes.sub(lanes.spread::<SYMBOLS>(target), lanes.gather(&children[..], hash));
@@ -235,28 +237,28 @@ impl<const SYMBOLS: usize> Beam<SYMBOLS> {
     /// Makes the cheapest candidates the new survivors.
     #[inline(always)]
     fn choose<L: Lanes>(&mut self, lanes: L, i: usize, w: f32, row: &[f32; CHUNK], used: usize) {
-        let Beam { prefix, children, now, next, candidates, within, chosen, room, .. } = self;
+        let Beam { prefix, children, now, next, candidates, cheapest, chosen, places, .. } = self;
         // Slices, as in `extend`.
         let (prefix, candidates) = (&prefix[..], &candidates[..]);
-        let (rows, states, ancestors) = (&now.rows[..], &now.state[..], &now.ancestor[..]);
-        let chosen = &mut chosen[i * *room..][..*room];
-        let count = list_set_bits(&within[..used], chosen).min(*room - SLACK);
+        let (chunks, states, ancestors) = (&now.chunks[..], &now.state[..], &now.ancestor[..]);
+        let chosen = &mut chosen[i * *places..][..*places];
+        let count = list_set_bits(&cheapest[..used], chosen).min(*places - SLACK);
         let step = i % CHUNK;
-        // The slot of this target takes its error; earlier slots stay.
+        // The slot of the target that is decided takes its error; the slots before it keep theirs.
         let (mut factor, mut keep) = ([0.0; CHUNK], [f32::from_bits(u32::MAX); CHUNK]);
         factor[step + 1..].copy_from_slice(&row[step + 1..]);
         factor[step] = 1.0;
         keep[step] = 0.0;
         let (factor, keep) = (lanes.load(&factor), lanes.load(&keep));
         let mask = prefix.len() - 1;
-        let to = next.rows[..count].iter_mut().zip(&mut next.cost[..count]);
+        let to = next.chunks[..count].iter_mut().zip(&mut next.cost[..count]);
         let to = to.zip(next.state[..count].iter_mut().zip(&mut next.ancestor[..count]));
-        for (&candidate, ((to_row, to_cost), (to_state, to_ancestor))) in chosen[..count].iter().zip(to) {
+        for (&candidate, ((to_chunk, to_cost), (to_state, to_ancestor))) in chosen[..count].iter().zip(to) {
             let (p, s) = (candidate as usize / SYMBOLS, candidate as usize % SYMBOLS);
             let state = states[p] as usize;
             let e = lanes.splat(w - children[prefix[state] as usize][s]);
-            let targets = lanes.mul_add(e, factor, lanes.and(lanes.row(&rows[p]), keep));
-            lanes.store(targets, &mut to_row.0);
+            let targets = lanes.mul_add(e, factor, lanes.and(lanes.chunk(&chunks[p]), keep));
+            lanes.store(targets, &mut to_chunk.0);
             *to_cost = candidates[candidate as usize / CHUNK].0[candidate as usize % CHUNK];
             *to_state = ((state * SYMBOLS + s) & mask) as u16;
             *to_ancestor = ancestors[p];
@@ -268,7 +270,7 @@ impl<const SYMBOLS: usize> Beam<SYMBOLS> {
     /// Writes the symbols of a survivor's path and returns its history.
     fn walk_back(&self, survivor: usize, symbols: &mut [u8]) -> u8 {
         let mut p = survivor;
-        for (symbol, chosen) in symbols.iter_mut().zip(self.chosen.chunks_exact(self.room)).rev() {
+        for (symbol, chosen) in symbols.iter_mut().zip(self.chosen.chunks_exact(self.places)).rev() {
             let candidate = chosen[p] as usize;
             *symbol = (candidate % SYMBOLS) as u8;
             p = candidate / SYMBOLS;
@@ -319,13 +321,13 @@ impl<const SYMBOLS: usize> FeedbackSearch for Beam<SYMBOLS> {
     }
 }
 
-/// Places past the last that [`list_set_bits`] writes to.
+/// Places that [`list_set_bits`] may write past those that count.
 const SLACK: usize = 32;
 
 /// Writes the places of set bits to `list`, in order; stops when only `SLACK` places are left.
 #[inline(always)]
 fn list_set_bits(masks: &[u16], list: &mut [u16]) -> usize {
-    let room = list.len() - SLACK;
+    let most = list.len() - SLACK;
     let mut count = 0;
     for (group, mask) in masks.iter().enumerate() {
         for (half, mask) in mask.to_le_bytes().into_iter().enumerate() {
@@ -334,14 +336,15 @@ fn list_set_bits(masks: &[u16], list: &mut [u16]) -> usize {
             *list = SET_BITS[mask as usize].map(|bit| first + bit);
             count += mask.count_ones() as usize;
         }
-        if count > room {
+        if count > most {
             break;
         }
     }
     count
 }
 
-/// The places of the set bits of a byte. As wide as what they are added to: the compiler widens bytes one by one.
+/// The places of the set bits of every byte. They are as wide as the numbers that they are added to, because the
+/// compiler would widen bytes one by one.
 static SET_BITS: [[u16; 8]; 256] = {
     let mut places = [[0; 8]; 256];
     let mut mask = 0;
@@ -359,7 +362,8 @@ static SET_BITS: [[u16; 8]; 256] = {
     places
 };
 
-/// Marks the candidates that are at most `gap` above the least: no more than `2 width`, in the long run `width` of them.
+/// Marks the candidates that cost at most `gap` more than the least: no more than `2 * width` of them, and `width` in
+/// the long run.
 ///
 /// `gap` changes slowly, so that the beam is wide where many paths are about as good and narrow where few are.
 #[inline(always)]
@@ -369,12 +373,12 @@ fn mark_cheapest<L: Lanes>(
     least: f32,
     width: usize,
     gap: &mut f32,
-    within: &mut [u16],
+    cheapest: &mut [u16],
 ) {
-    /// Enough for the first step of a block, whose gap is a guess.
+    /// Enough for the first step of a block, where the gap is a guess.
     const TRIES: usize = 16;
     for _ in 0..TRIES {
-        let count = mark_within(lanes, candidates, least + *gap, within);
+        let count = mark_within(lanes, candidates, least + *gap, cheapest);
         let ratio = width as f32 / count as f32;
         if count <= 2 * width && 4 * count >= width {
             *gap *= ratio.sqrt().sqrt().sqrt();
@@ -383,17 +387,17 @@ fn mark_cheapest<L: Lanes>(
         // The count grows about with the square of the gap.
         *gap = (*gap * ratio.sqrt().clamp(0.25, 4.0)).max(f32::MIN_POSITIVE);
     }
-    mark_within(lanes, candidates, least + *gap, within);
+    mark_within(lanes, candidates, least + *gap, cheapest);
 }
 
 /// Marks the candidates that cost no more than a limit; returns how many they are.
 #[inline(always)]
-fn mark_within<L: Lanes>(lanes: L, candidates: &[Chunk], limit: f32, within: &mut [u16]) -> usize {
+fn mark_within<L: Lanes>(lanes: L, candidates: &[Chunk], limit: f32, cheapest: &mut [u16]) -> usize {
     let limit = lanes.splat(limit);
     let mut count = 0;
-    for (costs, within) in candidates.iter().zip(within) {
-        *within = lanes.at_most(lanes.row(costs), limit);
-        count += within.count_ones() as usize;
+    for (costs, cheapest) in candidates.iter().zip(cheapest) {
+        *cheapest = lanes.at_most(lanes.chunk(costs), limit);
+        count += cheapest.count_ones() as usize;
     }
     count
 }
