@@ -11,8 +11,7 @@ use support::tiny_llama::{self, Folder, HIDDEN, INNER, Stored, TinyLlama, VOCAB}
 use support::{assert_says, error, files_in};
 use tenpak_gguf::checkpoint::{Dtype, Model, Options};
 use tenpak_gguf::convert::{self, Recipe, Trellis};
-use tenpak_gguf::export;
-use tenpak_gguf::gguf::{File, GgmlType, Value};
+use tenpak_gguf::gguf::{GgmlType, Value};
 
 #[track_caller]
 fn refused(folder: &Folder, words: &[&str]) {
@@ -426,66 +425,4 @@ fn matrix_without_columns() {
         let plan = convert::plan(&model, recipe);
         let (Ok(_) | Err(_)) = convert::run(&model, &plan, None, &folder.path().join("out.gguf"), &|_| {});
     }
-}
-
-/// The error of exporting the tiny model after `change` of its keys.
-fn export_error(change: impl Fn(&str, &mut Value)) -> export::Error {
-    let folder = TinyLlama::new().write();
-    let model = Model::open(&folder.path, &Options::default()).unwrap_or_else(|e| panic!("{e}"));
-    let mut plan = convert::plan(&model, Recipe::Plain(Dtype::F32));
-    plan.keys.iter_mut().for_each(|(k, v)| change(k, v));
-    let path = folder.beside("f32.gguf");
-    convert::run(&model, &plan, None, &path, &|_| {}).unwrap_or_else(|e| panic!("{e}"));
-    let file = File::open(&path).unwrap();
-    error(export::to_folder(&file, Dtype::F16, &folder.beside("back"), &|_| {}))
-}
-
-fn set<'a>(name: &'a str, value: Value) -> impl Fn(&str, &mut Value) + 'a {
-    move |key, v| {
-        if key == name {
-            *v = value.clone();
-        }
-    }
-}
-
-#[test]
-fn export_of_another_architecture() {
-    let e = export_error(set("general.architecture", "mamba".into()));
-    assert_says(e, &["f32.gguf", "mamba", "not supported yet", "llama", "plain GGUF"]);
-    // The keys of one architecture with the tensors of another.
-    assert_says(
-        export_error(set("general.architecture", "gpt2".into())),
-        &["f32.gguf", "`gpt2.block_count`"],
-    );
-}
-
-#[test]
-fn export_of_another_tokenizer() {
-    assert_says(
-        export_error(set("tokenizer.ggml.model", "llama".into())),
-        &["f32.gguf", "tokenizer.ggml.scores"],
-    );
-    let e = export_error(set("tokenizer.ggml.model", "bert".into()));
-    assert_says(e, &["f32.gguf", "tokenizer model `bert`", "plain GGUF"]);
-}
-
-#[test]
-fn export_with_a_head_size_that_does_not_fit() {
-    for head_dim in [0, 1, 7, 96, 512] {
-        assert_says(export_error(set("llama.rope.dimension_count", head_dim.into())), &["f32.gguf"]);
-    }
-}
-
-#[test]
-fn export_of_a_type_of_activations() {
-    let (folder, path) = file(&[]);
-    write(&path, &[], &[tensor("blk.0.w", &[256], GgmlType(15))]);
-    let e = error(export::to_gguf(
-        &File::open(&path).unwrap(),
-        Dtype::F16,
-        &folder.path().join("o.gguf"),
-        &|_| {},
-    ));
-    assert_says(e, &["model.gguf", "`blk.0.w`", "q8_K", "F16"]);
-    assert_eq!(files_in(folder.path()), ["model.gguf"]);
 }

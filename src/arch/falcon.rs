@@ -2,7 +2,7 @@
 
 use super::config::{BLOCKS, HEADS, HIDDEN, KV_HEADS};
 use super::keys::Key;
-use super::table::{Architecture, How, Tensor, Width, nothing_computed};
+use super::table::{Architecture, Conversion, Tensor, Width, nothing_computed};
 use super::tokenizer::Vocabulary;
 
 pub const FALCON: Architecture = Architecture {
@@ -24,7 +24,7 @@ pub const FALCON: Architecture = Architecture {
         Tensor::new("h.{b}.ln_attn", "blk.{b}.attn_norm_2", Width::Columns).optional(),
         Tensor::new("h.{b}.input_layernorm", "blk.{b}.attn_norm", Width::Columns).optional(),
         Tensor::new("h.{b}.self_attention.query_key_value", "blk.{b}.attn_qkv", Width::Columns)
-            .how(How::Ungrouped),
+            .converted(Conversion::Ungrouped),
         Tensor::new("h.{b}.self_attention.dense", "blk.{b}.attn_output", Width::Rows),
         Tensor::new("h.{b}.mlp.dense_h_to_4h", "blk.{b}.ffn_up", Width::Columns),
         Tensor::new("h.{b}.mlp.dense_4h_to_h", "blk.{b}.ffn_down", Width::Rows),

@@ -37,12 +37,12 @@ impl<'a> FileKeys<'a> {
     }
 
     /// Sets a value of config.json.
-    pub fn say(&mut self, name: &str, value: impl Into<Json>) {
+    pub fn set(&mut self, name: &str, value: impl Into<Json>) {
         self.json.insert(name.into(), value.into());
     }
 
     /// Whether a value of config.json is set.
-    pub fn has_said(&self, name: &str) -> bool {
+    pub fn is_set(&self, name: &str) -> bool {
         self.json.contains_key(name)
     }
 

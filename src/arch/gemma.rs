@@ -3,7 +3,7 @@
 use super::file_keys::FileKeys;
 use super::keys::Key;
 use super::pieces::*;
-use super::table::{Architecture, How, Tensor, all, nothing_computed};
+use super::table::{Architecture, Conversion, Tensor, all, nothing_computed};
 use super::tokenizer::Vocabulary;
 
 pub const GEMMA: Architecture = Architecture {
@@ -15,7 +15,7 @@ pub const GEMMA: Architecture = Architecture {
         "hidden_activation": "gelu_pytorch_tanh"}"#,
     shown: &[],
     prefix: "model.",
-    tensors: &[&TIED_EMBEDDINGS, &all(NORMS, How::PlusOne), &ATTENTION, &GATED_MLP],
+    tensors: &[&TIED_EMBEDDINGS, &all(NORMS, Conversion::PlusOne), &ATTENTION, &GATED_MLP],
     keys: &[&SIZES, &[KV_HEAD_COUNT, RMS_EPSILON, HEAD_SIZE]],
     vocabulary: Vocabulary::GEMMA.with_end_of_turn(107),
     computed: nothing_computed,
@@ -52,7 +52,7 @@ pub const SLIDING_WINDOW: Key = Key::integer("attention.sliding_window", &["slid
 /// The head is the embeddings, even where it is stored.
 const TIED_EMBEDDINGS: [Tensor; 3] = {
     let [tokens, norm, _] = EMBEDDINGS;
-    [tokens, norm.how(How::PlusOne), Tensor::ignored("lm_head")]
+    [tokens, norm.converted(Conversion::PlusOne), Tensor::ignored("lm_head")]
 };
 
 /// Norms before and after attention and feed-forward.
@@ -60,7 +60,7 @@ pub const SANDWICH: [Tensor; 4] = {
     let [after_attention, after_mlp] = NORMS_AFTER;
     let [_, before_mlp] = NORMS;
     let before_mlp = Tensor { hf: "layers.{b}.pre_feedforward_layernorm", ..before_mlp };
-    all([NORM_BEFORE_ATTENTION, after_attention, before_mlp, after_mlp], How::PlusOne)
+    all([NORM_BEFORE_ATTENTION, after_attention, before_mlp, after_mlp], Conversion::PlusOne)
 };
 
 /// Says what scores are divided by the root of. No key has it: llama.cpp takes the size of a head, but for models of
@@ -71,6 +71,6 @@ pub fn say_attention_scale(file: &mut FileKeys, blocks_of_27b: u64) -> Result<()
         true => integer("embedding_length")? / integer("attention.head_count")?.max(1),
         false => integer("attention.key_length")?,
     };
-    file.say("query_pre_attn_scalar", scalar);
+    file.set("query_pre_attn_scalar", scalar);
     Ok(())
 }

@@ -3,7 +3,7 @@
 use super::gemma::{SANDWICH, SLIDING_WINDOW, say_attention_scale};
 use super::keys::Key;
 use super::pieces::*;
-use super::table::{Architecture, How, Tensor, all, nothing_computed};
+use super::table::{Architecture, Conversion, Tensor, all, nothing_computed};
 use super::tokenizer::Vocabulary;
 
 pub const GEMMA3: Architecture = Architecture {
@@ -16,12 +16,12 @@ pub const GEMMA3: Architecture = Architecture {
     fixed: r#"{"model_type": "gemma3_text", "hidden_activation": "gelu_pytorch_tanh"}"#,
     shown: &[],
     prefix: "model.",
-    tensors: &[&KNOWN_EMBEDDINGS, &SANDWICH, &ATTENTION, &all(QK_NORMS, How::PlusOne), &GATED_MLP],
+    tensors: &[&KNOWN_EMBEDDINGS, &SANDWICH, &ATTENTION, &all(QK_NORMS, Conversion::PlusOne), &GATED_MLP],
     keys: &[
         BASICS,
-        IF_SAID,
+        OPTIONAL,
         &[
-            Key::float("final_logit_softcapping", &["final_logit_softcapping"]).if_said(),
+            Key::float("final_logit_softcapping", &["final_logit_softcapping"]).optional(),
             WINDOW,
             Key::group(|_| Ok(()), |file| say_attention_scale(file, 62)),
         ],
@@ -33,7 +33,7 @@ pub const GEMMA3: Architecture = Architecture {
 /// Embeddings may have rows that no token has.
 const KNOWN_EMBEDDINGS: [Tensor; 3] = {
     let [tokens, norm, head] = EMBEDDINGS;
-    [tokens.how(How::KnownTokens), norm.how(How::PlusOne), head]
+    [tokens.converted(Conversion::KnownTokens), norm.converted(Conversion::PlusOne), head]
 };
 
 /// A window is there unless every block has full attention.
@@ -44,7 +44,7 @@ const WINDOW: Key = Key::group(
     },
     |file| match file.integer("attention.sliding_window")? {
         None => {
-            file.say("sliding_window_pattern", 1);
+            file.set("sliding_window_pattern", 1);
             Ok(())
         }
         Some(_) => SLIDING_WINDOW.read(file),

@@ -1,7 +1,7 @@
 //! GPT-2: learned positions; matrices are stored with a row for each input.
 
 use super::keys::Key;
-use super::table::{Architecture, How, Tensor, Width, nothing_computed};
+use super::table::{Architecture, Conversion, Tensor, Width, nothing_computed};
 use super::tokenizer::Vocabulary;
 
 pub const GPT2: Architecture = Architecture {
@@ -17,11 +17,13 @@ pub const GPT2: Architecture = Architecture {
         Tensor::new("ln_f", "output_norm", Width::Columns),
         Tensor::new("lm_head", "output", Width::Columns).optional(),
         Tensor::new("h.{b}.ln_1", "blk.{b}.attn_norm", Width::Columns),
-        Tensor::new("h.{b}.attn.c_attn", "blk.{b}.attn_qkv", Width::Columns).how(How::Transposed),
-        Tensor::new("h.{b}.attn.c_proj", "blk.{b}.attn_output", Width::Rows).how(How::Transposed),
+        Tensor::new("h.{b}.attn.c_attn", "blk.{b}.attn_qkv", Width::Columns)
+            .converted(Conversion::Transposed),
+        Tensor::new("h.{b}.attn.c_proj", "blk.{b}.attn_output", Width::Rows)
+            .converted(Conversion::Transposed),
         Tensor::new("h.{b}.ln_2", "blk.{b}.ffn_norm", Width::Columns),
-        Tensor::new("h.{b}.mlp.c_fc", "blk.{b}.ffn_up", Width::Columns).how(How::Transposed),
-        Tensor::new("h.{b}.mlp.c_proj", "blk.{b}.ffn_down", Width::Rows).how(How::Transposed),
+        Tensor::new("h.{b}.mlp.c_fc", "blk.{b}.ffn_up", Width::Columns).converted(Conversion::Transposed),
+        Tensor::new("h.{b}.mlp.c_proj", "blk.{b}.ffn_down", Width::Rows).converted(Conversion::Transposed),
         // Causal masks.
         Tensor::ignored("h.{b}.attn"),
         Tensor::ignored("h.{b}.attn.masked_bias"),

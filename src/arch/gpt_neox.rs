@@ -2,7 +2,7 @@
 
 use super::keys::Key;
 use super::pieces::*;
-use super::table::{Architecture, How, Tensor, Width, nothing_computed};
+use super::table::{Architecture, Conversion, Tensor, Width, nothing_computed};
 use super::tokenizer::Vocabulary;
 
 pub const GPT_NEOX: Architecture = Architecture {
@@ -18,7 +18,7 @@ pub const GPT_NEOX: Architecture = Architecture {
         Tensor::new("final_layer_norm", "output_norm", Width::Columns),
         Tensor::new("layers.{b}.input_layernorm", "blk.{b}.attn_norm", Width::Columns),
         Tensor::new("layers.{b}.attention.query_key_value", "blk.{b}.attn_qkv", Width::Columns)
-            .how(How::Ungrouped),
+            .converted(Conversion::Ungrouped),
         Tensor::new("layers.{b}.attention.dense", "blk.{b}.attn_output", Width::Rows),
         Tensor::new("layers.{b}.post_attention_layernorm", "blk.{b}.ffn_norm", Width::Columns),
         Tensor::new("layers.{b}.mlp.dense_h_to_4h", "blk.{b}.ffn_up", Width::Columns),

@@ -18,8 +18,8 @@ pub struct Key {
 
 #[derive(Clone, Copy)]
 enum Rule {
-    Integer(Unsaid),
-    Float(Unsaid),
+    Integer(Absent),
+    Float(Absent),
     /// A flag, and its value where config.json does not say it.
     Flag(bool),
     /// A number that is 1 where config.json does not say it; zero is no multiplier and is left out.
@@ -37,7 +37,7 @@ enum Rule {
 
 /// What becomes of a key whose value config.json does not say.
 #[derive(Clone, Copy)]
-enum Unsaid {
+enum Absent {
     /// The model is refused.
     Refused,
     /// The key is left out.
@@ -52,12 +52,12 @@ type Read = fn(&mut FileKeys) -> Result<(), String>;
 impl Key {
     /// An integer that config.json has to say.
     pub const fn integer(gguf: &'static str, hf: &'static [&'static str]) -> Key {
-        Key { gguf, hf, written: hf[0], rule: Rule::Integer(Unsaid::Refused) }
+        Key { gguf, hf, written: hf[0], rule: Rule::Integer(Absent::Refused) }
     }
 
     /// A number that config.json has to say.
     pub const fn float(gguf: &'static str, hf: &'static [&'static str]) -> Key {
-        Key { gguf, hf, written: hf[0], rule: Rule::Float(Unsaid::Refused) }
+        Key { gguf, hf, written: hf[0], rule: Rule::Float(Absent::Refused) }
     }
 
     /// A flag, which is `unsaid` where config.json does not say it.
@@ -86,10 +86,10 @@ impl Key {
     }
 
     /// The same row of a value that config.json may leave open; the file then does not have the key.
-    pub const fn if_said(self) -> Key {
+    pub const fn optional(self) -> Key {
         let rule = match self.rule {
-            Rule::Float(_) => Rule::Float(Unsaid::LeftOut),
-            Rule::Integer(_) => Rule::Integer(Unsaid::LeftOut),
+            Rule::Float(_) => Rule::Float(Absent::LeftOut),
+            Rule::Integer(_) => Rule::Integer(Absent::LeftOut),
             _ => panic!("a value that is always there"),
         };
         Key { rule, ..self }
@@ -102,7 +102,7 @@ impl Key {
         config: fn(&Config) -> Result<u64, String>,
         file: fn(&FileKeys) -> Result<Option<u64>, String>,
     ) -> Key {
-        Key { rule: Rule::Integer(Unsaid::Follows(config, file)), ..self }
+        Key { rule: Rule::Integer(Absent::Follows(config, file)), ..self }
     }
 
     /// The same row with another name for export.
@@ -115,21 +115,21 @@ impl Key {
         match self.rule {
             Rule::Integer(unsaid) => {
                 let value = match (file.integer(self.gguf)?, unsaid) {
-                    (None, Unsaid::Follows(_, follows)) => follows(file)?,
-                    (None, Unsaid::Refused) => return Err(file.missing(self.gguf)),
+                    (None, Absent::Follows(_, follows)) => follows(file)?,
+                    (None, Absent::Refused) => return Err(file.missing(self.gguf)),
                     (value, _) => value,
                 };
-                value.into_iter().for_each(|v| file.say(self.written, v));
+                value.into_iter().for_each(|v| file.set(self.written, v));
             }
             Rule::Float(unsaid) => {
                 let value = file.float(self.gguf)?;
-                if value.is_none() && matches!(unsaid, Unsaid::Refused) {
+                if value.is_none() && matches!(unsaid, Absent::Refused) {
                     return Err(file.missing(self.gguf));
                 }
-                value.into_iter().for_each(|v| file.say(self.written, v));
+                value.into_iter().for_each(|v| file.set(self.written, v));
             }
-            Rule::Flag(_) => file.flag(self.gguf)?.into_iter().for_each(|v| file.say(self.written, v)),
-            Rule::Multiplier => file.float(self.gguf)?.into_iter().for_each(|v| file.say(self.written, v)),
+            Rule::Flag(_) => file.flag(self.gguf)?.into_iter().for_each(|v| file.set(self.written, v)),
+            Rule::Multiplier => file.float(self.gguf)?.into_iter().for_each(|v| file.set(self.written, v)),
             Rule::Number(_) | Rule::Text(_) => {}
             Rule::Group { read, .. } => read(file)?,
         }
@@ -171,14 +171,14 @@ impl<'a> Keys<'a> {
         match key.rule {
             Rule::Integer(unsaid) => {
                 let value = match (config.find(key.hf), unsaid) {
-                    (None, Unsaid::LeftOut) => return Ok(()),
-                    (None, Unsaid::Follows(follows, _)) => follows(config)?,
+                    (None, Absent::LeftOut) => return Ok(()),
+                    (None, Absent::Follows(follows, _)) => follows(config)?,
                     _ => config.needed_integer(key.hf)?,
                 };
                 self.put(key.gguf, value as u32);
             }
             Rule::Float(unsaid) => {
-                if config.find(key.hf).is_some() || !matches!(unsaid, Unsaid::LeftOut) {
+                if config.find(key.hf).is_some() || !matches!(unsaid, Absent::LeftOut) {
                     self.put(key.gguf, config.needed_float(key.hf)? as f32);
                 }
             }

@@ -2,7 +2,7 @@
 
 use super::llama::LLAMA;
 use super::pieces::*;
-use super::table::{Architecture, How, Tensor, Width};
+use super::table::{Architecture, Conversion, Tensor, Width};
 
 pub const MIXTRAL: Architecture = Architecture {
     hf: &["MixtralForCausalLM"],
@@ -19,7 +19,7 @@ pub const MIXTRAL: Architecture = Architecture {
         // The routing as transformers 5 has it in memory.
         &[EXPERTS[0].only_read()],
     ],
-    keys: &[BASICS, IF_SAID, &[VOCABULARY_SIZE, ROTATED_HEADS]],
+    keys: &[BASICS, OPTIONAL, &[VOCABULARY_SIZE, ROTATED_HEADS]],
     ..LLAMA
 };
 
@@ -31,5 +31,5 @@ const BLOCK_SPARSE_EXPERTS: [Tensor; 4] = [
 ];
 
 const fn expert(hf: &'static str, gguf: &'static str, width: Width) -> Tensor {
-    Tensor::new(hf, gguf, width).how(How::Stacked)
+    Tensor::new(hf, gguf, width).converted(Conversion::Stacked)
 }

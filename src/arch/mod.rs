@@ -31,7 +31,7 @@ mod table;
 pub mod tokenizer;
 
 pub use pieces::VOCABULARY_SIZE;
-pub use table::{Architecture, Export, How, Place, Tensor, Width, filled};
+pub use table::{Architecture, Conversion, Export, Match, Tensor, Width, filled};
 
 /// All architectures that can be read from Hugging Face folders.
 pub const ALL: &[Architecture] = &[
@@ -86,16 +86,16 @@ mod tests {
     fn names_find_their_places() {
         let mixtral = Architecture::of("MixtralForCausalLM").unwrap();
         let place = |hf: &str| {
-            let places = mixtral.places(hf).into_iter();
-            places.map(|p| (p.name, p.row.how, p.index)).collect::<Vec<_>>()
+            let places = mixtral.matches(hf).into_iter();
+            places.map(|p| (p.name, p.row.conversion, p.index)).collect::<Vec<_>>()
         };
         assert_eq!(
             place("model.layers.7.block_sparse_moe.experts.3.w2.weight"),
-            [("blk.7.ffn_down_exps.weight".into(), How::Stacked, 3)]
+            [("blk.7.ffn_down_exps.weight".into(), Conversion::Stacked, 3)]
         );
         assert_eq!(
             place("layers.7.self_attn.q_proj.bias"),
-            [("blk.7.attn_q.bias".into(), How::QueryPairs, 0)]
+            [("blk.7.attn_q.bias".into(), Conversion::QueryPairs, 0)]
         );
         assert_eq!(place("model.layers.x.self_attn.q_proj.weight"), []);
         assert_eq!(place("vision_tower.weight"), []);
@@ -105,11 +105,11 @@ mod tests {
     #[test]
     fn every_exported_name_comes_back() {
         for a in ALL {
-            for row in a.rows().filter(|row| row.how != How::Ignored) {
+            for row in a.rows().filter(|row| row.conversion != Conversion::Ignored) {
                 let gguf = filled(row.gguf, Some(11), None) + ".weight";
                 let chosen = |has: bool| a.exported(&gguf, &move |_| has).unwrap_or_else(|| panic!("{gguf}"));
                 let (_, hf) = chosen(row.export != Export::Always);
-                let places = a.places(&hf.replace("{x}", "2"));
+                let places = a.matches(&hf.replace("{x}", "2"));
                 assert!(places.len() == 1 && places[0].name == gguf, "{}: {gguf} {hf}", a.name);
                 if row.export != Export::Never && chosen(false).0 == chosen(true).0 {
                     assert_eq!(places[0].row, row, "{}: two rows are exported as {gguf}", a.name);

@@ -12,7 +12,7 @@ pub const OLMO2: Architecture = Architecture {
     shown: &[ATTENTION_BIAS],
     prefix: "model.",
     tensors: &[&EMBEDDINGS, &NORMS_AFTER, &ATTENTION, &QK_NORMS, &GATED_MLP],
-    keys: &[BASICS, IF_SAID],
+    keys: &[BASICS, OPTIONAL],
     vocabulary: Vocabulary::BPE,
     computed: nothing_computed,
 };

@@ -64,15 +64,15 @@ fn read_rope(file: &mut FileKeys) -> Result<(), String> {
     let original = needed("rope.scaling.original_context_length")?;
     let base = file.float("rope.freq_base")?.ok_or_else(|| file.missing("rope.freq_base"))?;
     let window = file.integer("attention.sliding_window")?.filter(|window| *window > 0);
-    file.say("original_max_position_embeddings", original);
-    file.say("rope_theta", base);
-    file.say("sliding_window", window);
+    file.set("original_max_position_embeddings", original);
+    file.set("rope_theta", base);
+    file.set("sliding_window", window);
     let mut scaling = json!({"type": "longrope", "rope_type": "longrope"});
     for (name, tensor) in FACTORS {
         let Some(factors) = file.source.vector(tensor) else { return Ok(()) };
         scaling[name] = factors.into_iter().map(decimal).collect();
     }
-    file.say("rope_scaling", scaling);
+    file.set("rope_scaling", scaling);
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use super::config::{BLOCKS, Config, HEADS, HIDDEN, KV_HEADS};
 use super::file_keys::FileKeys;
 use super::keys::{Key, Keys};
 use super::rope;
-use super::table::{How, Tensor, Width};
+use super::table::{Conversion, Tensor, Width};
 
 /// Embeddings, the last norm, and the output head where it is not the embeddings.
 pub const EMBEDDINGS: [Tensor; 3] = [
@@ -28,7 +28,7 @@ pub const ATTENTION_OUTPUT: Tensor =
 /// [`ATTENTION`] where llama.cpp has the two elements of a rotary pair side by side.
 pub const PAIRED_ATTENTION: [Tensor; 4] = {
     let [q, k, v, o] = ATTENTION;
-    [q.how(How::QueryPairs), k.how(How::KeyPairs), v, o]
+    [q.converted(Conversion::QueryPairs), k.converted(Conversion::KeyPairs), v, o]
 };
 
 /// Norms of queries and keys.
@@ -64,20 +64,20 @@ pub const GATED_MLP: [Tensor; 3] = [
 pub const EXPERTS: [Tensor; 4] = [
     Tensor::new("layers.{b}.mlp.gate", "blk.{b}.ffn_gate_inp", Width::Columns),
     Tensor::new("layers.{b}.mlp.experts.{x}.gate_proj", "blk.{b}.ffn_gate_exps", Width::Columns)
-        .how(How::Stacked),
+        .converted(Conversion::Stacked),
     Tensor::new("layers.{b}.mlp.experts.{x}.up_proj", "blk.{b}.ffn_up_exps", Width::Columns)
-        .how(How::Stacked),
+        .converted(Conversion::Stacked),
     Tensor::new("layers.{b}.mlp.experts.{x}.down_proj", "blk.{b}.ffn_down_exps", Width::Rows)
-        .how(How::Stacked),
+        .converted(Conversion::Stacked),
 ];
 
 /// Experts as transformers 5 has them in memory, gate and up in one tensor.
 pub const FUSED_EXPERTS: [Tensor; 3] = [
     Tensor::new("layers.{b}.mlp.experts.gate_up_proj", "blk.{b}.ffn_gate_exps", Width::Columns)
-        .how(How::FirstHalf)
+        .converted(Conversion::FirstHalf)
         .only_read(),
     Tensor::new("layers.{b}.mlp.experts.gate_up_proj", "blk.{b}.ffn_up_exps", Width::Columns)
-        .how(How::SecondHalf)
+        .converted(Conversion::SecondHalf)
         .only_read(),
     Tensor::new("layers.{b}.mlp.experts.down_proj", "blk.{b}.ffn_down_exps", Width::Rows).only_read(),
 ];
@@ -95,7 +95,7 @@ pub const SIZES: [Key; 5] = [
     Key::integer("block_count", BLOCKS),
     Key::integer("context_length", &["max_position_embeddings", "n_ctx", "n_positions"]),
     Key::integer("embedding_length", HIDDEN),
-    Key::integer("feed_forward_length", &["intermediate_size", "n_inner"]).if_said(),
+    Key::integer("feed_forward_length", &["intermediate_size", "n_inner"]).optional(),
     Key::integer("attention.head_count", HEADS),
 ];
 
@@ -110,7 +110,7 @@ pub const ROPE: Key = Key::group(rope::write, rope::read);
 pub const RMS_EPSILON: Key = Key::float("attention.layer_norm_rms_epsilon", &["rms_norm_eps"]);
 
 /// Size of the heads where config.json says it.
-pub const HEAD_SIZE_IF_SAID: Key = Key::group(
+pub const OPTIONAL_HEAD_SIZE: Key = Key::group(
     |keys| if keys.config.get("head_dim").is_some() { write_head_size(keys) } else { Ok(()) },
     read_head_size,
 );
@@ -127,7 +127,7 @@ fn write_head_size(keys: &mut Keys) -> Result<(), String> {
 
 fn read_head_size(file: &mut FileKeys) -> Result<(), String> {
     if let Some(dim) = file.integer("attention.key_length")? {
-        file.say("head_dim", dim);
+        file.set("head_dim", dim);
     }
     Ok(())
 }
@@ -143,8 +143,8 @@ pub const ROTATED_HEADS: Key = Key::group(
         let heads = file.integer("attention.head_count")?.unwrap_or(1).max(1);
         let usual = file.integer("embedding_length")?.unwrap_or(0) / heads;
         let rotated = file.integer("rope.dimension_count")?.filter(|dim| *dim != usual);
-        if let Some(dim) = rotated.filter(|_| !file.has_said("head_dim")) {
-            file.say("head_dim", dim);
+        if let Some(dim) = rotated.filter(|_| !file.is_set("head_dim")) {
+            file.set("head_dim", dim);
         }
         Ok(())
     },
@@ -160,15 +160,15 @@ pub const BASICS: &[Key] = &{
 };
 
 /// What most architectures have besides, where config.json says it.
-pub const IF_SAID: &[Key] = &IF_SAID_ROWS;
+pub const OPTIONAL: &[Key] = &OPTIONAL_ROWS;
 
-/// The rows of [`IF_SAID`], for families that have another name for one of them.
-pub const IF_SAID_ROWS: [Key; 5] = [
-    RMS_EPSILON.if_said(),
-    Key::float("attention.layer_norm_epsilon", &["layer_norm_eps", "norm_epsilon"]).if_said(),
-    Key::integer("expert_count", &["num_local_experts", "num_experts"]).if_said(),
-    Key::integer("expert_used_count", &["num_experts_per_tok"]).if_said(),
-    HEAD_SIZE_IF_SAID,
+/// The rows of [`OPTIONAL`], for families that have another name for one of them.
+pub const OPTIONAL_ROWS: [Key; 5] = [
+    RMS_EPSILON.optional(),
+    Key::float("attention.layer_norm_epsilon", &["layer_norm_eps", "norm_epsilon"]).optional(),
+    Key::integer("expert_count", &["num_local_experts", "num_experts"]).optional(),
+    Key::integer("expert_used_count", &["num_experts_per_tok"]).optional(),
+    OPTIONAL_HEAD_SIZE,
 ];
 
 /// What flags of config.json say about biases.
@@ -191,6 +191,6 @@ pub fn read_rotated_part(file: &mut FileKeys, name: &str) -> Result<(), String> 
     // Reading rounds the product down.
     let share = rotated as f64 / head_dim;
     let share = if (share * head_dim) as u64 == rotated { share } else { share.next_up() };
-    file.say(name, share);
+    file.set(name, share);
     Ok(())
 }

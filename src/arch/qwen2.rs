@@ -13,7 +13,7 @@ pub const QWEN2: Architecture = Architecture {
     shown: &[],
     prefix: "model.",
     tensors: &[&EMBEDDINGS, &NORMS, &ATTENTION, &GATED_MLP],
-    keys: &[BASICS, IF_SAID],
+    keys: &[BASICS, OPTIONAL],
     vocabulary: Vocabulary::SENTENCEPIECE_OR_BPE,
     computed: nothing_computed,
 };

@@ -20,16 +20,17 @@ pub const QWEN2_MOE: Architecture = Architecture {
         BASICS,
         QWEN_EXPERTS,
         &[
-            Key::integer("expert_feed_forward_length", &["moe_intermediate_size"]).if_said(),
-            Key::integer("expert_shared_feed_forward_length", &["shared_expert_intermediate_size"]).if_said(),
+            Key::integer("expert_feed_forward_length", &["moe_intermediate_size"]).optional(),
+            Key::integer("expert_shared_feed_forward_length", &["shared_expert_intermediate_size"])
+                .optional(),
         ],
     ],
     vocabulary: Vocabulary::BPE,
     computed: nothing_computed,
 };
 
-/// [`IF_SAID`], with Qwen's name for the number of experts.
+/// [`OPTIONAL`], with Qwen's name for the number of experts.
 const QWEN_EXPERTS: &[Key] = &{
-    let [rms, epsilon, count, used, head] = IF_SAID_ROWS;
+    let [rms, epsilon, count, used, head] = OPTIONAL_ROWS;
     [rms, epsilon, count.written_as("num_experts"), used, head]
 };

@@ -97,9 +97,9 @@ pub fn write(keys: &mut Keys) -> Result<(), String> {
 
 /// Says bases and scaling in config.json.
 pub fn read(file: &mut FileKeys) -> Result<(), String> {
-    file.say("rope_theta", file.float("rope.freq_base")?.unwrap_or(USUAL_BASE));
+    file.set("rope_theta", file.float("rope.freq_base")?.unwrap_or(USUAL_BASE));
     if let Some(theta) = file.float("rope.freq_base_swa")? {
-        file.say("rope_local_base_freq", theta);
+        file.set("rope_local_base_freq", theta);
     }
     let factor = |file: &FileKeys| {
         file.float("rope.scaling.factor")?.ok_or_else(|| file.missing("rope.scaling.factor"))
@@ -124,7 +124,7 @@ pub fn read(file: &mut FileKeys) -> Result<(), String> {
         }
         other => return Err(format!("rope scaling `{other}` cannot be said in config.json")),
     };
-    file.say("rope_scaling", scaling);
+    file.set("rope_scaling", scaling);
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use super::keys::Key;
 use super::pieces::*;
-use super::table::{Architecture, How, Tensor, Width, nothing_computed};
+use super::table::{Architecture, Conversion, Tensor, Width, nothing_computed};
 use super::tokenizer::Vocabulary;
 
 pub const STABLELM: Architecture = Architecture {
@@ -39,9 +39,9 @@ pub const STABLELM: Architecture = Architecture {
 /// A norm for every head.
 const NORMS_OF_HEADS: [Tensor; 2] = [
     Tensor::new("layers.{b}.self_attn.q_layernorm.norms.{x}", "blk.{b}.attn_q_norm", Width::None)
-        .how(How::Stacked)
+        .converted(Conversion::Stacked)
         .optional(),
     Tensor::new("layers.{b}.self_attn.k_layernorm.norms.{x}", "blk.{b}.attn_k_norm", Width::None)
-        .how(How::Stacked)
+        .converted(Conversion::Stacked)
         .optional(),
 ];

@@ -24,8 +24,8 @@ const MLP: [Tensor; 2] = [
     Tensor::new("layers.{b}.mlp.c_proj", "blk.{b}.ffn_down", Width::Rows),
 ];
 
-/// [`IF_SAID`], with the name of this family.
+/// [`OPTIONAL`], with the name of this family.
 const EPSILONS: &[Key] = &{
-    let [rms, epsilon, count, used, head] = IF_SAID_ROWS;
+    let [rms, epsilon, count, used, head] = OPTIONAL_ROWS;
     [rms, epsilon.written_as("norm_epsilon"), count, used, head]
 };

@@ -47,7 +47,7 @@ pub struct Tensor {
     /// Which of its extents has to be the width of the model.
     pub width: Width,
     /// What happens to it on the way into the file.
-    pub how: How,
+    pub conversion: Conversion,
     /// Whether every model has it.
     pub needed: bool,
     /// When export gives the tensor this row's name, where several rows have the same GGUF name.
@@ -67,7 +67,7 @@ pub enum Width {
 
 /// What happens to a tensor on its way into the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum How {
+pub enum Conversion {
     /// Nothing.
     Same,
     /// The rows of every query head get the order of its rotary pairs.
@@ -92,14 +92,14 @@ pub enum How {
     Ignored,
 }
 
-impl How {
+impl Conversion {
     /// The number of heads that the rows of the tensor are, if they have to be heads, and the words for it.
     pub fn heads(self, shape: &Shape) -> Option<(u64, String)> {
         let Shape { heads, kv_heads, .. } = *shape;
         match self {
-            How::QueryPairs => Some((heads, format!("{heads} heads"))),
-            How::KeyPairs => Some((kv_heads, format!("{kv_heads} heads"))),
-            How::Ungrouped => {
+            Conversion::QueryPairs => Some((heads, format!("{heads} heads"))),
+            Conversion::KeyPairs => Some((kv_heads, format!("{kv_heads} heads"))),
+            Conversion::Ungrouped => {
                 let words = format!("{heads} query and 2 x {kv_heads} key and value heads");
                 Some((heads + 2 * kv_heads, words))
             }
@@ -122,12 +122,15 @@ pub enum Export {
 impl Tensor {
     /// A tensor that every model has and that stays as it is.
     pub const fn new(hf: &'static str, gguf: &'static str, width: Width) -> Tensor {
-        Tensor { hf, gguf, width, how: How::Same, needed: true, export: Export::Always }
+        Tensor { hf, gguf, width, conversion: Conversion::Same, needed: true, export: Export::Always }
     }
 
     /// A tensor that is left out.
     pub const fn ignored(hf: &'static str) -> Tensor {
-        Tensor { export: Export::Never, ..Tensor::new(hf, "", Width::None).how(How::Ignored).optional() }
+        Tensor {
+            export: Export::Never,
+            ..Tensor::new(hf, "", Width::None).converted(Conversion::Ignored).optional()
+        }
     }
 
     /// What the tensor is to the model, as its GGUF name says.
@@ -136,8 +139,8 @@ impl Tensor {
     }
 
     /// The same row for a tensor that something happens to.
-    pub const fn how(self, how: How) -> Tensor {
-        Tensor { how, ..self }
+    pub const fn converted(self, conversion: Conversion) -> Tensor {
+        Tensor { conversion, ..self }
     }
 
     /// The same row for a tensor that not all models have.
@@ -157,10 +160,10 @@ impl Tensor {
 }
 
 /// The same rows, each for a tensor that the same happens to.
-pub const fn all<const N: usize>(mut rows: [Tensor; N], how: How) -> [Tensor; N] {
+pub const fn all<const N: usize>(mut rows: [Tensor; N], conversion: Conversion) -> [Tensor; N] {
     let mut i = 0;
     while i < N {
-        rows[i] = rows[i].how(how);
+        rows[i] = rows[i].converted(conversion);
         i += 1;
     }
     rows
@@ -168,7 +171,7 @@ pub const fn all<const N: usize>(mut rows: [Tensor; N], how: How) -> [Tensor; N]
 
 /// A row that fits the name of a tensor.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct Match {
     /// The row.
     pub row: &'static Tensor,
     /// Name in GGUF.
@@ -187,15 +190,15 @@ impl Architecture {
     }
 
     /// What becomes of a tensor of the checkpoint: nothing known, or one place, or two if it is split.
-    pub fn places(&self, hf: &str) -> Vec<Place> {
+    pub fn matches(&self, hf: &str) -> Vec<Match> {
         if hf.ends_with(".rotary_emb.inv_freq") {
-            return vec![Place { row: &INVERSE_FREQUENCIES, name: String::new(), index: 0 }];
+            return vec![Match { row: &INVERSE_FREQUENCIES, name: String::new(), index: 0 }];
         }
         let (stem, suffix) = split_suffix(hf.strip_prefix(self.prefix).unwrap_or(hf));
         let place = |row: &'static Tensor| {
             let (block, index) = captured(row.hf, stem)?;
             let name = format!("{}.{suffix}", filled(row.gguf, block, None));
-            Some(Place { row, name, index: index.unwrap_or_default() })
+            Some(Match { row, name, index: index.unwrap_or_default() })
         };
         self.rows().filter_map(place).collect()
     }

@@ -9,7 +9,7 @@ use super::shards::Shards;
 use super::stored::Entry;
 use super::transform::{Order, Transform};
 use crate::arch::config::{Config, HIDDEN, Shape};
-use crate::arch::{self, Architecture, How, Place, Width};
+use crate::arch::{self, Architecture, Conversion, Match, Width};
 use crate::names::{self, Role};
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
@@ -62,7 +62,7 @@ impl Source<'_> {
         let mut stacks: BTreeMap<String, (&arch::Tensor, BTreeMap<u64, &str>)> = BTreeMap::new();
         for (hf, entry) in &self.shards.tensors {
             let Some(inner) = language_part(hf) else { continue };
-            let places = self.architecture.places(&inner);
+            let places = self.architecture.matches(&inner);
             if places.is_empty() {
                 let name = self.architecture.name;
                 let what = format!(
@@ -72,10 +72,10 @@ impl Source<'_> {
                 return Err(Error::tensor(&entry.path, hf, what));
             }
             for place in places {
-                match place.row.how {
-                    How::Ignored => {}
+                match place.row.conversion {
+                    Conversion::Ignored => {}
                     _ if without_head && place.row.role() == Role::Head => {}
-                    How::Stacked => {
+                    Conversion::Stacked => {
                         let (_, parts) =
                             stacks.entry(place.name).or_insert_with(|| (place.row, BTreeMap::new()));
                         parts.insert(place.index, hf);
@@ -97,52 +97,57 @@ impl Source<'_> {
     }
 
     /// One tensor of the file that is one of the checkpoint, or a part of one.
-    fn tensor(&self, hf: &str, entry: &Entry, place: &Place) -> Result<Placed, Error> {
+    fn tensor(&self, hf: &str, entry: &Entry, place: &Match) -> Result<Placed, Error> {
         let dtype = self.dtype(hf, entry)?;
         let mut shape: Vec<u64> = entry.shape.iter().rev().copied().collect();
         let Shape { heads, kv_heads, head_dim, .. } = self.shape;
-        let how = place.row.how;
+        let how = place.row.conversion;
         let wrong = |what: String| Error::tensor(&entry.path, hf, format!("has {what}: {NOT_OF_ONE_MODEL}"));
         if let Some((count, words)) = how.heads(&self.shape) {
             let rows = entry.shape.first().copied().unwrap_or(0);
             if rows != count * head_dim {
                 return Err(wrong(format!("{rows} rows, but config.json says {words} of {head_dim}")));
             }
-            if how == How::Ungrouped && !heads.is_multiple_of(kv_heads) {
+            if how == Conversion::Ungrouped && !heads.is_multiple_of(kv_heads) {
                 let what =
                     format!("`num_attention_heads` is {heads}, no multiple of {kv_heads}: fetch it again");
                 return Err(Error::config(&self.folder.join("config.json"), what));
             }
         }
         let transform = match how {
-            How::QueryPairs | How::KeyPairs | How::Ungrouped => {
+            Conversion::QueryPairs | Conversion::KeyPairs | Conversion::Ungrouped => {
                 Transform::order(Order::of_heads(how, &self.shape))
             }
-            How::PlusOne => Transform { plus_one: true, ..Transform::NONE },
-            How::Transposed if self.packed.contains_key(hf) => {
+            Conversion::PlusOne => Transform { plus_one: true, ..Transform::NONE },
+            Conversion::Transposed if self.packed.contains_key(hf) => {
                 let what = "is quantized, and models of this architecture have it transposed: start from the \
                             unquantized model";
                 return Err(Error::tensor(&entry.path, hf, what));
             }
-            How::Transposed if shape.len() == 2 => {
+            Conversion::Transposed if shape.len() == 2 => {
                 shape.reverse();
                 Transform::order(Order::Columns { stored: shape[1] as usize })
             }
-            How::FirstHalf | How::SecondHalf => {
+            Conversion::FirstHalf | Conversion::SecondHalf => {
                 let halves = shape.len() == 3 && shape[1].is_multiple_of(2);
                 if !halves {
                     return Err(wrong(format!("the shape {:?}, not pairs of matrices", entry.shape)));
                 }
                 shape[1] /= 2;
-                Transform::order(Order::Half { second: how == How::SecondHalf, rows: shape[1] as usize })
+                Transform::order(Order::Half {
+                    second: how == Conversion::SecondHalf,
+                    rows: shape[1] as usize,
+                })
             }
-            How::KnownTokens => {
+            Conversion::KnownTokens => {
                 if let (Some(tokens), Some(rows)) = (self.tokens, shape.last_mut()) {
                     *rows = (*rows).min(tokens as u64);
                 }
                 Transform::NONE
             }
-            How::Same | How::Transposed | How::Stacked | How::Ignored => Transform::NONE,
+            Conversion::Same | Conversion::Transposed | Conversion::Stacked | Conversion::Ignored => {
+                Transform::NONE
+            }
         };
         let tensor = SourceTensor {
             name: place.name.clone(),

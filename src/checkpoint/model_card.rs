@@ -11,7 +11,7 @@ use serde_json::{Map, Value as Json};
 use std::path::Path;
 
 /// What llama.cpp calls a value, and where the card says it; the first that is there counts.
-const SAID: &[(&str, &[&str])] = &[
+const CARD_KEYS: &[(&str, &[&str])] = &[
     ("name", &["name", "model_name"]),
     ("author", &["author", "model_author", "model_creator"]),
     ("version", &["version", "model_version"]),
@@ -70,7 +70,7 @@ pub fn keys(
     write_sampling(folder, &mut general);
     let weights = tensors.iter().map(SourceTensor::elements).sum();
     let card = card(folder)?;
-    for (key, names) in SAID {
+    for (key, names) in CARD_KEYS {
         if let Some(text) = names.iter().find_map(|n| card.get(*n)?.as_str()) {
             general.put(key, text);
         }

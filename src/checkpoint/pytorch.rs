@@ -3,7 +3,7 @@
 //! Reference: torch's `torch/serialization.py`.
 
 use super::pickle::{Pickle, Tensor, Value};
-use super::stored::Found;
+use super::stored::StoredTensor;
 use std::collections::HashMap;
 use std::io::Cursor;
 use std::ops::Range;
@@ -15,7 +15,7 @@ const MAX_DEPTH: usize = 4;
 const MAX_ENTRIES: usize = 1 << 20;
 
 /// The tensors of a file.
-pub fn tensors(bytes: &[u8]) -> Result<Vec<Found>, String> {
+pub fn tensors(bytes: &[u8]) -> Result<Vec<StoredTensor>, String> {
     if !bytes.starts_with(b"PK") {
         return Err("not a zip file: either cut short, then fetch it again, or written by PyTorch before 1.6, then load \
                     and save it with a current one, or better as safetensors"
@@ -51,7 +51,7 @@ pub fn tensors(bytes: &[u8]) -> Result<Vec<Found>, String> {
     let mut all = Collection { pickle: &pickle, tensors: Vec::new(), entries: 0 };
     all.add(pickle.result, "", 0)?;
     let found = all.tensors.iter().map(|(name, t)| describe(name, t, &storages));
-    let found: Vec<Found> = found.collect::<Result<_, _>>()?;
+    let found: Vec<StoredTensor> = found.collect::<Result<_, _>>()?;
     if found.is_empty() {
         return Err("no tensors are in it".into());
     }
@@ -88,7 +88,11 @@ impl Collection<'_> {
 }
 
 /// Where the bytes of a tensor are.
-fn describe(name: &str, t: &Tensor, storages: &HashMap<String, Range<usize>>) -> Result<Found, String> {
+fn describe(
+    name: &str,
+    t: &Tensor,
+    storages: &HashMap<String, Range<usize>>,
+) -> Result<StoredTensor, String> {
     let damaged = |what: &str| format!("tensor `{name}`: {what}: fetch the file again");
     let storage = storages.get(t.storage.key).ok_or_else(|| damaged("its storage is not there"))?;
     let elements = t.shape.iter().try_fold(1u64, |n, &d| n.checked_mul(d));
@@ -107,7 +111,7 @@ fn describe(name: &str, t: &Tensor, storages: &HashMap<String, Range<usize>>) ->
     let (start, len) = (t.offset.checked_mul(bytes), elements.checked_mul(bytes));
     let inside = start.zip(len).filter(|(s, l)| s.checked_add(*l).is_some_and(|e| e <= storage.len() as u64));
     let (start, len) = inside.ok_or_else(|| damaged("it reaches beyond its storage"))?;
-    Ok(Found {
+    Ok(StoredTensor {
         name: name.to_owned(),
         dtype: t.storage.dtype.clone(),
         shape: t.shape.clone(),

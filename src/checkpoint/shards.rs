@@ -3,7 +3,7 @@
 use super::dtype::Dtype;
 use super::error::Error;
 use super::pytorch;
-use super::stored::{Entry, Files, Found};
+use super::stored::{Entry, Files, StoredTensor};
 use safetensors::SafeTensors;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -49,10 +49,10 @@ impl Shards {
     }
 }
 
-fn safetensors(map: &[u8]) -> Result<Vec<Found>, String> {
+fn safetensors(map: &[u8]) -> Result<Vec<StoredTensor>, String> {
     let parsed = SafeTensors::deserialize(map)
         .map_err(|e| format!("not a whole safetensors file ({e}): fetch it again"))?;
-    let found = parsed.tensors().into_iter().map(|(name, view)| Found {
+    let found = parsed.tensors().into_iter().map(|(name, view)| StoredTensor {
         name,
         dtype: match view.dtype() {
             safetensors::Dtype::F32 => Ok(Dtype::F32),

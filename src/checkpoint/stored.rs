@@ -35,7 +35,7 @@ pub struct Entry {
 }
 
 /// A tensor within the bytes of a file.
-pub struct Found {
+pub struct StoredTensor {
     pub name: String,
     pub dtype: Result<Dtype, String>,
     pub shape: Vec<u64>,
@@ -48,11 +48,11 @@ impl Files {
     pub fn add(
         &mut self,
         path: &Path,
-        find: impl Fn(&[u8]) -> Result<Vec<Found>, String>,
+        find: impl Fn(&[u8]) -> Result<Vec<StoredTensor>, String>,
     ) -> Result<Vec<(String, Entry)>, Error> {
         let map = mapped::map(path).map_err(Error::read(path))?;
         let found = find(&map).map_err(|problem| Error::damaged(path, problem))?;
-        let entry = |t: Found| {
+        let entry = |t: StoredTensor| {
             let span = Span { file: self.maps.len(), start: t.start, len: t.len };
             (t.name, Entry { dtype: t.dtype, shape: t.shape, path: path.to_owned(), span })
         };

@@ -1,6 +1,6 @@
 //! What happens to the rows of a tensor between the checkpoint and the file.
 
-use crate::arch::How;
+use crate::arch::Conversion;
 use crate::arch::config::Shape;
 use half::f16;
 
@@ -40,11 +40,11 @@ impl Transform {
 
 impl Order {
     /// The order of a tensor whose rows are heads of a model of this shape; `Stored` for all others.
-    pub fn of_heads(how: How, shape: &Shape) -> Order {
+    pub fn of_heads(how: Conversion, shape: &Shape) -> Order {
         let head_rows = shape.head_dim as usize;
         match how {
-            How::QueryPairs | How::KeyPairs => Order::Pairs { head_rows },
-            How::Ungrouped => Order::Ungrouped {
+            Conversion::QueryPairs | Conversion::KeyPairs => Order::Pairs { head_rows },
+            Conversion::Ungrouped => Order::Ungrouped {
                 groups: shape.kv_heads as usize,
                 queries: (shape.heads / shape.kv_heads) as usize,
                 head_rows,

@@ -49,11 +49,11 @@ pub fn config(file: &File, architecture: &'static Architecture, dtype: Dtype) ->
     architecture.keys.iter().copied().flatten().try_for_each(|key| key.read(&mut keys))?;
     let has = |name: &str| file.tensors().iter().any(|t| t.name == name);
     for (flag, tensor) in architecture.shown {
-        keys.say(flag, has(tensor));
+        keys.set(flag, has(tensor));
     }
     say_tokens(file, &mut keys)?;
-    keys.say("tie_word_embeddings", !has("output.weight"));
-    keys.say(
+    keys.set("tie_word_embeddings", !has("output.weight"));
+    keys.set(
         "torch_dtype",
         match dtype {
             Dtype::F32 => "float32",
@@ -76,11 +76,11 @@ fn say_tokens(file: &File, keys: &mut FileKeys) -> Result<(), String> {
     let embeddings = file.tensors().iter().find(|t| t.name == "token_embd.weight");
     let rows = || embeddings.and_then(|t| t.shape.last().copied());
     let size = keys.integer("vocab_size")?.or(tokens).or_else(rows).ok_or("the vocabulary has no size")?;
-    keys.say("vocab_size", size);
+    keys.set("vocab_size", size);
     for kind in ["bos", "eos", "unk", "sep", "pad", "mask"] {
         let (_, gguf) = SPECIAL.iter().find(|(name, _)| *name == kind).expect("a kind of GGUF's");
         if let Some(token) = file.key(&format!("tokenizer.ggml.{gguf}")).and_then(Value::as_u64) {
-            keys.say(&format!("{kind}_token_id"), token);
+            keys.set(&format!("{kind}_token_id"), token);
         }
     }
     Ok(())

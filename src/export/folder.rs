@@ -4,7 +4,7 @@ use super::config::{self, Exported};
 use super::error::{self, Error, unsupported};
 use super::rows::{self, Output};
 use crate::arch::config::Shape;
-use crate::arch::{self, Architecture, How, tokenizer};
+use crate::arch::{self, Architecture, Conversion, tokenizer};
 use crate::atomic_file::AtomicFile;
 use crate::checkpoint::{Dtype, Order};
 use crate::gguf::{File, Tensor, Value};
@@ -18,7 +18,7 @@ struct View<'a> {
     /// Extents, innermost first.
     shape: Vec<u64>,
     tensor: &'a Tensor,
-    how: How,
+    conversion: Conversion,
     /// Number of the part of a stack; 0 for what is none.
     part: u64,
 }
@@ -110,25 +110,27 @@ fn views_of<'a>(
         ));
     };
     let Shape { heads, kv_heads, head_dim, .. } = *shape;
-    if let Some((count, words)) = row.how.heads(shape) {
+    if let Some((count, words)) = row.conversion.heads(shape) {
         let rows = t.shape.last().copied().unwrap_or(1);
-        if rows != count * head_dim || row.how == How::Ungrouped && !heads.is_multiple_of(kv_heads) {
+        if rows != count * head_dim
+            || row.conversion == Conversion::Ungrouped && !heads.is_multiple_of(kv_heads)
+        {
             return Err(format!(
                 "tensor `{}` has {rows} rows, but the keys say {words} of {head_dim}",
                 t.name
             ));
         }
     }
-    let view = |name, shape, part| View { name, shape, tensor: t, how: row.how, part };
-    match (row.how, t.shape.split_last()) {
-        (How::Stacked, Some((parts, shape))) if !shape.is_empty() => {
+    let view = |name, shape, part| View { name, shape, tensor: t, conversion: row.conversion, part };
+    match (row.conversion, t.shape.split_last()) {
+        (Conversion::Stacked, Some((parts, shape))) if !shape.is_empty() => {
             let part = |part| view(arch::filled(&name, None, Some(part)), shape.to_vec(), part);
             Ok((0..*parts).map(part).collect())
         }
-        (How::Stacked, _) => {
+        (Conversion::Stacked, _) => {
             Err(format!("tensor `{}` has the shape {:?}, which is no stack", t.name, t.shape))
         }
-        (How::Transposed, _) if t.shape.len() == 2 => {
+        (Conversion::Transposed, _) if t.shape.len() == 2 => {
             Ok(vec![view(name, t.shape.iter().rev().copied().collect(), 0)])
         }
         _ => Ok(vec![view(name, t.shape.clone(), 0)]),
@@ -138,7 +140,7 @@ fn views_of<'a>(
 /// Undoes what converting did to a tensor.
 fn write_view(out: &mut Output, view: &View, shape: &Shape) -> Result<(), Error> {
     let t = view.tensor;
-    let order = Order::of_heads(view.how, shape);
+    let order = Order::of_heads(view.conversion, shape);
     // Of a bias, single elements change places.
     let columns = match view.shape[..] {
         [] => 1,
@@ -146,10 +148,11 @@ fn write_view(out: &mut Output, view: &View, shape: &Shape) -> Result<(), Error>
         [columns, ..] => columns as usize,
     };
     let rows = view.elements() as usize / columns.max(1);
-    if view.how == How::Transposed && view.shape.len() == 2 {
+    if view.conversion == Conversion::Transposed && view.shape.len() == 2 {
         return rows::convert_columns(out, t);
     }
-    let change: Option<rows::Change> = (view.how == How::PlusOne).then_some(|value| value - 1.0);
+    let change: Option<rows::Change> =
+        (view.conversion == Conversion::PlusOne).then_some(|value| value - 1.0);
     match order {
         Order::Stored => {
             let first = view.part as usize * rows;

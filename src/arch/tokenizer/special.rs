@@ -84,8 +84,8 @@ impl Kinds {
         self.config.get(&format!("{kind}_token")).cloned().unwrap_or(Json::Null)
     }
 
-    /// Says the token of a kind; a folder without tokenizer_config.json has nowhere to say it.
-    fn say(&mut self, kind: &str, token: Json) {
+    /// Sets the token of a kind; in a folder without tokenizer_config.json it is left unset, as in the converter.
+    fn set(&mut self, kind: &str, token: Json) {
         if !self.config.is_empty() {
             self.config.insert(format!("{kind}_token"), token);
         }
@@ -98,14 +98,14 @@ impl Kinds {
         }
     }
 
-    fn is_said(&self, kind: &str) -> bool {
+    fn is_set(&self, kind: &str) -> bool {
         self.add.iter().any(|(k, _)| *k == kind)
     }
 
     fn read_post_processor(&mut self, json: &Map<String, Json>) {
         for (kind, stand_in) in [("bos", "cls"), ("eos", "sep")] {
             if self.text(kind).is_null() && !self.text(stand_in).is_null() {
-                self.say(kind, self.text(stand_in));
+                self.set(kind, self.text(stand_in));
             }
         }
         let post = json.get("post_processor").unwrap_or(&Json::Null);
@@ -114,7 +114,7 @@ impl Kinds {
             match step["type"].as_str() {
                 Some("ByteLevel") => {
                     for kind in ["bos", "eos"] {
-                        if !self.is_said(kind) {
+                        if !self.is_set(kind) {
                             self.add(kind, false);
                         }
                     }
@@ -125,7 +125,7 @@ impl Kinds {
                     }
                     for kind in ["cls", "sep"] {
                         if self.text(kind).is_null() {
-                            self.say(kind, step[kind][0].clone());
+                            self.set(kind, step[kind][0].clone());
                         }
                     }
                 }
@@ -150,7 +150,7 @@ impl Kinds {
                 if !known(self) {
                     for kind in ["bos", "cls"] {
                         if self.text(kind).is_null() {
-                            self.say(kind, first.clone());
+                            self.set(kind, first.clone());
                         }
                     }
                 }
@@ -163,11 +163,11 @@ impl Kinds {
                     for kind in ["eot", "eom"] {
                         if !self.names.contains(&kind) {
                             self.names.push(kind);
-                            self.say(kind, eos);
+                            self.set(kind, eos);
                             break;
                         }
                     }
-                    self.say("eos", last.clone());
+                    self.set("eos", last.clone());
                 }
                 self.add("eos", true);
             }
@@ -194,7 +194,7 @@ impl Kinds {
                 || (between.len() == 2 && separates(between.get(1)));
             self.add("sep", add);
             if add && sep.is_null() {
-                self.say("sep", eos);
+                self.set("sep", eos);
             }
         }
     }
@@ -203,7 +203,7 @@ impl Kinds {
     fn read_flags(&mut self) {
         for kind in self.names.clone() {
             let flag = self.config.get(&format!("add_{kind}_token")).and_then(Json::as_bool);
-            if let Some(flag) = flag.filter(|_| !self.is_said(kind)) {
+            if let Some(flag) = flag.filter(|_| !self.is_set(kind)) {
                 self.add(kind, flag);
             }
         }

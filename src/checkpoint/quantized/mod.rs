@@ -25,10 +25,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Finds the matrices of a format; errors name the tensor.
-type Find = fn(&Folder, &mut Matrices) -> Result<(), Error>;
+type FindMatrices = fn(&Folder, &mut Matrices) -> Result<(), Error>;
 
 /// Formats by `quant_method`.
-const METHODS: &[(&str, Find)] = &[
+const METHODS: &[(&str, FindMatrices)] = &[
     ("gptq", gptq::find),
     ("awq", awq::find),
     ("bitsandbytes", bitsandbytes::find),
@@ -83,10 +83,13 @@ pub fn unpack(
 }
 
 /// How the weights are quantized, and the file that says it.
-type Said = (Map<String, Json>, PathBuf);
+type QuantizationConfig = (Map<String, Json>, PathBuf);
 
 /// What says how the weights are quantized.
-fn quantization_config(config: &Map<String, Json>, folder: &Path) -> Result<Option<Said>, Error> {
+fn quantization_config(
+    config: &Map<String, Json>,
+    folder: &Path,
+) -> Result<Option<QuantizationConfig>, Error> {
     let inner = config.get("text_config").and_then(Json::as_object);
     for config in [Some(config), inner].into_iter().flatten() {
         for key in ["quantization_config", "compression_config"] {
