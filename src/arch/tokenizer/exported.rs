@@ -29,7 +29,7 @@ pub fn files(
         }
         "llama" => {
             let model = sentencepiece::Exported::new(&keys, vocabulary.literal)?;
-            config["tokenizer_class"] = json!("LlamaTokenizer");
+            config["tokenizer_class"] = json!(vocabulary.class);
             config["added_tokens_decoder"] = model
                 .added
                 .iter()

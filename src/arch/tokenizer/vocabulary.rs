@@ -11,6 +11,8 @@ pub struct Vocabulary {
     pub end_of_turn: Option<u32>,
     /// Added tokens are what the files say, whatever their text looks like, and tokenizer.json has a say too.
     pub literal: bool,
+    /// The class of transformers that reads its tokenizer.model, which export writes.
+    pub class: &'static str,
 }
 
 /// A kind of tokenizer, with the file that shows it.
@@ -42,6 +44,7 @@ impl Vocabulary {
         space_prefix: SpacePrefix::Unsaid,
         end_of_turn: None,
         literal: false,
+        class: "LlamaTokenizer",
     };
     /// SentencePiece if there is a tokenizer.model.
     pub const SENTENCEPIECE_OR_BPE: Vocabulary =
@@ -53,8 +56,12 @@ impl Vocabulary {
         ..Vocabulary::BPE
     };
     /// SentencePiece without a space before a text.
-    pub const GEMMA: Vocabulary =
-        Vocabulary { kinds: &[Kind::SentencePiece], space_prefix: SpacePrefix::No, ..Vocabulary::BPE };
+    pub const GEMMA: Vocabulary = Vocabulary {
+        kinds: &[Kind::SentencePiece],
+        space_prefix: SpacePrefix::No,
+        class: "GemmaTokenizer",
+        ..Vocabulary::BPE
+    };
     /// The same, or BPE.
     pub const GEMMA3: Vocabulary =
         Vocabulary { kinds: &[Kind::SentencePiece, Kind::Bpe], ..Vocabulary::GEMMA };
