@@ -1,11 +1,10 @@
 //! G4_128 and NF4_64: every level gives the bits of the definition, whatever the bytes; the definition is the document's.
 //!
-//! Golden bytes, in tests/golden/NAME.bin, as in golden.rs: 4 blocks of weights from `Random(id)`, their activations,
-//! the weights, the dot product. `TENPAK_WRITE_GOLDEN=1` writes them and fails.
+//! Their golden bytes are in golden.rs, with those of all types.
 
 mod support;
 
-use bytemuck::{bytes_of, cast_slice, pod_read_unaligned};
+use bytemuck::pod_read_unaligned;
 use support::levels;
 use support::random::Random;
 use tenpak_gguf::isa::Isa;
@@ -225,36 +224,4 @@ fn feedback_lowers_the_loss() {
         let plain: Vec<f32> = weights.iter().zip(quantize(t, &weights).1).map(|(w, v)| w - v).collect();
         assert!(loss < 0.5 * loss_of(&plain), "{}: {loss}, without feedback {}", t.name, loss_of(&plain));
     }
-}
-
-fn golden<T: Codes4>(t: &TensorType) {
-    let mut random = Random(t.id as u64);
-    let x: Vec<f32> = random.gaussians(4 * T::LEN).iter().map(|v| v * 0.03125).collect();
-    let bytes = quantize(t, &x).0;
-    let w: Vec<T> = bytes.chunks_exact(size_of::<T>()).map(pod_read_unaligned).collect();
-    let y = random.gaussians(4 * T::LEN);
-    let path = format!("{}/tests/golden/{}.bin", env!("CARGO_MANIFEST_DIR"), t.name);
-    let made = |isa| {
-        let a = quantized(isa, &y);
-        let product = dot(isa, &w, &a);
-        [&bytes[..], cast_slice(&a), cast_slice(&weights(isa, &w)), bytes_of(&product)].concat()
-    };
-    if std::env::var("TENPAK_WRITE_GOLDEN").is_ok_and(|v| v == "1") {
-        std::fs::write(&path, made(Isa::Scalar)).unwrap();
-        panic!("{path} was written anew, so this run fails; look at the difference and run again");
-    }
-    let golden = std::fs::read(&path).unwrap();
-    for isa in levels() {
-        assert!(made(isa) == golden, "{isa:?}: not the bytes of {path}, which files have that people have");
-    }
-}
-
-#[test]
-fn golden_g4_128() {
-    golden::<BlockG4>(&types::codes4::G4_128);
-}
-
-#[test]
-fn golden_nf4_64() {
-    golden::<BlockNf4>(&types::codes4::NF4_64);
 }

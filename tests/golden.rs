@@ -1,32 +1,30 @@
-//! Golden bytes: rows of each type as they were once written, in tests/golden/NAME.bin.
+//! Golden bytes: rows of every weight type as they were once written, in tests/golden/NAME.bin.
 //!
 //! ```text
 //! 4 weight blocks       quantized from `Random(id)`
-//! 4 activation blocks   quantized from the values that follow
+//! activation blocks     quantized from the values that follow
 //! f32 x 4 * LEN         the weight blocks, dequantized
 //! f32                   dot product of the two rows
 //! ```
 //!
-//! Decoders must give these bits for ever. The search may find other bytes after a change to
+//! Decoders must give these bits for ever, at every level. The search may find other bytes after a change to
 //! `trellis/search`; then, and only then, write them anew:
 //!
 //! ```text
 //! TENPAK_WRITE_GOLDEN=1 cargo test --release --test golden; cargo test --release --test golden
 //! ```
 //!
-//! The first of the two commands fails whatever it writes, so no run both writes and passes.
+//! The first of the two commands fails whatever it writes, so no run both writes and passes. For a new type it writes
+//! the file that is not there yet.
 
 mod support;
 
-use bytemuck::{bytes_of, cast_slice, pod_read_unaligned};
+use bytemuck::{bytes_of, cast_slice};
 use std::path::PathBuf;
+use std::process::Command;
 use support::levels;
 use support::random::Random;
-use tenpak_gguf::isa::Isa;
-use tenpak_gguf::types::trellis::layout::*;
-use tenpak_gguf::types::trellis::search::quantize;
-use tenpak_gguf::types::trellis::{Decode, activations, dequantize, dot};
-use tenpak_gguf::types::{self, TensorType};
+use tenpak_gguf::types::{REGISTRY, Role, TensorType};
 
 const BLOCKS: usize = 4;
 
@@ -39,115 +37,94 @@ fn path(t: &TensorType) -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "tests", "golden", &format!("{}.bin", t.name)].iter().collect()
 }
 
-/// The two rows that every golden file is made from.
-fn source<T: Trellis>(t: &TensorType) -> (Vec<f32>, Vec<f32>) {
+/// The two rows that a golden file is made from, of the size that weights and activations have in models.
+fn source(t: &TensorType) -> (Vec<f32>, Vec<f32>) {
+    /// The types whose files were written from weights of one size; those of other types grow from block to block.
+    const OF_ONE_SIZE: [&str; 2] = ["g4_128", "nf4_64"];
     let mut random = Random(t.id as u64);
-    let mut weights = random.gaussians(BLOCKS * T::LEN);
-    // Of the size that weights have in models, and no two blocks of the same.
-    for (b, block) in weights.chunks_exact_mut(T::LEN).enumerate() {
-        block.iter_mut().for_each(|v| *v *= 0.03125 * (1 + b) as f32);
+    let mut weights = random.gaussians(BLOCKS * t.block_len);
+    for (b, block) in weights.chunks_exact_mut(t.block_len).enumerate() {
+        let size = if OF_ONE_SIZE.contains(&t.name) { 1 } else { 1 + b };
+        block.iter_mut().for_each(|v| *v *= 0.03125 * size as f32);
     }
-    (weights, random.gaussians(BLOCKS * T::LEN))
+    (weights, random.gaussians(BLOCKS * t.block_len))
 }
 
-fn encode<T: Decode>(t: &TensorType) -> Vec<T> {
-    let mut w = vec![T::zeroed(); BLOCKS];
-    quantize::quantizer::<T>().quantize(&source::<T>(t).0, bytemuck::cast_slice_mut(&mut w));
-    w
+/// The parts of a golden file, with what makes them at the current level.
+fn parts(t: &TensorType, weights: &[u8]) -> [(&'static str, Vec<u8>); 4] {
+    let Role::Weight { activation, kernels, .. } = t.role else { panic!("{} is a weight type", t.name) };
+    let Role::Activation { quantize } = activation.role else { panic!("{} is none", activation.name) };
+    let (x, y) = source(t);
+    let mut encoded = vec![0xa5; weights.len()];
+    t.quantizer().expect("a weight type").quantize(&x, &mut encoded);
+    // As u32, for the alignment of activation blocks.
+    let mut a = vec![0u32; activation.row_bytes(y.len()).expect("whole blocks") / 4];
+    quantize(&y, bytemuck::cast_slice_mut(&mut a));
+    let mut values = vec![f32::NAN; x.len()];
+    (kernels.dequantize)(weights, &mut values);
+    let mut product = f32::NAN;
+    (kernels.dot_rows)(weights, cast_slice(&a), std::slice::from_mut(&mut product));
+    [
+        ("quantizer", encoded),
+        ("activations", cast_slice(&a).to_vec()),
+        ("weights", cast_slice(&values).to_vec()),
+        ("dot product", bytes_of(&product).to_vec()),
+    ]
 }
 
-/// A file as the definition makes it.
-fn write<T: Decode>(t: &TensorType) {
-    let w = encode::<T>(t);
-    let mut a = vec![bytemuck::Zeroable::zeroed(); BLOCKS];
-    activations::<T>(Isa::Scalar, &source::<T>(t).1, &mut a);
-    let mut values = vec![0.0; BLOCKS * T::LEN];
-    dequantize(Isa::Scalar, &w, &mut values);
-    let product = dot(Isa::Scalar, &w, &a);
-    let bytes = [cast_slice(&w), cast_slice(&a), cast_slice(&values), bytes_of(&product)].concat();
-    std::fs::write(path(t), bytes).expect("tests/golden can be written");
-}
-
-struct Golden<T: Trellis> {
-    weights: Vec<T>,
-    activations: Vec<T::Activation>,
-    values: Vec<f32>,
-    product: f32,
-}
-
-fn read<T: Trellis>(t: &TensorType) -> Golden<T> {
-    fn take<B: bytemuck::Pod>(rest: &mut &[u8], n: usize) -> Vec<B> {
-        let (now, later) = rest.split_at(n * size_of::<B>());
-        *rest = later;
-        now.chunks_exact(size_of::<B>()).map(pod_read_unaligned).collect()
-    }
+fn check(t: &TensorType) {
     let path = path(t);
-    let bytes = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}; {REMEDY}", path.display()));
-    let len = BLOCKS * (size_of::<T>() + size_of::<T::Activation>() + 4 * T::LEN) + 4;
-    assert_eq!(bytes.len(), len, "{}: {REMEDY}", path.display());
-    let rest = &mut &bytes[..];
-    Golden {
-        weights: take(rest, BLOCKS),
-        activations: take(rest, BLOCKS),
-        values: take(rest, BLOCKS * T::LEN),
-        product: take(rest, 1)[0],
-    }
-}
-
-/// The first byte that differs, if one does.
-fn first_difference<B: bytemuck::Pod>(got: &[B], golden: &[B]) -> Option<usize> {
-    let (got, golden): (&[u8], &[u8]) = (cast_slice(got), cast_slice(golden));
-    got.iter().zip(golden).position(|(a, b)| a != b)
-}
-
-fn check<T: Decode>(t: &'static TensorType) {
+    let len = BLOCKS * t.block_bytes;
     if std::env::var("TENPAK_WRITE_GOLDEN").is_ok_and(|v| v == "1") {
-        write::<T>(t);
-        panic!("{} was written anew, so this run fails; look at the difference and run again", t.name);
+        let [(_, weights), ..] = parts(t, &vec![0; len]);
+        let bytes = parts(t, &weights).map(|(_, bytes)| bytes).concat();
+        return std::fs::write(path, bytes).expect("tests/golden can be written");
     }
-    let golden = read::<T>(t);
+    let golden = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}; {REMEDY}", path.display()));
+    let mut rest = &golden[..];
+    for (part, got) in
+        parts(t, golden.get(..len).unwrap_or_else(|| panic!("{} is too short", path.display())))
+    {
+        let (expected, after) = rest.split_at_checked(got.len()).unwrap_or((rest, &[]));
+        let place = got.iter().zip(expected).position(|(got, expected)| got != expected);
+        assert_eq!(place, None, "{}, {part}, byte. {REMEDY}", t.name);
+        assert_eq!(got.len(), expected.len(), "{}, {part}, length. {REMEDY}", t.name);
+        rest = after;
+    }
+    assert!(rest.is_empty(), "{} goes on after its parts", path.display());
+}
+
+/// Of this level only: [`golden_bytes_at_every_level`] runs it at each.
+#[test]
+fn golden_bytes() {
+    let weights = || REGISTRY.iter().filter(|t| matches!(t.role, Role::Weight { .. }));
+    weights().for_each(|t| check(t));
+    let written = std::env::var("TENPAK_WRITE_GOLDEN").is_ok_and(|v| v == "1");
+    assert!(!written, "all files were written, so this run fails; look at the difference and run again");
+    println!("{} types at {}", weights().count(), tenpak_gguf::isa::Isa::current().name());
+}
+
+/// Starts this program again for each level: a program runs at one.
+#[test]
+fn golden_bytes_at_every_level() {
+    let program = std::env::current_exe().expect("this program");
+    // What cargo starts programs for another architecture with, as scripts/test_aarch64.sh sets it.
+    let runner = match cfg!(target_arch = "aarch64") {
+        true => std::env::var("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER").unwrap_or_default(),
+        false => String::new(),
+    };
     for isa in levels() {
-        let mut values = vec![0.0; BLOCKS * T::LEN];
-        dequantize(isa, &golden.weights, &mut values);
-        let place = first_difference(&values, &golden.values);
-        assert_eq!(place, None, "{} weights, {isa:?}, byte. {REMEDY}", t.name);
-        let mut a = vec![bytemuck::Zeroable::zeroed(); BLOCKS];
-        activations::<T>(isa, &source::<T>(t).1, &mut a);
-        let place = first_difference(&a, &golden.activations);
-        assert_eq!(place, None, "{} activations, {isa:?}, byte. {REMEDY}", t.name);
-        let product = dot(isa, &golden.weights, &golden.activations);
-        assert_eq!(product.to_bits(), golden.product.to_bits(), "{} dot, {isa:?}. {REMEDY}", t.name);
+        let mut words = runner.split_whitespace().map(PathBuf::from).chain([program.clone()]);
+        let run = Command::new(words.next().expect("the program at least"))
+            .args(words)
+            .args(["--exact", "golden_bytes", "--nocapture"])
+            .env("TENPAK_ISA", isa.name())
+            .env_remove("TENPAK_WRITE_GOLDEN")
+            .output()
+            .expect("the program starts");
+        let said = [run.stdout, run.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        assert!(run.status.success(), "{}: {said}", isa.name());
+        assert!(said.contains(&format!("types at {}", isa.name())), "{}: {said}", isa.name());
     }
-    let place = first_difference(&encode::<T>(t), &golden.weights);
-    assert_eq!(place, None, "{} encoder, byte. {REMEDY}", t.name);
-}
-
-#[test]
-fn golden_t2() {
-    check::<BlockT2>(&types::trellis::T2);
-}
-
-#[test]
-fn golden_t3() {
-    check::<BlockT3>(&types::trellis::T3);
-}
-
-#[test]
-fn golden_t4() {
-    check::<BlockT4>(&types::trellis::T4);
-}
-
-#[test]
-fn golden_t2_64() {
-    check::<BlockT2_64>(&types::trellis::T2_64);
-}
-
-#[test]
-fn golden_t3_64() {
-    check::<BlockT3_64>(&types::trellis::T3_64);
-}
-
-#[test]
-fn golden_t4_64() {
-    check::<BlockT4_64>(&types::trellis::T4_64);
 }
