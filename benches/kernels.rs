@@ -20,8 +20,10 @@ use std::path::Path;
 use std::time::Instant;
 use synthetic::Random;
 use tenpak_gguf::isa::Isa;
+use tenpak_gguf::products::{self, AtEveryLevel, Columns, Matrix, Results};
+use tenpak_gguf::types::codes4::layout::{BlockG4, BlockNf4, Codes4};
 use tenpak_gguf::types::trellis::layout::*;
-use tenpak_gguf::types::{self, trellis};
+use tenpak_gguf::types::{self, TensorType};
 
 const ROWS: usize = 32;
 const COLUMNS: usize = 4096;
@@ -93,12 +95,14 @@ fn main() {
     let data = Data::new();
     let mut contenders = Vec::new();
     for isa in Isa::available().filter(|&isa| isa > Isa::Scalar) {
-        contenders.extend(ours::<BlockT2>(isa, &types::trellis::T2, &data));
-        contenders.extend(ours::<BlockT3>(isa, &types::trellis::T3, &data));
-        contenders.extend(ours::<BlockT4>(isa, &types::trellis::T4, &data));
-        contenders.extend(ours::<BlockT2_64>(isa, &types::trellis::T2_64, &data));
-        contenders.extend(ours::<BlockT3_64>(isa, &types::trellis::T3_64, &data));
-        contenders.extend(ours::<BlockT4_64>(isa, &types::trellis::T4_64, &data));
+        contenders.extend(trellis::<BlockT2>(isa, &types::trellis::T2, &data));
+        contenders.extend(trellis::<BlockT3>(isa, &types::trellis::T3, &data));
+        contenders.extend(trellis::<BlockT4>(isa, &types::trellis::T4, &data));
+        contenders.extend(trellis::<BlockT2_64>(isa, &types::trellis::T2_64, &data));
+        contenders.extend(trellis::<BlockT3_64>(isa, &types::trellis::T3_64, &data));
+        contenders.extend(trellis::<BlockT4_64>(isa, &types::trellis::T4_64, &data));
+        contenders.extend(codes4::<BlockG4>(isa, &types::codes4::G4_128, &data));
+        contenders.extend(codes4::<BlockNf4>(isa, &types::codes4::NF4_64, &data));
     }
     let ggml = Ggml::load(Path::new(&folder));
     for &(name, id) in PEERS {
@@ -184,9 +188,22 @@ impl Data {
     }
 }
 
-fn ours<T: trellis::Decode>(isa: Isa, t: &types::TensorType, data: &Data) -> [Contender; 4] {
+fn trellis<T: types::trellis::Decode>(isa: Isa, t: &TensorType, data: &Data) -> [Contender; 4] {
+    ours::<T>(isa, t, data, types::trellis::activations::<T>)
+}
+
+fn codes4<T: Codes4 + AtEveryLevel>(isa: Isa, t: &TensorType, data: &Data) -> [Contender; 4] {
+    ours::<T>(isa, t, data, |isa, x, out| types::codes4::activations(isa, x, bytemuck::cast_slice_mut(out)))
+}
+
+fn ours<T: AtEveryLevel>(
+    isa: Isa,
+    t: &TensorType,
+    data: &Data,
+    quantize_activations: fn(Isa, &[f32], &mut [T::Activations]),
+) -> [Contender; 4] {
     let name = format!("{} {}", isa.name(), t.name);
-    let n = COLUMNS / T::LEN;
+    let n = COLUMNS / T::WEIGHTS;
     let mut weights = vec![T::zeroed(); ROWS * n];
     // Any valid block decodes in the same time: the first row, searched, is enough.
     let mut quantizer = t.quantizer().expect("a weight type");
@@ -195,28 +212,29 @@ fn ours<T: trellis::Decode>(isa: Isa, t: &types::TensorType, data: &Data) -> [Co
         weights.copy_within(..n, r * n);
     }
     let mut activations = vec![bytemuck::Zeroable::zeroed(); n];
-    trellis::activations::<T>(isa, &data.activations, &mut activations);
+    quantize_activations(isa, &data.activations, &mut activations);
     let mut plain = vec![0.0; COLUMNS];
-    trellis::dequantize(isa, &weights[..n], &mut plain);
-    data.check(&name, &plain, trellis::dot(isa, &weights[..n], &activations));
+    products::dequantize(isa, &weights[..n], &mut plain);
+    data.check(&name, &plain, products::dot(isa, &weights[..n], &activations));
 
     let bytes = size_of_val(&weights[..]);
     let (w, a) = (weights.clone(), activations.clone());
     let mut products = [0.0; ROWS];
-    let dot = move || trellis::dot_rows(isa, black_box(&w), &a, &mut products);
+    let dot = move || products::dot_rows(isa, black_box(&w), &a, &mut products);
     let (w, columns) = (weights.clone(), vec![activations.clone(); PROMPT]);
     let mut out = vec![0.0; PROMPT * ROWS];
     let multiply = move || {
-        let rows: Vec<&[T]> = w.chunks_exact(n).collect();
-        let columns: Vec<&[T::Activation]> = columns.iter().map(|a| &a[..]).collect();
-        let mut out: Vec<&mut [f32]> = out.chunks_exact_mut(ROWS).collect();
-        trellis::multiply(isa, &rows, &columns, &mut out);
+        let rows = Matrix::new(bytemuck::cast_slice(&w), ROWS, bytes / ROWS, bytes / ROWS);
+        let columns: Vec<&[_]> = columns.iter().map(|a| &a[..]).collect();
+        Columns::with(&columns, |columns| {
+            Results::with(&mut out, ROWS, |out| products::multiply::<T>(isa, rows, columns, out));
+        });
     };
     let dequantize = move || {
-        weights.chunks_exact(n).for_each(|row| trellis::dequantize(isa, black_box(row), &mut plain));
+        weights.chunks_exact(n).for_each(|row| products::dequantize(isa, black_box(row), &mut plain));
     };
     let x = data.activations.clone();
-    let quantize = move || trellis::activations::<T>(isa, black_box(&x), &mut activations);
+    let quantize = move || quantize_activations(isa, black_box(&x), &mut activations);
     [
         Contender::new(&name, Work::Dot, bytes, dot),
         Contender::new(&name, Work::Multiply, bytes, multiply),

@@ -90,8 +90,8 @@ fn gptq(base: &str, values: &[f32], rows: usize, columns: usize) -> Vec<Tensor> 
     for (r, row) in values.chunks_exact(columns).enumerate() {
         for (g, group) in row.chunks(GROUP).enumerate() {
             let block = BlockG4::fit(group);
-            scales[g * rows + r] = f16::from_le_bytes(block.d);
-            zeros[(g * rows + r) / 8] |= ((block.zero as u32).wrapping_sub(1) % 16) << (r % 8 * 4);
+            scales[g * rows + r] = f16::from_le_bytes(block.scale.d);
+            zeros[(g * rows + r) / 8] |= ((block.scale.zero as u32).wrapping_sub(1) % 16) << (r % 8 * 4);
             for (i, &x) in group.iter().enumerate() {
                 let c = g * GROUP + i;
                 codes[c / 8 * rows + r] |= (block.nearest(x) as u32) << (c % 8 * 4);
@@ -117,7 +117,7 @@ fn nf4(base: &str, values: &[f32], rows: usize, columns: usize) -> Vec<Tensor> {
     let (mut codes, mut scales) = (Vec::new(), Vec::new());
     for values in values.chunks(BLOCK) {
         let block = BlockNf4::fit(values);
-        scales.push(f32::from_le_bytes(block.d));
+        scales.push(f32::from_le_bytes(block.scale.d));
         codes.extend(values.chunks(2).map(|x| block.nearest(x[0]) << 4 | block.nearest(x[1])));
     }
     let state =

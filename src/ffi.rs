@@ -13,6 +13,7 @@
 //! the function that multiplies rows of weights with many columns. `render::header` renders
 //! their declarations and the X-macros that the ggml patch is written over.
 
+use crate::products::{Columns, Matrix, Results};
 use crate::types::{self, Role, RowQuantizer, TensorType};
 use std::cell::RefCell;
 use std::ffi::{c_int, c_void};
@@ -155,28 +156,19 @@ macro_rules! weight {
                     unreachable!("a weight type")
                 };
                 let (n, rows, n_columns) = (n as usize, rows as usize, n_columns as usize);
-                // One column, as in generation: rows that follow each other need no list of them.
-                if n_columns == 1 && row_bytes == bytes(&types::$folder::$type, n) {
-                    // SAFETY: by this function's contract.
-                    return unsafe {
-                        let w = row(&types::$folder::$type, x, rows * n);
-                        let out = std::slice::from_raw_parts_mut(*out, rows);
-                        (kernels.dot_rows)(w, row(activation, *columns, n), out);
-                    };
-                }
+                let one_row = bytes(&types::$folder::$type, n);
+                let all_rows = if rows == 0 { 0 } else { (rows - 1) * row_bytes + one_row };
                 // SAFETY: by this function's contract.
-                let (rows, columns, mut out): (Vec<_>, Vec<_>, Vec<_>) = unsafe {
-                    let columns = std::slice::from_raw_parts(columns, n_columns).iter();
-                    let out = std::slice::from_raw_parts(out, n_columns).iter();
+                let (x, columns, mut out) = unsafe {
+                    let columns = std::slice::from_raw_parts(columns, n_columns);
+                    let out = std::slice::from_raw_parts(out, n_columns);
                     (
-                        (0..rows)
-                            .map(|r| row(&types::$folder::$type, x.byte_add(r * row_bytes), n))
-                            .collect(),
-                        columns.map(|&column| row(activation, column, n)).collect(),
-                        out.map(|&out| std::slice::from_raw_parts_mut(out, rows)).collect(),
+                        std::slice::from_raw_parts(x.cast(), all_rows),
+                        Columns::new(columns, bytes(activation, n)),
+                        Results::new(out, rows),
                     )
                 };
-                (kernels.multiply)(&rows, &columns, &mut out);
+                (kernels.multiply)(Matrix::new(x, rows, one_row, row_bytes), columns, &mut out);
             }
 
             /// Writes the dot product of two rows of `n` to `s`.

@@ -7,6 +7,8 @@
 
 pub mod ffi;
 pub mod isa;
+pub mod products;
+mod simd;
 pub mod types;
 
 #[cfg(feature = "converter")]

@@ -4,13 +4,16 @@
 
 mod support;
 
-use bytemuck::pod_read_unaligned;
+use bytemuck::{cast_slice, pod_read_unaligned};
 use support::levels;
 use support::random::Random;
 use tenpak_gguf::isa::Isa;
+use tenpak_gguf::products::{
+    AtEveryLevel, Columns, Definition, Matrix, Results, dequantize, dot_rows, multiply,
+};
 use tenpak_gguf::types::codes4::layout::{BlockG4, BlockNf4, Codes4, NF4};
 use tenpak_gguf::types::codes4::q8::BlockQ8;
-use tenpak_gguf::types::codes4::{activations, dequantize, dot, dot_rows, dots, float16};
+use tenpak_gguf::types::codes4::{activations, float16};
 use tenpak_gguf::types::{self, TensorType};
 
 /// Columns at once: every rest of the groups of four.
@@ -27,10 +30,18 @@ fn quantized(isa: Isa, x: &[f32]) -> Vec<BlockQ8> {
     out
 }
 
-fn weights<T: Codes4>(isa: Isa, w: &[T]) -> Vec<f32> {
+fn weights<T: Codes>(isa: Isa, w: &[T]) -> Vec<f32> {
     let mut out = vec![f32::NAN; w.len() * T::LEN];
     dequantize(isa, w, &mut out);
     out
+}
+
+/// A type with codes of 4 bits and a decoder for every level.
+trait Codes: Codes4 + AtEveryLevel + Definition<Activations = <Self as Codes4>::Activations> {}
+impl<T> Codes for T where T: Codes4 + AtEveryLevel + Definition<Activations = <T as Codes4>::Activations> {}
+
+fn dot<T: Codes>(isa: Isa, w: &[T], a: &[BlockQ8]) -> f32 {
+    tenpak_gguf::products::dot(isa, w, cast_slice(a))
 }
 
 fn bits(x: &[f32]) -> Vec<u32> {
@@ -43,7 +54,7 @@ fn same((a, b): (&f32, &f32)) -> bool {
 }
 
 /// Weights of arbitrary blocks and Gaussian activations at every level.
-fn levels_agree<T: Codes4>() {
+fn levels_agree<T: Codes>() {
     let mut random = Random(3);
     for n in 0..20 {
         let w: Vec<T> = blocks(&mut random, n);
@@ -57,7 +68,7 @@ fn levels_agree<T: Codes4>() {
         let rows: Vec<f32> = w.chunks(1).map(|w| dot(Isa::Scalar, w, short)).collect();
         for isa in levels() {
             let mut out = vec![f32::NAN; n];
-            dot_rows(isa, &w, short, &mut out);
+            dot_rows(isa, &w, cast_slice(short), &mut out);
             assert!(out.iter().zip(&rows).all(same), "{isa:?}, rows: {out:?} instead of {rows:?}");
             assert_eq!(bits(&weights(isa, &w)), bits(&expected), "weights, {isa:?}");
             for (x, a) in x.iter().zip(&a) {
@@ -66,7 +77,10 @@ fn levels_agree<T: Codes4>() {
             let columns: Vec<&[BlockQ8]> = a.iter().map(|a| &a[..]).collect();
             for count in 0..=COLUMNS {
                 let mut out = vec![f32::NAN; count];
-                dots(isa, &w, &columns[..count], &mut out);
+                let row = Matrix::new(cast_slice(&w), 1, size_of_val(&w[..]), size_of_val(&w[..]));
+                Columns::with(&columns[..count], |a| {
+                    Results::with(&mut out, 1, |out| multiply::<T>(isa, row, a, out));
+                });
                 assert!(out.iter().zip(&products).all(same), "{isa:?}: {out:?} instead of {products:?}");
             }
         }
@@ -74,7 +88,7 @@ fn levels_agree<T: Codes4>() {
 }
 
 /// Quants and codes at their ends: what could overflow 16 or 32 bits does it here.
-fn ends_are_exact<T: Codes4>(block: impl Fn() -> T) {
+fn ends_are_exact<T: Codes>(block: impl Fn() -> T) {
     for code in 0..16 {
         for q in [-127, 127] {
             let mut w = block();
@@ -108,7 +122,7 @@ fn levels_agree_nf4() {
 /// the integers of NF4 are off by far less.
 const DOT_ERROR: f64 = 0.01;
 
-fn dot_is_near_the_exact_one<T: Codes4>() {
+fn dot_is_near_the_exact_one<T: Codes>() {
     let mut random = Random(5);
     let (x, y) = (random.gaussians(16 * T::LEN), random.gaussians(16 * T::LEN));
     let mut w = vec![T::zeroed(); 16];

@@ -7,10 +7,11 @@ use proptest::prelude::*;
 use support::levels;
 use support::random::Random;
 use tenpak_gguf::isa::Isa;
+use tenpak_gguf::products::{Columns, Matrix, Results, dequantize, dot, dot_rows, multiply};
 use tenpak_gguf::types::trellis::a8::Activation;
 use tenpak_gguf::types::trellis::layout::*;
 use tenpak_gguf::types::trellis::search::quantize;
-use tenpak_gguf::types::trellis::{Decode, activations, code, dequantize, dot, dot_rows, multiply, scale};
+use tenpak_gguf::types::trellis::{Decode, activations, code, scale};
 
 /// Longest row of the random tests, in blocks: kernels take four and two at a time, so that 9 has every
 /// kind of rest.
@@ -98,7 +99,9 @@ fn products_agree<T: Decode>(blocks_of_row: usize, rows: usize, columns: usize, 
     let expected: Vec<f32> = a.iter().flat_map(|a| w.iter().map(|w| dot(Isa::Scalar, w, a))).collect();
     for isa in levels() {
         let mut out = vec![f32::NAN; columns * rows];
-        multiply(isa, &w, &a, &mut out.chunks_mut(rows).collect::<Vec<_>>());
+        let row_bytes = size_of_val(w[0]);
+        let matrix = Matrix::new(bytemuck::cast_slice(all), rows, row_bytes, row_bytes);
+        Columns::with(&a, |a| Results::with(&mut out, rows, |out| multiply::<T>(isa, matrix, a, out)));
         assert_eq!(
             bits(&out),
             bits(&expected),

@@ -197,8 +197,8 @@ fn codes4_section(h: &mut String) -> std::fmt::Result {
         "// g4_128: a weight is (code - zero) * d, with an unsigned byte as zero point. The d is a binary16 in which exponent 31"
     )?;
     writeln!(h, "// is one like the others.")?;
-    define(h, "TENPAK_G4_D", offset_of!(BlockG4, d), "scale, binary16")?;
-    define(h, "TENPAK_G4_ZERO", offset_of!(BlockG4, zero), "zero point")?;
+    define(h, "TENPAK_G4_D", offset_of!(BlockG4, scale.d), "scale, binary16")?;
+    define(h, "TENPAK_G4_ZERO", offset_of!(BlockG4, scale.zero), "zero point")?;
     writeln!(h)?;
     codes::<BlockG4>(h, &G4_128, offset_of!(BlockG4, qs))?;
     writeln!(
@@ -206,7 +206,7 @@ fn codes4_section(h: &mut String) -> std::fmt::Result {
         "// nf4_64: a weight is tenpak_nf4[code] * d. A d that is infinite or NaN counts as 0. In products the zero point of the"
     )?;
     writeln!(h, "// integers is NF4_ZERO and their unit d * (1 / NF4_UNIT), in f32.")?;
-    define(h, "TENPAK_NF4_D", offset_of!(BlockNf4, d), "scale, f32")?;
+    define(h, "TENPAK_NF4_D", offset_of!(BlockNf4, scale.d), "scale, f32")?;
     define(h, "TENPAK_NF4_ZERO", NF4_ZERO, "the integer of weight 0")?;
     define(h, "TENPAK_NF4_UNIT", format!("{NF4_UNIT:?}f"), "the integer of weight 1, less the zero point")?;
     writeln!(h)?;

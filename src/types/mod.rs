@@ -8,10 +8,9 @@ pub mod codes4;
 #[cfg(feature = "converter")]
 pub mod feedback;
 mod registry;
-#[cfg(target_arch = "aarch64")]
-mod sdot;
 pub mod trellis;
 
+use crate::products::{Columns, Matrix, Results};
 #[cfg(feature = "converter")]
 use feedback::Calibrated;
 pub use registry::REGISTRY;
@@ -56,39 +55,15 @@ pub enum Role {
     },
 }
 
-/// Multiplies rows of weights with columns, rows of activations, into `out[column][row]`.
-pub type Multiply = fn(rows: &[&[u8]], columns: &[&[u8]], out: &mut [&mut [f32]]);
-
 /// Kernels over whole rows, at the level of [`crate::isa::Isa::current`]. Lengths are checked.
 #[derive(Clone, Copy, Debug)]
 pub struct Kernels {
     /// Dot products of rows of weights that follow each other and one row of activations.
     pub dot_rows: fn(w: &[u8], a: &[u8], out: &mut [f32]),
     /// Products with many columns, the same results as `dot_rows` of each.
-    pub multiply: Multiply,
+    pub multiply: fn(Matrix, Columns, &mut Results),
     /// Weights of a row.
     pub dequantize: fn(&[u8], &mut [f32]),
-}
-
-/// Columns that a row is multiplied with while it is decoded.
-const COLUMNS: usize = 16;
-
-/// Multiplies row after row: `dots` writes the products of a row and some columns.
-fn multiply_rows<W: Copy, A>(
-    rows: &[W],
-    columns: &[A],
-    out: &mut [&mut [f32]],
-    dots: impl Fn(W, &[A], &mut [f32]),
-) {
-    let mut products = [0.0; COLUMNS];
-    for (r, &w) in rows.iter().enumerate() {
-        for (columns, out) in columns.chunks(COLUMNS).zip(out.chunks_mut(COLUMNS)) {
-            dots(w, columns, &mut products[..columns.len()]);
-            for (out, product) in out.iter_mut().zip(products) {
-                out[r] = product;
-            }
-        }
-    }
 }
 
 /// Quantizes rows of whole blocks; owns scratch memory.

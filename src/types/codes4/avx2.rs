@@ -3,14 +3,45 @@
 //! `maddubs` multiplies unsigned integers with signed quants and adds pairs in 16 bits: integers of 15 leave room for
 //! sums of several, those of 7 bits for one. Integers of 14 bits are two halves of 7.
 
+use super::halves;
 use super::layout::Codes4;
-use super::q8::{self, BlockQ8};
-use super::row::{GROUP, dots, halves};
+use super::level::Level4;
+use super::q8::BlockQ8;
 use super::scalar;
 use super::x86::*;
+use crate::isa::Avx2;
+use crate::simd::x86::*;
 use std::arch::x86_64::*;
 
-dots!("avx2");
+impl Level4 for Avx2 {
+    type Codes = [__m256i; 2];
+    type Sums = __m256i;
+    type Totals = __m256;
+
+    #[inline(always)]
+    fn codes<T: Codes4>(self, w: &T) -> [[__m256i; 2]; 2] {
+        // SAFETY: the token proves the level.
+        unsafe { codes(w) }
+    }
+
+    #[inline(always)]
+    fn product<T: Codes4>(self, codes: [__m256i; 2], a: &BlockQ8, zero: i32) -> __m256i {
+        // SAFETY: the token proves the level.
+        unsafe { sums::<T>(codes, a, start(zero, a.sum)) }
+    }
+
+    #[inline(always)]
+    fn add_scaled(self, totals: __m256, scale: f32, sums: __m256i) -> __m256 {
+        // SAFETY: the token proves the level.
+        unsafe { add_scaled(totals, scale, sums) }
+    }
+
+    #[inline(always)]
+    fn dequantize<T: Codes4>(self, w: &[T], out: &mut [f32]) {
+        // SAFETY: every level of x86 above scalar has AVX2.
+        unsafe { dequantize(w, out) }
+    }
+}
 
 /// The codes of a block, 64 at a time, in two vectors.
 #[inline]
@@ -31,7 +62,7 @@ pub fn codes<T: Codes4>(w: &T) -> [[__m256i; 2]; 2] {
 #[inline]
 #[target_feature(enable = "avx2")]
 fn sums<T: Codes4>(codes: [__m256i; 2], a: &BlockQ8, start: __m256i) -> __m256i {
-    let quants = [load(&a.qs, 0), load(&a.qs, 32)];
+    let quants = quants(a);
     let ones = _mm256_set1_epi16(1);
     if !T::WIDE {
         // At most 4 * 15 * 127.
@@ -42,7 +73,7 @@ fn sums<T: Codes4>(codes: [__m256i; 2], a: &BlockQ8, start: __m256i) -> __m256i 
         return _mm256_add_epi32(start, _mm256_madd_epi16(pairs, ones));
     }
     let (low, high) = const { halves::<T>() };
-    let (low, high) = (table(low), table(high));
+    let (low, high) = (table(&low), table(&high));
     let product = |table, i: usize| {
         let integers = _mm256_shuffle_epi8(table, codes[i]);
         _mm256_madd_epi16(_mm256_maddubs_epi16(integers, quants[i]), ones)
@@ -52,14 +83,17 @@ fn sums<T: Codes4>(codes: [__m256i; 2], a: &BlockQ8, start: __m256i) -> __m256i 
     _mm256_add_epi32(start, _mm256_add_epi32(low, _mm256_slli_epi32::<7>(high)))
 }
 
-/// Same result as `scalar::dequantize`, by the compiler.
+/// The quants of a block of activations.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub fn quants(a: &BlockQ8) -> [__m256i; 2] {
+    let quants = bytemuck::cast_slice(&a.qs);
+    [load(quants, 0), load(quants, 32)]
+}
+
+/// Same result as `scalar::dequantize`, by the compiler. Not inlined: compiled for AVX-512, NF4_64 takes twice as long.
+#[inline(never)]
 #[target_feature(enable = "avx2")]
 pub fn dequantize<T: Codes4>(w: &[T], out: &mut [f32]) {
     scalar::dequantize(w, out);
-}
-
-/// Same result as `q8::quantize`, by the compiler.
-#[target_feature(enable = "avx2")]
-pub fn quantize_activations(x: &[f32], out: &mut [BlockQ8]) {
-    q8::quantize(x, out);
 }

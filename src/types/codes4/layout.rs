@@ -2,7 +2,36 @@
 //! from there on.
 
 use super::float16;
+use super::q8::BlockQ8;
 use bytemuck::{Pod, Zeroable};
+
+/// A scale and `BYTES` bytes of codes.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Block<S, const BYTES: usize> {
+    /// Scale.
+    pub scale: S,
+    /// Codes.
+    pub qs: [u8; BYTES],
+}
+
+/// Scale and zero point of G4.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct ScaleG4 {
+    /// Binary16.
+    pub d: [u8; 2],
+    /// Zero point.
+    pub zero: u8,
+}
+
+/// Scale of NF4.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct ScaleNf4 {
+    /// The largest magnitude, f32. What is not finite counts as zero.
+    pub d: [u8; 4],
+}
 
 /// 4.1875 bits per weight.
 ///
@@ -11,23 +40,7 @@ use bytemuck::{Pod, Zeroable};
 /// | 0 | `d`, binary16 |
 /// | 2 | `zero` |
 /// | 3 .. 66 | codes |
-#[derive(Clone, Copy, Debug)]
-#[repr(C)]
-pub struct BlockG4 {
-    /// Scale.
-    pub d: [u8; 2],
-    /// Zero point.
-    pub zero: u8,
-    /// Codes.
-    pub qs: [u8; 64],
-}
-
-// SAFETY: bytes only; any are valid.
-unsafe impl Zeroable for BlockG4 {}
-// SAFETY: as above; no padding.
-unsafe impl Pod for BlockG4 {}
-
-const _: () = assert!(size_of::<BlockG4>() == 67);
+pub type BlockG4 = Block<ScaleG4, 64>;
 
 /// 4.5 bits per weight.
 ///
@@ -35,21 +48,18 @@ const _: () = assert!(size_of::<BlockG4>() == 67);
 /// |---|---|
 /// | 0 | `d`, f32 |
 /// | 4 .. 35 | codes |
-#[derive(Clone, Copy, Debug)]
-#[repr(C)]
-pub struct BlockNf4 {
-    /// Scale: the largest magnitude. What is not finite counts as zero.
-    pub d: [u8; 4],
-    /// Codes.
-    pub qs: [u8; 32],
-}
+pub type BlockNf4 = Block<ScaleNf4, 32>;
 
+// SAFETY: bytes only; any are valid.
+unsafe impl Zeroable for BlockG4 {}
+// SAFETY: as above; no padding.
+unsafe impl Pod for BlockG4 {}
 // SAFETY: bytes only; any are valid.
 unsafe impl Zeroable for BlockNf4 {}
 // SAFETY: as above; no padding.
 unsafe impl Pod for BlockNf4 {}
 
-const _: () = assert!(size_of::<BlockNf4>() == 36);
+const _: () = assert!(size_of::<BlockG4>() == 67 && size_of::<BlockNf4>() == 36);
 
 /// Values of the codes of NF4: quantiles of the normal distribution (Dettmers et al., QLoRA, 2023, appendix E), as
 /// bitsandbytes has them in f32.
@@ -91,6 +101,8 @@ pub trait Codes4: Pod + Send + Sync {
     const INTEGERS: [u16; 16];
     /// Whether those need more than 7 bits.
     const WIDE: bool;
+    /// `PARTS` blocks of activations: those of a block of weights.
+    type Activations: Pod + Send + Sync + AsRef<[BlockQ8]>;
 
     /// The value of an integer of 1.
     fn unit(&self) -> f32;
@@ -131,12 +143,12 @@ pub trait Codes4: Pod + Send + Sync {
 impl BlockG4 {
     /// A block without codes.
     pub fn new(scale: f32, zero: u8) -> BlockG4 {
-        BlockG4 { d: float16::encode(scale).to_le_bytes(), zero, qs: [0; 64] }
+        Block { scale: ScaleG4 { d: float16::encode(scale).to_le_bytes(), zero }, qs: [0; 64] }
     }
 
     #[inline(always)]
     fn scale(&self) -> f32 {
-        float16::decode(u16::from_le_bytes(self.d))
+        float16::decode(u16::from_le_bytes(self.scale.d))
     }
 }
 
@@ -144,6 +156,7 @@ impl Codes4 for BlockG4 {
     const LEN: usize = 128;
     const INTEGERS: [u16; 16] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
     const WIDE: bool = false;
+    type Activations = [BlockQ8; 2];
 
     #[inline(always)]
     fn unit(&self) -> f32 {
@@ -152,7 +165,7 @@ impl Codes4 for BlockG4 {
 
     #[inline(always)]
     fn zero(&self) -> i32 {
-        self.zero as i32
+        self.scale.zero as i32
     }
 
     #[inline(always)]
@@ -167,7 +180,7 @@ impl Codes4 for BlockG4 {
 
     #[inline(always)]
     fn weight(&self, code: u8) -> f32 {
-        (code as i32 - self.zero as i32) as f32 * self.scale()
+        (code as i32 - self.scale.zero as i32) as f32 * self.scale()
     }
 
     fn fit(x: &[f32]) -> Self {
@@ -182,19 +195,19 @@ impl Codes4 for BlockG4 {
     fn nearest(&self, x: f32) -> u8 {
         let scale = self.scale();
         let steps = if scale > 0.0 { (x / scale).round() } else { 0.0 };
-        (steps + self.zero as f32).clamp(0.0, 15.0) as u8
+        (steps + self.scale.zero as f32).clamp(0.0, 15.0) as u8
     }
 }
 
 impl BlockNf4 {
     /// A block without codes.
     pub fn new(scale: f32) -> BlockNf4 {
-        BlockNf4 { d: scale.to_le_bytes(), qs: [0; 32] }
+        Block { scale: ScaleNf4 { d: scale.to_le_bytes() }, qs: [0; 32] }
     }
 
     #[inline(always)]
     fn scale(&self) -> f32 {
-        let d = f32::from_le_bytes(self.d);
+        let d = f32::from_le_bytes(self.scale.d);
         if d.is_finite() { d } else { 0.0 }
     }
 }
@@ -203,6 +216,7 @@ impl Codes4 for BlockNf4 {
     const LEN: usize = 64;
     const INTEGERS: [u16; 16] = NF4_INTEGERS;
     const WIDE: bool = true;
+    type Activations = [BlockQ8; 1];
 
     #[inline(always)]
     fn unit(&self) -> f32 {

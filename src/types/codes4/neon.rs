@@ -2,9 +2,14 @@
 //!
 //! Products are those of signed bytes: codes as they are, or integers of 14 bits as two halves of 7.
 
+use super::halves;
 use super::layout::Codes4;
+use super::level::Level4;
 use super::q8::BlockQ8;
-use super::row::{GROUP, dots, halves};
+use crate::isa::Neon;
+use crate::products::Sum;
+use crate::products::prompts::Words;
+use crate::simd::neon::{load, load_quants};
 use std::arch::aarch64::*;
 
 /// Sums of 64 products: `scalar`'s lanes 0 to 3 and 4 to 7.
@@ -12,43 +17,76 @@ pub type Sums = [int32x4_t; 2];
 /// Totals of a row, likewise.
 pub type Totals = [float32x4_t; 2];
 
-/// Writes `sums` over a level's `multiply_add`. `$features` are those of the level.
-macro_rules! products {
-    ($features:literal) => {
-        /// Adds the products of 64 weights and quants to `start`, lane by lane.
-        #[inline]
-        #[target_feature(enable = $features)]
-        fn sums<T: Codes4>(codes: [uint8x16_t; 4], a: &BlockQ8, start: Sums) -> Sums {
-            let (low, high) = const { halves::<T>() };
-            let (low, high) = (load(&low, 0), load(&high, 0));
-            let (mut low_sums, mut high_sums) = (start, [vdupq_n_s32(0); 2]);
-            for (i, codes) in codes.into_iter().enumerate() {
-                let quants = load_quants(a, 16 * i);
-                let lanes = i % 2;
-                if T::WIDE {
-                    low_sums[lanes] = multiply_add(low_sums[lanes], vqtbl1q_u8(low, codes), quants);
-                    high_sums[lanes] = multiply_add(high_sums[lanes], vqtbl1q_u8(high, codes), quants);
-                } else {
-                    low_sums[lanes] = multiply_add(low_sums[lanes], codes, quants);
-                }
-            }
-            let add = |low, high| vaddq_s32(low, vshlq_n_s32::<7>(high));
-            [add(low_sums[0], high_sums[0]), add(low_sums[1], high_sums[1])]
-        }
-    };
+impl<L: Into<Neon>> Sum<L> for Totals {
+    #[inline(always)]
+    fn zero(_: L) -> Totals {
+        // SAFETY: the token proves NEON.
+        [unsafe { vdupq_n_f32(0.0) }; 2]
+    }
+
+    #[inline(always)]
+    fn total(self, _: L) -> f32 {
+        // SAFETY: the token proves NEON.
+        unsafe { sum_lanes(self) }
+    }
 }
-pub(super) use products;
 
-dots!("neon");
-products!("neon");
+impl Level4 for Neon {
+    type Codes = [uint8x16_t; 4];
+    type Sums = Sums;
+    type Totals = Totals;
 
-/// Adds the products of four bytes of `r` with four of `q`. Those of `r` are of 7 bits, so that two products fit in 16.
-#[inline]
-#[target_feature(enable = "neon")]
-fn multiply_add(sums: int32x4_t, r: uint8x16_t, q: int8x16_t) -> int32x4_t {
-    let r = vreinterpretq_s8_u8(r);
-    let (low, high) = (vmull_s8(vget_low_s8(r), vget_low_s8(q)), vmull_high_s8(r, q));
-    vpadalq_s16(sums, vpaddq_s16(low, high))
+    #[inline(always)]
+    fn codes<T: Codes4>(self, w: &T) -> [[uint8x16_t; 4]; 2] {
+        // SAFETY: the token proves the level.
+        unsafe { codes(w) }
+    }
+
+    #[inline(always)]
+    fn product<T: Codes4>(self, codes: [uint8x16_t; 4], a: &BlockQ8, zero: i32) -> Sums {
+        sums::<Neon, T>(self, codes, a, zero)
+    }
+
+    #[inline(always)]
+    fn add_scaled(self, totals: Totals, scale: f32, sums: Sums) -> Totals {
+        // SAFETY: the token proves the level.
+        unsafe { add_scaled(totals, scale, sums) }
+    }
+
+    #[inline(always)]
+    fn dequantize<T: Codes4>(self, w: &[T], out: &mut [f32]) {
+        // SAFETY: every level of ARM above scalar has NEON.
+        unsafe { dequantize(w, out) }
+    }
+}
+
+/// The sums of the products of 64 weights and quants, of which zero point times `zero` is taken off.
+#[inline(always)]
+pub fn sums<L, T>(level: L, codes: [uint8x16_t; 4], a: &BlockQ8, zero: i32) -> Sums
+where
+    L: Words<Vector = int32x4_t> + Into<Neon>,
+    T: Codes4,
+{
+    let (low, high) = const { halves::<T>() };
+    // SAFETY: the token proves NEON.
+    unsafe {
+        let (low, high) = (load(&low, 0), load(&high, 0));
+        let (mut low_sums, mut high_sums) = (start(zero, a.sum), [vdupq_n_s32(0); 2]);
+        for (i, codes) in codes.into_iter().enumerate() {
+            let quants = vreinterpretq_s32_s8(load_quants(&a.qs, 16 * i));
+            let lanes = i % 2;
+            if T::WIDE {
+                let low = vreinterpretq_s32_u8(vqtbl1q_u8(low, codes));
+                let high = vreinterpretq_s32_u8(vqtbl1q_u8(high, codes));
+                low_sums[lanes] = level.multiply_add(low_sums[lanes], low, quants);
+                high_sums[lanes] = level.multiply_add(high_sums[lanes], high, quants);
+            } else {
+                low_sums[lanes] = level.multiply_add(low_sums[lanes], vreinterpretq_s32_u8(codes), quants);
+            }
+        }
+        let add = |low, high| vaddq_s32(low, vshlq_n_s32::<7>(high));
+        [add(low_sums[0], high_sums[0]), add(low_sums[1], high_sums[1])]
+    }
 }
 
 /// The codes of a block, 64 at a time, in four vectors.
@@ -65,27 +103,6 @@ pub fn codes<T: Codes4>(w: &T) -> [[uint8x16_t; 4]; 2] {
     [[low(a), low(b), low(c), low(d)], [high(a), high(b), high(c), high(d)]]
 }
 
-#[inline]
-#[target_feature(enable = "neon")]
-pub fn load(bytes: &[u8], at: usize) -> uint8x16_t {
-    let bytes: &[u8; 16] = bytes[at..].first_chunk().expect("16 bytes");
-    // SAFETY: 16 readable bytes; no alignment asked for.
-    unsafe { vld1q_u8(bytes.as_ptr()) }
-}
-
-#[inline]
-#[target_feature(enable = "neon")]
-pub fn load_quants(a: &BlockQ8, at: usize) -> int8x16_t {
-    vreinterpretq_s8_u8(load(bytemuck::cast_slice(&a.qs), at))
-}
-
-/// Totals of a row before its first block.
-#[inline]
-#[target_feature(enable = "neon")]
-pub fn no_totals() -> Totals {
-    [vdupq_n_f32(0.0); 2]
-}
-
 /// Adds `scale * sums` to totals, lane by lane.
 #[inline]
 #[target_feature(enable = "neon")]
@@ -94,7 +111,7 @@ pub fn add_scaled(totals: Totals, scale: f32, sums: Sums) -> Totals {
     [add(totals[0], sums[0]), add(totals[1], sums[1])]
 }
 
-/// The first sums: minus the zero point, in lane 0.
+/// The sums before the first product: minus what the zero point adds, in lane 0.
 #[inline]
 #[target_feature(enable = "neon")]
 pub fn start(zero: i32, sum: i32) -> Sums {
@@ -104,7 +121,7 @@ pub fn start(zero: i32, sum: i32) -> Sums {
 /// `((a + e) + (c + g)) + ((b + f) + (d + h))` of the lanes a to h.
 #[inline]
 #[target_feature(enable = "neon")]
-pub fn sum_lanes(totals: Totals) -> f32 {
+fn sum_lanes(totals: Totals) -> f32 {
     let four = vaddq_f32(totals[0], totals[1]);
     vpadds_f32(vadd_f32(vget_low_f32(four), vget_high_f32(four)))
 }

@@ -1,16 +1,35 @@
 //! The definition, in the order of FORMAT.md.
 
-use super::layout::Codes4;
-use super::q8::{self, BlockQ8};
+use super::layout::{Block, Codes4};
+use super::q8;
+use crate::products::Definition;
 
 /// Sums that are kept apart until the end of a row: the lanes of a vector.
 const LANES: usize = 8;
 
+impl<S, const BYTES: usize> Definition for Block<S, BYTES>
+where
+    Self: Codes4,
+{
+    const WEIGHTS: usize = Self::LEN;
+    type Activations = <Self as Codes4>::Activations;
+
+    fn dots(w: &[Self], columns: &[&[<Self as Codes4>::Activations]], out: &mut [f32]) {
+        for (a, out) in columns.iter().zip(out) {
+            *out = dot(w, a);
+        }
+    }
+
+    fn dequantize(w: &[Self], out: &mut [f32]) {
+        dequantize(w, out);
+    }
+}
+
 /// Dot product of a row.
-pub fn dot<T: Codes4>(w: &[T], a: &[BlockQ8]) -> f32 {
+fn dot<T: Codes4>(w: &[T], a: &[T::Activations]) -> f32 {
     let mut totals = [0f32; LANES];
-    for (w, a) in w.iter().zip(a.chunks_exact(T::PARTS)) {
-        for (part, a) in a.iter().enumerate() {
+    for (w, a) in w.iter().zip(a) {
+        for (part, a) in a.as_ref().iter().enumerate() {
             let mut sums = [0i32; LANES];
             sums[0] = -w.zero() * a.sum;
             for (i, &q) in a.qs.iter().enumerate() {
@@ -26,7 +45,7 @@ pub fn dot<T: Codes4>(w: &[T], a: &[BlockQ8]) -> f32 {
     ((a + e) + (c + g)) + ((b + f) + (d + h))
 }
 
-/// Weights of a row.
+/// Weights of a row. The compiler makes vectors of this function where it is compiled with their features.
 #[inline(always)]
 pub fn dequantize<T: Codes4>(w: &[T], out: &mut [f32]) {
     for (w, out) in w.iter().zip(out.chunks_exact_mut(T::LEN)) {

@@ -4,7 +4,8 @@
 
 use super::layout::{BlockG4, BlockNf4, Codes4};
 use super::q8::{self, BlockQ8};
-use super::{kernels, nearest, quantize_activations};
+use super::{nearest, quantize_activations};
+use crate::products;
 use crate::types::{Role, TensorType};
 
 pub static G4_128: TensorType =
@@ -19,7 +20,11 @@ pub static Q8_64: TensorType = TensorType {
     role: Role::Activation { quantize: quantize_activations },
 };
 
-const fn weights<T: Codes4>(id: u32, name: &'static str, about: &'static str) -> TensorType {
+const fn weights<T: Codes4 + products::AtEveryLevel>(
+    id: u32,
+    name: &'static str,
+    about: &'static str,
+) -> TensorType {
     TensorType {
         id,
         name,
@@ -28,7 +33,7 @@ const fn weights<T: Codes4>(id: u32, name: &'static str, about: &'static str) ->
         role: Role::Weight {
             activation: &Q8_64,
             about,
-            kernels: kernels::<T>(),
+            kernels: products::kernels::<T>(),
             quantizer: nearest::quantizer::<T>,
             #[cfg(feature = "converter")]
             calibrated: super::calibrated::calibrated::<T>(),

@@ -17,28 +17,104 @@
 use super::a8::Activation;
 use super::code::{Code, ZERO_POINT};
 use super::layout::*;
-use super::row::{GROUP, Rows, dot_products, prefetch_after};
-use super::tile::{self, tile_products};
+use super::scale;
 use super::x86::*;
-use super::{rotation, scale};
+use crate::isa::Avx2;
+use crate::products::prompts::{self, DecodeQuants};
+use crate::products::{Columns, Decoder, GROUP, Matrix, Results};
+use crate::simd::x86::*;
 use std::arch::x86_64::*;
 
 /// A trellis type with an AVX2 decoder.
-pub trait Avx2: Trellis {
+pub trait Avx2Block: Trellis {
     /// Reconstructions plus the zero point in lane order, 32 to a vector; `LEN / 32` vectors.
     ///
     /// # Safety
-    /// The processor has AVX2.
+    /// - The processor has AVX2.
     unsafe fn decode(&self) -> [__m256i; 8];
 }
 
-dot_products!("avx2,fma,bmi1,bmi2", Avx2, __m256i);
-tile_products!("avx2,fma,bmi1,bmi2", Avx2, __m256i, 4);
+impl<const PLANES: usize> Decoder<Avx2> for Block<PLANES>
+where
+    Self: Avx2Block,
+{
+    const GROUPS: bool = true;
+    type Decoded = [__m256i; 8];
+    type Lanes = __m256i;
+    type Term = f32;
+    type Sum = f32;
+
+    #[inline(always)]
+    fn decode(_: Avx2, w: &Self) -> [__m256i; 8] {
+        // SAFETY: the token proves the level.
+        unsafe { Avx2Block::decode(w) }
+    }
+
+    #[inline(always)]
+    fn product(_: Avx2, _: &Self, r: &[__m256i; 8], a: &Self::Activations) -> __m256i {
+        // SAFETY: the token proves the level.
+        unsafe { product::<Self>(r, a) }
+    }
+
+    #[inline(always)]
+    fn decode_product(_: Avx2, w: &Self, a: &Self::Activations) -> __m256i {
+        // SAFETY: the token proves the level.
+        unsafe { decode_product(w, a) }
+    }
+
+    #[inline(always)]
+    fn term(_: Avx2, w: &Self, a: &Self::Activations, lanes: __m256i) -> f32 {
+        // SAFETY: the token proves the level.
+        term(w, a, unsafe { sum_lanes(lanes) })
+    }
+
+    #[inline(always)]
+    fn terms(
+        _: Avx2,
+        w: &[Self; GROUP],
+        a: [&Self::Activations; GROUP],
+        lanes: [__m256i; GROUP],
+    ) -> [f32; GROUP] {
+        // SAFETY: the token proves the level.
+        unsafe { terms(w, a, sum_lanes_group(lanes)) }
+    }
+
+    #[inline(always)]
+    fn add(_: Avx2, sum: f32, term: f32) -> f32 {
+        sum + term
+    }
+
+    #[inline(always)]
+    fn multiply_many(level: Avx2, rows: Matrix, columns: Columns, out: &mut Results) {
+        prompts::multiply::<Avx2, Self, 16, 4>(level, rows, columns, out);
+    }
+
+    #[inline(always)]
+    fn dequantize(_: Avx2, w: &[Self], out: &mut [f32]) {
+        // SAFETY: the token proves the level.
+        unsafe { dequantize(w, out) }
+    }
+}
+
+impl<const PLANES: usize> DecodeQuants<Avx2> for Block<PLANES>
+where
+    Self: Avx2Block,
+{
+    #[inline(always)]
+    fn quants(level: Avx2, w: &Self) -> [u8; MAX_LEN] {
+        bytemuck::cast(<Self as Decoder<Avx2>>::decode(level, w))
+    }
+
+    #[inline(always)]
+    fn start(a: &Self::Activations) -> i32 {
+        -ZERO_POINT * a.sum()
+    }
+}
 
 /// Lanes whose sum is the sum of `r * q`, without the zero point, of a decoded block.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn product<T: Avx2>(r: &[__m256i; 8], a: &T::Activation) -> __m256i {
+fn product<T: Trellis>(r: &[__m256i; 8], a: &T::Activation) -> __m256i {
     let quants = bytemuck::cast_slice(a.qs());
     let mut product = _mm256_setzero_si256();
     for (t, &r) in r[..T::LEN / 32].iter().enumerate() {
@@ -47,47 +123,22 @@ fn product<T: Avx2>(r: &[__m256i; 8], a: &T::Activation) -> __m256i {
     product
 }
 
-/// Adds the products of four bytes of `r` with four of `q`.
+/// The product of a block that is decoded for it.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn multiply_add(sum: __m256i, r: __m256i, q: __m256i) -> __m256i {
-    // At most 127 * 127 * 2 in magnitude: the 16-bit sums do not saturate.
-    let pairs = _mm256_maddubs_epi16(r, q);
-    _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
-}
-
-/// See [`Avx2::decode`].
-#[inline]
-#[target_feature(enable = "avx2")]
-fn decode<T: Avx2>(block: &T) -> [__m256i; 8] {
+fn decode_product<T: Avx2Block>(w: &T, a: &T::Activation) -> __m256i {
     // SAFETY: this function requires AVX2.
-    unsafe { block.decode() }
+    product::<T>(&unsafe { w.decode() }, a)
 }
 
 /// Same result as `scalar::dequantize`.
-#[target_feature(enable = "avx2,fma,bmi1,bmi2")]
-pub fn dequantize<T: Avx2>(w: &[T], out: &mut [f32]) {
+#[target_feature(enable = "avx2,fma,bmi1,bmi2,popcnt")]
+fn dequantize<T: Avx2Block>(w: &[T], out: &mut [f32]) {
     for (w, out) in w.iter().zip(out.chunks_exact_mut(T::LEN)) {
-        let r: [u8; 256] = bytemuck::cast(decode(w));
+        // SAFETY: this function requires AVX2.
+        let r = bytemuck::cast(unsafe { w.decode() });
         unrotate_lanes::<T>(&r, scale::decode(w.d()), out);
     }
-}
-
-/// Puts reconstructions from lane order into element order and undoes the rotation.
-#[inline(always)]
-pub fn unrotate_lanes<T: Trellis>(r: &[u8; 256], d: f32, out: &mut [f32]) {
-    let element = |i: usize| r[T::LANES * (i % T::STEPS) + i / T::STEPS] as i16 - ZERO_POINT as i16;
-    if T::LEN == 64 {
-        rotation::unrotate::<64>(std::array::from_fn(element), d, out);
-    } else {
-        rotation::unrotate::<256>(std::array::from_fn(element), d, out);
-    }
-}
-
-/// Same result as `scalar::quantize_activations`.
-#[target_feature(enable = "avx2,fma,bmi1,bmi2")]
-pub fn quantize_activations<T: Trellis>(x: &[f32], out: &mut [T::Activation]) {
-    super::scalar::quantize_activations::<T>(x, out);
 }
 
 /// The lookup tables of a code.
@@ -213,7 +264,7 @@ fn bytes<T: Trellis>(block: &T) -> &[u8] {
 const HISTORY: usize = 1;
 const QS: usize = 2;
 
-impl Avx2 for BlockT2 {
+impl Avx2Block for BlockT2 {
     #[inline]
     #[target_feature(enable = "avx2")]
     unsafe fn decode(&self) -> [__m256i; 8] {
@@ -253,7 +304,7 @@ impl Avx2 for BlockT2 {
     }
 }
 
-impl Avx2 for BlockT3 {
+impl Avx2Block for BlockT3 {
     #[inline]
     #[target_feature(enable = "avx2")]
     unsafe fn decode(&self) -> [__m256i; 8] {
@@ -309,7 +360,7 @@ static T3_PARTS: [[[u8; 16]; 2]; 3] = {
     parts
 };
 
-impl Avx2 for BlockT4 {
+impl Avx2Block for BlockT4 {
     #[inline]
     #[target_feature(enable = "avx2")]
     unsafe fn decode(&self) -> [__m256i; 8] {
@@ -352,7 +403,7 @@ fn two(code: &Code, h: [__m256i; 2]) -> [__m256i; 8] {
     r
 }
 
-impl Avx2 for BlockT2_64 {
+impl Avx2Block for BlockT2_64 {
     #[inline]
     #[target_feature(enable = "avx2")]
     unsafe fn decode(&self) -> [__m256i; 8] {
@@ -374,7 +425,7 @@ impl Avx2 for BlockT2_64 {
     }
 }
 
-impl Avx2 for BlockT3_64 {
+impl Avx2Block for BlockT3_64 {
     #[inline]
     #[target_feature(enable = "avx2")]
     unsafe fn decode(&self) -> [__m256i; 8] {
@@ -397,7 +448,7 @@ impl Avx2 for BlockT3_64 {
     }
 }
 
-impl Avx2 for BlockT4_64 {
+impl Avx2Block for BlockT4_64 {
     #[inline]
     #[target_feature(enable = "avx2")]
     unsafe fn decode(&self) -> [__m256i; 8] {

@@ -5,35 +5,92 @@
 //! broadcasts share two ports on Zen 5, so that a plane for the lower half alone is not broadcast.
 
 use super::a8::Activation;
-use super::avx2::unrotate_lanes;
 use super::code::ZERO_POINT;
 use super::gfni::{Term, hash};
 use super::layout::*;
-use super::row::{GROUP, Rows, dot_products, prefetch_after};
 use super::scale;
-use super::tile::{self, tile_products};
-use super::x86::{load_128, scaled, scaled_group, transpose};
+use super::x86::*;
+use crate::isa::Avx512;
+use crate::products::prompts::{self, DecodeQuants};
+use crate::products::{Columns, Decoder, GROUP, Matrix, Results};
+use crate::simd::x86::*;
 use std::arch::x86_64::*;
 
-dot_products!("avx2,fma,bmi1,bmi2,avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni,gfni", Trellis, __m512i);
-tile_products!(
-    "avx2,fma,bmi1,bmi2,avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni,gfni",
-    Trellis,
-    __m512i,
-    8
-);
+impl<const PLANES: usize> Decoder<Avx512> for Block<PLANES>
+where
+    Self: Trellis,
+{
+    const GROUPS: bool = true;
+    type Decoded = [__m512i; 4];
+    type Lanes = __m512i;
+    type Term = f32;
+    type Sum = f32;
 
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn splat(x: i32) -> __m512i {
-    _mm512_set1_epi32(x)
+    #[inline(always)]
+    fn decode(_: Avx512, w: &Self) -> [__m512i; 4] {
+        // SAFETY: the token proves the level.
+        unsafe { decode(w) }
+    }
+
+    #[inline(always)]
+    fn product(_: Avx512, _: &Self, r: &[__m512i; 4], a: &Self::Activations) -> __m512i {
+        // SAFETY: the token proves the level.
+        unsafe { product::<Self>(r, a) }
+    }
+
+    #[inline(always)]
+    fn decode_product(_: Avx512, w: &Self, a: &Self::Activations) -> __m512i {
+        // SAFETY: the token proves the level.
+        unsafe { decode_product(w, a) }
+    }
+
+    #[inline(always)]
+    fn term(_: Avx512, w: &Self, a: &Self::Activations, lanes: __m512i) -> f32 {
+        // SAFETY: the token proves the level.
+        term(w, a, unsafe { sum_lanes_512(lanes) })
+    }
+
+    #[inline(always)]
+    fn terms(
+        _: Avx512,
+        w: &[Self; GROUP],
+        a: [&Self::Activations; GROUP],
+        lanes: [__m512i; GROUP],
+    ) -> [f32; GROUP] {
+        // SAFETY: the token proves the level.
+        unsafe { terms(w, a, sum_lanes_group_512(lanes)) }
+    }
+
+    #[inline(always)]
+    fn add(_: Avx512, sum: f32, term: f32) -> f32 {
+        sum + term
+    }
+
+    #[inline(always)]
+    fn multiply_many(level: Avx512, rows: Matrix, columns: Columns, out: &mut Results) {
+        prompts::multiply::<Avx512, Self, 32, 8>(level, rows, columns, out);
+    }
+
+    #[inline(always)]
+    fn dequantize(_: Avx512, w: &[Self], out: &mut [f32]) {
+        // SAFETY: the token proves the level.
+        unsafe { dequantize(w, out) }
+    }
 }
 
-/// Adds the products of four bytes of `r` with four of `q`.
-#[inline]
-#[target_feature(enable = "avx512f,avx512vnni")]
-fn multiply_add(sum: __m512i, r: __m512i, q: __m512i) -> __m512i {
-    _mm512_dpbusd_epi32(sum, r, q)
+impl<const PLANES: usize> DecodeQuants<Avx512> for Block<PLANES>
+where
+    Self: Trellis,
+{
+    #[inline(always)]
+    fn quants(level: Avx512, w: &Self) -> [u8; MAX_LEN] {
+        bytemuck::cast(<Self as Decoder<Avx512>>::decode(level, w))
+    }
+
+    #[inline(always)]
+    fn start(a: &Self::Activations) -> i32 {
+        -ZERO_POINT * a.sum()
+    }
 }
 
 /// Lanes whose sum is the sum of `r * q`, without the zero point, of a decoded block.
@@ -43,34 +100,22 @@ fn product<T: Trellis>(r: &[__m512i; 4], a: &T::Activation) -> __m512i {
     let quants = bytemuck::cast_slice(a.qs());
     let mut product = _mm512_setzero_si512();
     for (t, &r) in r[..T::LEN / 64].iter().enumerate() {
-        product = _mm512_dpbusd_epi32(product, r, load(quants, 64 * t));
+        product = _mm512_dpbusd_epi32(product, r, load_512(quants, 64 * t));
     }
     product
 }
 
-/// Sum of the lanes.
+/// The product of a block that is decoded for it. The compiler decides whether to inline this function: where it was
+/// inlined by hand, T3 was 15 % slower.
 #[inline]
-#[target_feature(enable = "avx512f")]
-fn sum_lanes(v: __m512i) -> i32 {
-    _mm512_reduce_add_epi32(v)
-}
-
-/// Sums of the lanes of four vectors.
-#[inline]
-#[target_feature(enable = "avx2,avx512f")]
-fn sum_lanes_group(v: [__m512i; GROUP]) -> __m128i {
-    let pairs = |a, b| _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
-    let (pairs01, pairs23) = (pairs(v[0], v[1]), pairs(v[2], v[3]));
-    let low = _mm512_unpacklo_epi64(pairs01, pairs23);
-    let quads = _mm512_add_epi32(low, _mm512_unpackhi_epi64(pairs01, pairs23));
-    let high = _mm512_extracti64x4_epi64(quads, 1);
-    let halves = _mm256_add_epi32(_mm512_castsi512_si256(quads), high);
-    _mm_add_epi32(_mm256_castsi256_si128(halves), _mm256_extracti128_si256(halves, 1))
+#[target_feature(enable = "avx2,avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni,gfni")]
+fn decode_product<T: Trellis>(w: &T, a: &T::Activation) -> __m512i {
+    product::<T>(&decode(w), a)
 }
 
 /// Same result as `scalar::dequantize`.
 #[target_feature(enable = "avx2,fma,bmi1,bmi2,avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni,gfni")]
-pub fn dequantize<T: Trellis>(w: &[T], out: &mut [f32]) {
+fn dequantize<T: Trellis>(w: &[T], out: &mut [f32]) {
     for (w, out) in w.iter().zip(out.chunks_exact_mut(T::LEN)) {
         let r: [u8; 256] = bytemuck::cast(decode(w));
         unrotate_lanes::<T>(&r, scale::decode(w.d()), out);
@@ -84,18 +129,18 @@ fn decode<T: Trellis>(block: &T) -> [__m512i; 4] {
     let block = bytemuck::bytes_of(block);
     let zero = _mm512_setzero_si512();
     let mut r = [zero; 4];
-    r[0] = value::<T>(hash!(term, T, 0, block, zero));
+    r[0] = value::<T>(hash!(hash_term, T, 0, block, zero));
     if T::LEN == 256 {
-        r[1] = value::<T>(hash!(term, T, 1, block, zero));
-        r[2] = value::<T>(hash!(term, T, 2, block, zero));
-        r[3] = value::<T>(hash!(term, T, 3, block, zero));
+        r[1] = value::<T>(hash!(hash_term, T, 1, block, zero));
+        r[2] = value::<T>(hash!(hash_term, T, 2, block, zero));
+        r[3] = value::<T>(hash!(hash_term, T, 3, block, zero));
     }
     r
 }
 
 #[inline]
 #[target_feature(enable = "avx2,avx512f,avx512bw,avx512vl,avx512vbmi,gfni")]
-fn term<T: Trellis, const PLANE: usize, const UP: usize, const VECTOR: usize>(
+fn hash_term<T: Trellis, const PLANE: usize, const UP: usize, const VECTOR: usize>(
     h: __m512i,
     block: &[u8],
 ) -> __m512i {
@@ -111,22 +156,14 @@ fn term<T: Trellis, const PLANE: usize, const UP: usize, const VECTOR: usize>(
     } else if T::LANES == 16 {
         _mm512_broadcast_i32x4(load_128(block, at))
     } else if needed_words <= 4 {
-        _mm512_zextsi256_si512(super::x86::load(block, at))
+        _mm512_zextsi256_si512(load(block, at))
     } else {
-        _mm512_broadcast_i64x4(super::x86::load(block, at))
+        _mm512_broadcast_i64x4(load(block, at))
     };
     // The mask leaves out the bytes before the plane.
     let lanes = Term::<T, PLANE, UP, VECTOR, 8>::LANES;
     let matrices = bytemuck::cast(Term::<T, PLANE, UP, VECTOR, 8>::MATRICES);
     _mm512_xor_si512(h, _mm512_maskz_gf2p8affine_epi64_epi8::<0>(lanes, plane, matrices))
-}
-
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn load(bytes: &[u8], at: usize) -> __m512i {
-    let bytes: &[u8; 64] = bytes[at..at + 64].try_into().expect("64 bytes");
-    // SAFETY: 64 readable bytes; no alignment asked for.
-    unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) }
 }
 
 /// The 16 nibbles at `bytes[at..at + 8]`, moved up by `up` lanes, a byte each (high bits not

@@ -2,24 +2,92 @@
 //! as `scalar`.
 
 use super::a8::Activation;
-use super::avx2::unrotate_lanes;
 use super::code::ZERO_POINT;
 use super::gfni::{Term, hash};
 use super::layout::*;
-use super::row::{GROUP, Rows, dot_products, prefetch_after};
 use super::scale;
-use super::tile::{self, tile_products};
 use super::x86::*;
+use crate::isa::AvxVnni;
+use crate::products::prompts::{self, DecodeQuants};
+use crate::products::{Columns, Decoder, GROUP, Matrix, Results};
+use crate::simd::x86::*;
 use std::arch::x86_64::*;
 
-dot_products!("avx2,fma,bmi1,bmi2,avxvnni,gfni", Trellis, __m256i);
-tile_products!("avx2,fma,bmi1,bmi2,avxvnni,gfni", Trellis, __m256i, 6);
+impl<const PLANES: usize> Decoder<AvxVnni> for Block<PLANES>
+where
+    Self: Trellis,
+{
+    const GROUPS: bool = true;
+    type Decoded = [__m256i; 8];
+    type Lanes = __m256i;
+    type Term = f32;
+    type Sum = f32;
 
-/// Adds the products of four bytes of `r` with four of `q`.
-#[inline]
-#[target_feature(enable = "avx2,avxvnni")]
-fn multiply_add(sum: __m256i, r: __m256i, q: __m256i) -> __m256i {
-    _mm256_dpbusd_avx_epi32(sum, r, q)
+    #[inline(always)]
+    fn decode(_: AvxVnni, w: &Self) -> [__m256i; 8] {
+        // SAFETY: the token proves the level.
+        unsafe { decode(w) }
+    }
+
+    #[inline(always)]
+    fn product(_: AvxVnni, _: &Self, r: &[__m256i; 8], a: &Self::Activations) -> __m256i {
+        // SAFETY: the token proves the level.
+        unsafe { product::<Self>(r, a) }
+    }
+
+    #[inline(always)]
+    fn decode_product(_: AvxVnni, w: &Self, a: &Self::Activations) -> __m256i {
+        // SAFETY: the token proves the level.
+        unsafe { decode_product(w, a) }
+    }
+
+    #[inline(always)]
+    fn term(_: AvxVnni, w: &Self, a: &Self::Activations, lanes: __m256i) -> f32 {
+        // SAFETY: the token proves the level.
+        term(w, a, unsafe { sum_lanes(lanes) })
+    }
+
+    #[inline(always)]
+    fn terms(
+        _: AvxVnni,
+        w: &[Self; GROUP],
+        a: [&Self::Activations; GROUP],
+        lanes: [__m256i; GROUP],
+    ) -> [f32; GROUP] {
+        // SAFETY: the token proves the level.
+        unsafe { terms(w, a, sum_lanes_group(lanes)) }
+    }
+
+    #[inline(always)]
+    fn add(_: AvxVnni, sum: f32, term: f32) -> f32 {
+        sum + term
+    }
+
+    #[inline(always)]
+    fn multiply_many(level: AvxVnni, rows: Matrix, columns: Columns, out: &mut Results) {
+        prompts::multiply::<AvxVnni, Self, 16, 6>(level, rows, columns, out);
+    }
+
+    #[inline(always)]
+    fn dequantize(_: AvxVnni, w: &[Self], out: &mut [f32]) {
+        // SAFETY: the token proves the level.
+        unsafe { dequantize(w, out) }
+    }
+}
+
+impl<const PLANES: usize> DecodeQuants<AvxVnni> for Block<PLANES>
+where
+    Self: Trellis,
+{
+    #[inline(always)]
+    fn quants(level: AvxVnni, w: &Self) -> [u8; MAX_LEN] {
+        bytemuck::cast(<Self as Decoder<AvxVnni>>::decode(level, w))
+    }
+
+    #[inline(always)]
+    fn start(a: &Self::Activations) -> i32 {
+        -ZERO_POINT * a.sum()
+    }
 }
 
 /// Lanes whose sum is the sum of `r * q`, without the zero point, of a decoded block.
@@ -34,9 +102,16 @@ fn product<T: Trellis>(r: &[__m256i; 8], a: &T::Activation) -> __m256i {
     product
 }
 
+/// The product of a block that is decoded for it.
+#[inline]
+#[target_feature(enable = "avx2,avxvnni,gfni")]
+fn decode_product<T: Trellis>(w: &T, a: &T::Activation) -> __m256i {
+    product::<T>(&decode(w), a)
+}
+
 /// Same result as `scalar::dequantize`.
 #[target_feature(enable = "avx2,fma,bmi1,bmi2,avxvnni,gfni")]
-pub fn dequantize<T: Trellis>(w: &[T], out: &mut [f32]) {
+fn dequantize<T: Trellis>(w: &[T], out: &mut [f32]) {
     for (w, out) in w.iter().zip(out.chunks_exact_mut(T::LEN)) {
         let r: [u8; 256] = bytemuck::cast(decode(w));
         unrotate_lanes::<T>(&r, scale::decode(w.d()), out);
@@ -50,22 +125,22 @@ fn decode<T: Trellis>(block: &T) -> [__m256i; 8] {
     let block = bytemuck::bytes_of(block);
     let zero = _mm256_setzero_si256();
     let mut r = [zero; 8];
-    r[0] = value::<T>(hash!(term, T, 0, block, zero));
-    r[1] = value::<T>(hash!(term, T, 1, block, zero));
+    r[0] = value::<T>(hash!(hash_term, T, 0, block, zero));
+    r[1] = value::<T>(hash!(hash_term, T, 1, block, zero));
     if T::LEN == 256 {
-        r[2] = value::<T>(hash!(term, T, 2, block, zero));
-        r[3] = value::<T>(hash!(term, T, 3, block, zero));
-        r[4] = value::<T>(hash!(term, T, 4, block, zero));
-        r[5] = value::<T>(hash!(term, T, 5, block, zero));
-        r[6] = value::<T>(hash!(term, T, 6, block, zero));
-        r[7] = value::<T>(hash!(term, T, 7, block, zero));
+        r[2] = value::<T>(hash!(hash_term, T, 2, block, zero));
+        r[3] = value::<T>(hash!(hash_term, T, 3, block, zero));
+        r[4] = value::<T>(hash!(hash_term, T, 4, block, zero));
+        r[5] = value::<T>(hash!(hash_term, T, 5, block, zero));
+        r[6] = value::<T>(hash!(hash_term, T, 6, block, zero));
+        r[7] = value::<T>(hash!(hash_term, T, 7, block, zero));
     }
     r
 }
 
 #[inline]
 #[target_feature(enable = "avx2,gfni")]
-fn term<T: Trellis, const PLANE: usize, const UP: usize, const VECTOR: usize>(
+fn hash_term<T: Trellis, const PLANE: usize, const UP: usize, const VECTOR: usize>(
     h: __m256i,
     block: &[u8],
 ) -> __m256i {

@@ -14,43 +14,107 @@
 //! reconstructions are multiplied as they are and the sums of the activations are not needed.
 
 use super::a8::Activation;
-use super::code::{self, Code};
+use super::code::{Code, ZERO_POINT};
 use super::layout::*;
 use super::neon_rotation::{unrotate_64, unrotate_256};
-use super::row::{GROUP, Rows, dot_products, prefetch_after};
 use super::scale;
-use super::tile::{self, tile_products};
+use crate::isa::Neon;
+use crate::products::prompts::{self, DecodeQuants};
+use crate::products::{Columns, Decoder, GROUP, Matrix, Results};
+use crate::simd::neon::*;
 use std::arch::aarch64::*;
 
 /// A trellis type with a NEON decoder.
-pub trait Neon: Trellis {
+pub trait NeonBlock: Trellis {
     /// Table indices of 16 lanes from `lane` on: of step t at `2 + t`, from step -2 on. With 3 bits per symbol, bit 3 of an
     /// index may be anything.
     ///
     /// # Safety
-    /// The processor has NEON.
+    /// - The processor has NEON.
     unsafe fn indices(&self, lane: usize) -> [uint8x16_t; 10];
 }
 
-dot_products!("neon", Neon, int32x4_t);
-tile_products!("neon", Neon, int32x4_t, 8);
+impl<const PLANES: usize> Decoder<Neon> for Block<PLANES>
+where
+    Self: NeonBlock,
+{
+    const GROUPS: bool = true;
+    type Decoded = [int8x16_t; 16];
+    type Lanes = int32x4_t;
+    type Term = f32;
+    type Sum = f32;
 
-/// What decoded blocks are above reconstructions.
-pub const ZERO_POINT: i32 = 0;
+    #[inline(always)]
+    fn decode(_: Neon, w: &Self) -> [int8x16_t; 16] {
+        // SAFETY: the token proves the level.
+        unsafe { decode(w) }
+    }
 
-/// Adds the products of four bytes of `r` with four of `q`.
-#[inline]
-#[target_feature(enable = "neon")]
-fn multiply_add(sum: int32x4_t, r: int32x4_t, q: int32x4_t) -> int32x4_t {
-    let (r, q) = (vreinterpretq_s8_s32(r), vreinterpretq_s8_s32(q));
-    let (low, high) = (vmull_s8(vget_low_s8(r), vget_low_s8(q)), vmull_high_s8(r, q));
-    vpadalq_s16(sum, vpaddq_s16(low, high))
+    #[inline(always)]
+    fn product(_: Neon, _: &Self, r: &[int8x16_t; 16], a: &Self::Activations) -> int32x4_t {
+        // SAFETY: the token proves the level.
+        unsafe { product::<Self>(r, a) }
+    }
+
+    #[inline(always)]
+    fn decode_product(_: Neon, w: &Self, a: &Self::Activations) -> int32x4_t {
+        // SAFETY: the token proves the level.
+        unsafe { decode_product(w, a) }
+    }
+
+    #[inline(always)]
+    fn term(_: Neon, w: &Self, a: &Self::Activations, lanes: int32x4_t) -> f32 {
+        // SAFETY: the token proves the level.
+        term(w, a, unsafe { sum_lanes(lanes) })
+    }
+
+    #[inline(always)]
+    fn terms(
+        _: Neon,
+        w: &[Self; GROUP],
+        a: [&Self::Activations; GROUP],
+        lanes: [int32x4_t; GROUP],
+    ) -> [f32; GROUP] {
+        // SAFETY: the token proves the level.
+        unsafe { terms(w, a, sum_lanes_group(lanes)) }
+    }
+
+    #[inline(always)]
+    fn add(_: Neon, sum: f32, term: f32) -> f32 {
+        sum + term
+    }
+
+    #[inline(always)]
+    fn multiply_many(level: Neon, rows: Matrix, columns: Columns, out: &mut Results) {
+        prompts::multiply::<Neon, Self, 8, 8>(level, rows, columns, out);
+    }
+
+    #[inline(always)]
+    fn dequantize(_: Neon, w: &[Self], out: &mut [f32]) {
+        // SAFETY: the token proves the level.
+        unsafe { dequantize(w, out) }
+    }
+}
+
+impl<const PLANES: usize> DecodeQuants<Neon> for Block<PLANES>
+where
+    Self: NeonBlock,
+{
+    #[inline(always)]
+    fn quants(level: Neon, w: &Self) -> [u8; MAX_LEN] {
+        bytemuck::cast(<Self as Decoder<Neon>>::decode(level, w))
+    }
+
+    #[inline(always)]
+    fn start(_: &Self::Activations) -> i32 {
+        0
+    }
 }
 
 /// Lanes whose sum is the sum of `r * q` of a decoded block.
 #[inline]
 #[target_feature(enable = "neon")]
-fn product<T: Neon>(r: &[int8x16_t; 16], a: &T::Activation) -> int32x4_t {
+fn product<T: NeonBlock>(r: &[int8x16_t; 16], a: &T::Activation) -> int32x4_t {
     let mut product = vdupq_n_s32(0);
     for (i, r) in r[..T::LEN / 16].as_chunks::<4>().0.iter().enumerate() {
         // Four products of at most 64 * 127 in magnitude fit in 16 bits.
@@ -65,28 +129,17 @@ fn product<T: Neon>(r: &[int8x16_t; 16], a: &T::Activation) -> int32x4_t {
     product
 }
 
-/// Sum of the lanes.
+/// The product of a block that is decoded for it.
 #[inline]
 #[target_feature(enable = "neon")]
-pub fn sum_lanes(v: int32x4_t) -> i32 {
-    vaddvq_s32(v)
-}
-
-/// Sums of the lanes of four vectors.
-#[inline]
-#[target_feature(enable = "neon")]
-pub fn sum_lanes_group(v: [int32x4_t; GROUP]) -> int32x4_t {
-    vpaddq_s32(vpaddq_s32(v[0], v[1]), vpaddq_s32(v[2], v[3]))
+fn decode_product<T: NeonBlock>(w: &T, a: &T::Activation) -> int32x4_t {
+    product::<T>(&decode(w), a)
 }
 
 /// `(d_w * d_a) * integer` of a group.
 #[inline]
 #[target_feature(enable = "neon")]
-pub fn scaled_group<T: Trellis>(
-    w: &[T; GROUP],
-    a: [&T::Activation; GROUP],
-    integers: int32x4_t,
-) -> [f32; GROUP] {
+pub fn terms<T: Trellis>(w: &[T; GROUP], a: [&T::Activation; GROUP], integers: int32x4_t) -> [f32; GROUP] {
     let d_a: float32x4_t = bytemuck::cast(a.map(|a| a.d()));
     bytemuck::cast(vmulq_f32(vmulq_f32(scales(w), d_a), vcvtq_f32_s32(integers)))
 }
@@ -101,43 +154,15 @@ fn scales<T: Trellis>(w: &[T; GROUP]) -> float32x4_t {
     vreinterpretq_f32_u32(vandq_u32(bits, vtstq_u32(codes, codes)))
 }
 
-/// As [`scaled_group`], for one block.
+/// As [`terms`], for one block.
 #[inline(always)]
-pub fn scaled<T: Trellis>(w: &T, a: &T::Activation, integer: i32) -> f32 {
+pub fn term<T: Trellis>(w: &T, a: &T::Activation, integer: i32) -> f32 {
     (scale::decode(w.d()) * a.d()) * integer as f32
-}
-
-#[inline]
-#[target_feature(enable = "neon")]
-pub fn splat(x: i32) -> int32x4_t {
-    vdupq_n_s32(x)
-}
-
-/// Bytes `32 * at..` of eight rows as words of four bytes, transposed: word i of every row, side by side, at
-/// `out[stride * i]`, for eight words.
-#[inline]
-#[target_feature(enable = "neon")]
-pub fn transpose(rows: &[[u8; 256]; 8], at: usize, out: &mut [u32], stride: usize) {
-    for (row, word) in [(0, 0), (0, 4), (4, 0), (4, 4)] {
-        let mut words = [vdupq_n_u32(0); 4];
-        for i in 0..4 {
-            words[i] = vreinterpretq_u32_u8(load(&rows[row + i], 32 * at + 4 * word));
-        }
-        let [a, b, c, d] = words;
-        let [ab, cd] = [[vtrn1q_u32(a, b), vtrn2q_u32(a, b)], [vtrn1q_u32(c, d), vtrn2q_u32(c, d)]];
-        for i in 0..2 {
-            let (ab, cd) = (vreinterpretq_u64_u32(ab[i]), vreinterpretq_u64_u32(cd[i]));
-            for (i, words) in [(i, vtrn1q_u64(ab, cd)), (i + 2, vtrn2q_u64(ab, cd))] {
-                let place = stride * (word + i) + row;
-                out[place..place + 4].copy_from_slice(&bytemuck::cast::<_, [u32; 4]>(words));
-            }
-        }
-    }
 }
 
 /// Same result as `scalar::dequantize`.
 #[target_feature(enable = "neon")]
-pub fn dequantize<T: Neon>(w: &[T], out: &mut [f32]) {
+pub fn dequantize<T: NeonBlock>(w: &[T], out: &mut [f32]) {
     for (w, out) in w.iter().zip(out.chunks_exact_mut(T::LEN)) {
         let (r, d) = (decode(w), scale::decode(w.d()));
         if T::LEN == 256 {
@@ -147,12 +172,6 @@ pub fn dequantize<T: Neon>(w: &[T], out: &mut [f32]) {
             unrotate_64(first, d, out.try_into().expect("64 weights"));
         }
     }
-}
-
-/// Same result as `scalar::quantize_activations`, which the compiler turns into NEON as it is.
-#[target_feature(enable = "neon")]
-pub fn quantize_activations<T: Trellis>(x: &[f32], out: &mut [T::Activation]) {
-    super::scalar::quantize_activations::<T>(x, out);
 }
 
 /// The lookup tables of a code.
@@ -188,7 +207,7 @@ impl Tables {
         let (mut v0, mut v1) = ([0; 16], [0; 16]);
         let mut i = 0;
         while i < 16 {
-            v0[i] = code.v0[i] as i8 - code::ZERO_POINT as i8;
+            v0[i] = code.v0[i] as i8 - ZERO_POINT as i8;
             v1[i] = code.v1[i] as i8;
             i += 1;
         }
@@ -216,7 +235,7 @@ const fn nibble_table(columns: [u8; 4]) -> [u8; 16] {
 /// Reconstructions in lane order, 16 to a vector; `LEN / 16` vectors.
 #[inline]
 #[target_feature(enable = "neon")]
-pub fn decode<T: Neon>(block: &T) -> [int8x16_t; 16] {
+pub fn decode<T: NeonBlock>(block: &T) -> [int8x16_t; 16] {
     let tables = const { &Tables::new(&T::CODE) };
     let (p0, p1) = (load(&tables.p0, 0), load(&tables.p1, 0));
     let (steps, period) = (T::STEPS, T::CODE.period as usize);
@@ -290,22 +309,6 @@ fn nibble<const SHIFT: i32>(v: uint8x16_t) -> uint8x16_t {
     low(vshrq_n_u8::<SHIFT>(v))
 }
 
-/// 16 bytes at `bytes[at..]`.
-#[inline]
-#[target_feature(enable = "neon")]
-fn load(bytes: &[u8], at: usize) -> uint8x16_t {
-    let bytes: &[u8; 16] = bytes[at..at + 16].try_into().expect("16 bytes");
-    // SAFETY: 16 readable bytes; no alignment asked for.
-    unsafe { vld1q_u8(bytes.as_ptr()) }
-}
-
-/// 16 quants at `quants[at..]`.
-#[inline]
-#[target_feature(enable = "neon")]
-pub fn load_quants(quants: &[i8], at: usize) -> int8x16_t {
-    vreinterpretq_s8_u8(load(bytemuck::cast_slice(quants), at))
-}
-
 /// 16 bytes of the planes, from byte `at` of them on.
 #[inline]
 #[target_feature(enable = "neon")]
@@ -327,7 +330,7 @@ fn join(new: uint8x16_t, old: uint8x16_t) -> uint8x16_t {
     low(vsliq_n_u8::<2>(vshrq_n_u8::<6>(new), old))
 }
 
-impl Neon for BlockT2 {
+impl NeonBlock for BlockT2 {
     #[inline]
     #[target_feature(enable = "neon")]
     unsafe fn indices(&self, lane: usize) -> [uint8x16_t; 10] {
@@ -348,7 +351,7 @@ impl Neon for BlockT2 {
     }
 }
 
-impl Neon for BlockT3 {
+impl NeonBlock for BlockT3 {
     #[inline]
     #[target_feature(enable = "neon")]
     unsafe fn indices(&self, lane: usize) -> [uint8x16_t; 10] {
@@ -370,7 +373,7 @@ impl Neon for BlockT3 {
     }
 }
 
-impl Neon for BlockT4 {
+impl NeonBlock for BlockT4 {
     #[inline]
     #[target_feature(enable = "neon")]
     unsafe fn indices(&self, lane: usize) -> [uint8x16_t; 10] {
@@ -392,7 +395,7 @@ impl Neon for BlockT4 {
     }
 }
 
-impl Neon for BlockT2_64 {
+impl NeonBlock for BlockT2_64 {
     #[inline]
     #[target_feature(enable = "neon")]
     unsafe fn indices(&self, lane: usize) -> [uint8x16_t; 10] {
@@ -402,7 +405,7 @@ impl Neon for BlockT2_64 {
     }
 }
 
-impl Neon for BlockT3_64 {
+impl NeonBlock for BlockT3_64 {
     #[inline]
     #[target_feature(enable = "neon")]
     unsafe fn indices(&self, lane: usize) -> [uint8x16_t; 10] {
@@ -415,7 +418,7 @@ impl Neon for BlockT3_64 {
     }
 }
 
-impl Neon for BlockT4_64 {
+impl NeonBlock for BlockT4_64 {
     #[inline]
     #[target_feature(enable = "neon")]
     unsafe fn indices(&self, lane: usize) -> [uint8x16_t; 10] {

@@ -2,16 +2,17 @@
 
 use super::a8::Activation;
 use super::code::ZERO_POINT;
-use super::layout::Trellis;
+use super::layout::{Block, MAX_LEN, Trellis};
 use super::{rotation, scale};
+use crate::products::Definition;
 
 /// Reconstructions of a block in element order, plus [`ZERO_POINT`]: 0..=127.
-pub fn reconstruct<T: Trellis>(block: &T) -> [u8; 256] {
-    let mut symbols = [0; 256];
+pub fn reconstruct<T: Trellis>(block: &T) -> [u8; MAX_LEN] {
+    let mut symbols = [0; MAX_LEN];
     block.unpack(&mut symbols[..T::LEN]);
     let mask = (1u32 << T::CODE.window_bits()) - 1;
     let mut window = block.history() as u32;
-    let mut r = [0; 256];
+    let mut r = [0; MAX_LEN];
     for (r, &s) in r[..T::LEN].iter_mut().zip(&symbols) {
         window = (window << T::CODE.bits | s as u32) & mask;
         *r = (T::CODE.value(T::CODE.hash(window)) as i32 + ZERO_POINT) as u8;
@@ -19,21 +20,30 @@ pub fn reconstruct<T: Trellis>(block: &T) -> [u8; 256] {
     r
 }
 
-/// For every row of `w`, one after the other: the sum over blocks of `(d_w * d_a) * integer`, in f32 and in order,
-/// where `integer = sum of (r - 64) * q` is exact.
-pub fn dot_rows<T: Trellis>(w: &[T], a: &[T::Activation], out: &mut [f32]) {
-    for (w, out) in w.chunks(a.len().max(1)).zip(out) {
-        dots(w, &[a], std::slice::from_mut(out));
+impl<const PLANES: usize> Definition for Block<PLANES>
+where
+    Self: Trellis,
+{
+    const WEIGHTS: usize = Self::LEN;
+    type Activations = <Self as Trellis>::Activation;
+
+    fn dots(w: &[Self], columns: &[&[Self::Activations]], out: &mut [f32]) {
+        dots(w, columns, out);
+    }
+
+    fn dequantize(w: &[Self], out: &mut [f32]) {
+        dequantize(w, out);
     }
 }
 
-/// As [`dot_rows`], for one row and every column.
-pub fn dots<T: Trellis>(w: &[T], columns: &[&[T::Activation]], out: &mut [f32]) {
+/// For each column: the sum over blocks of `(d_w * d_a) * integer`, in f32 and in order, where
+/// `integer = sum of (r - 64) * q` is exact.
+fn dots<T: Trellis>(w: &[T], columns: &[&[T::Activation]], out: &mut [f32]) {
     out.fill(0.0);
     for (b, w) in w.iter().enumerate() {
         let r = reconstruct(w);
         // In lane order, as the quants.
-        let mut lanes = [0i8; 256];
+        let mut lanes = [0i8; MAX_LEN];
         for (i, &r) in r[..T::LEN].iter().enumerate() {
             lanes[T::LANES * (i % T::STEPS) + i / T::STEPS] = (r as i32 - ZERO_POINT) as i8;
         }

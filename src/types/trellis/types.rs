@@ -4,7 +4,8 @@
 
 use super::a8::BlockA8;
 use super::layout::*;
-use super::{Decode, kernels, quantize_activations, search};
+use super::{Decode, quantize_activations, search};
+use crate::products;
 use crate::types::{Role, TensorType};
 
 pub static T2: TensorType = weights::<BlockT2>(512, "t2", &A8, "Trellis, 2 bits, blocks of 256");
@@ -45,7 +46,7 @@ const fn weights<T: Decode>(
         role: Role::Weight {
             activation,
             about,
-            kernels: kernels::<T>(),
+            kernels: products::kernels::<T>(),
             quantizer: search::quantize::quantizer::<T>,
             #[cfg(feature = "converter")]
             calibrated: search::calibrated::calibrated::<T>(),
