@@ -16,8 +16,8 @@ source "$(dirname "$0")/setup.sh"
 need git 'the patches are merged with git'
 [ $# = 1 ] || die "say which llama.cpp: a folder, a requirement such as llama-cpp-python==0.3.37, newest, or export"
 PATCHES=$ROOT/ggml-patches
-repository=$TARGET/rebase
-moved=$TARGET/rebase-patches
+repository=${REBASE_FOLDER:-$TARGET/rebase}
+moved=$repository-patches
 in_repository() {
     git -C "$repository" -c user.name=tenpak -c user.email=tenpak@localhost -c core.autocrlf=false -c advice.mergeConflict=false "$@"
 }
@@ -54,14 +54,14 @@ find_tree() {
 
 # The tree of a source package, unpacked into target/.
 package_tree() { # REQUIREMENT
-    local folder=$TARGET/newest archive
+    local folder=$repository-package archive
     rm -rf "$folder"
     mkdir -p "$folder"
     "$TOOLS/build/bin/pip" download --quiet --disable-pip-version-check --no-deps --no-binary :all: --no-build-isolation \
         -d "$folder" "$1" >&2 || die "$1 cannot be downloaded"
     archive=$(find "$folder" -name '*.tar.gz')
     tar xzf "$archive" -C "$folder"
-    echo "what: $(basename "$archive")" >&2
+    echo "$(basename "$archive"), sha256 $(sha256sum <"$archive" | cut -d' ' -f1)" >&2
     find_tree "$folder"
 }
 
@@ -71,12 +71,13 @@ if [ "$1" = export ]; then
 fi
 install_build_tools
 pinned=$(sed -n 's/^package=//p' "$PATCHES/BASE")
-rm -rf "$TARGET/rebase-base"
-unpack_llama "$TARGET/rebase-base" >/dev/null
+[ ! -d "$repository/.git/rebase-merge" ] || die "$repository is in the middle of a rebase: finish it, or delete the folder"
+rm -rf "$repository-base"
+unpack_llama "$repository-base" >/dev/null
 if [ -d "$1" ]; then
     new=$(find_tree "$1")
 elif [ "$1" = BASE ]; then
-    new=$TARGET/rebase-base
+    new=$repository-base
 elif [ "$1" = newest ]; then
     new=$(package_tree "${pinned%%==*}")
 else
@@ -86,7 +87,7 @@ fi
 say "the series on $pinned"
 rm -rf "$repository"
 git init --quiet --initial-branch base "$repository"
-commit_tree "$TARGET/rebase-base" "$pinned"
+commit_tree "$repository-base" "$pinned"
 in_repository checkout --quiet -b ours
 names=$(cd "$PATCHES" && ls ./*.patch tests/*.patch | sed 's,^\./,,')
 for name in $names; do
@@ -116,7 +117,7 @@ for commit in $(in_repository rev-list --reverse base..ours); do
                 /^<<<<<<</ { printf "    %s:%d: after `%s`\n", file, NR, before; marks = 1 }
                 marks && /^=======/ { ours = 1; next }
                 /^>>>>>>>/ { marks = ours = 0; next }
-                ours && ++shown[NR - 0] { print "        ours: " $0 }
+                ours { print "        ours: " $0 }
                 !marks && NF { before = $0 }' "$repository/$file"
         else
             echo "    $file: is not there any more"
