@@ -40,22 +40,11 @@ ik=$("$ROOT/scripts/build_ik_llama.sh")
 no_amx= avx2=
 if grep -q amx_int8 /proc/cpuinfo; then no_amx=$("$ROOT/scripts/build_ggml_variant.sh" no-amx); fi
 if grep -qE 'avx512f|avx_vnni' /proc/cpuinfo; then avx2=$("$ROOT/scripts/build_ggml_variant.sh" avx2); fi
-cargo build --quiet --release --bin tenpak-gguf --example repeat_block
-tenpak=$TARGET/release/tenpak-gguf
+build_tenpak repeat_block
 repeat_block=$TARGET/release/examples/repeat_block
 work=$TARGET/bench
 mkdir -p "$work"
 cd "$work"
-
-# make FILE COMMAND...: FILE written by a command as FILE.part, once
-make() {
-    local file=$1
-    shift
-    [ -e "$file" ] && return
-    say "making $file" >&2
-    "$@" >"$file.log" 2>&1 || die "it failed: see $work/$file.log"
-    mv "$file.part" "$file"
-}
 
 runs=() # file, programs, libraries to put first, TENPAK_ISA, name of the build
 "$ROOT/scripts/fetch_model.sh" >/dev/null
@@ -64,26 +53,26 @@ for model in ${MODELS:-qwen smollm2}; do
     qwen) base=$("$ROOT/scripts/fetch_qwen.sh") ;;
     smollm2)
         base=$work/smollm2.gguf
-        make smollm2.gguf "$tenpak" convert "$("$ROOT/scripts/fetch_model.sh")" -o smollm2.gguf.part --outtype f16 --force
+        made smollm2.gguf "$tenpak" convert "$("$ROOT/scripts/fetch_model.sh")" -o smollm2.gguf.part --outtype f16 --force
         ;;
     esac
-    make "$model-Q4_K_M.gguf" "$llama/llama-quantize" "$base" "$model-Q4_K_M.gguf.part" Q4_K_M 2
-    make "$model-block.gguf" "$repeat_block" first "$base" "$model-block.gguf.part"
+    made "$model-Q4_K_M.gguf" "$llama/llama-quantize" "$base" "$model-Q4_K_M.gguf.part" Q4_K_M 2
+    made "$model-block.gguf" "$repeat_block" first "$base" "$model-block.gguf.part"
     # llama.cpp makes no file of the smallest types without one
-    make "$model-block.imatrix" "$llama/llama-imatrix" -m "$model-block.gguf" -f "$TARGET/models/text/wiki.utf8" -c 512 --chunks 4 \
+    made "$model-block.imatrix" "$llama/llama-imatrix" -m "$model-block.gguf" -f "$TARGET/models/text/wiki.utf8" -c 512 --chunks 4 \
         --no-ppl --output-format dat -o "$model-block.imatrix.part"
     for type in Q4_K_M ${PEERS:-IQ3_XXS IQ3_KT} ${TYPES:-t3 t2 t4}; do
         file=$model-$type.gguf block=$model-$type-block.gguf programs=$llama
         case $type in
         Q4_K_M) ;;
-        t[0-9]*) make "$block" "$tenpak" convert "$model-block.gguf" --type "$type" --keep-embeddings --force -o "$block.part" ;;
+        t[0-9]*) made "$block" "$tenpak" convert "$model-block.gguf" --type "$type" --keep-embeddings --force -o "$block.part" ;;
         *)
             case $type in *_KT) programs=$ik ;; esac
-            make "$block" "$programs/llama-quantize" --imatrix "$model-block.imatrix" --pure --token-embedding-type f16 \
+            made "$block" "$programs/llama-quantize" --imatrix "$model-block.imatrix" --pure --token-embedding-type f16 \
                 --output-tensor-type f16 "$model-block.gguf" "$block.part" "$type" 2
             ;;
         esac
-        [ -e "$file" ] || make "$file" "$repeat_block" all "$model-Q4_K_M.gguf" "$block" "$file.part"
+        [ -e "$file" ] || made "$file" "$repeat_block" all "$model-Q4_K_M.gguf" "$block" "$file.part"
         libraries=
         [ "$programs" = "$ik" ] || libraries=$no_amx # ik_llama.cpp has no code for AMX
         runs+=("$file|$programs|$libraries||native")

@@ -17,9 +17,8 @@ work=${WORK:-$TARGET/bench_convert}/work
 install_build_tools
 converter=$unpacked/convert_hf_to_gguf.py
 [ -f "$converter" ] || unpack_llama "$unpacked"
-# TENPAK: a program that is built already.
-[ -n "${TENPAK:-}" ] || (cd "$ROOT" && cargo build --quiet --release)
-tenpak=${TENPAK:-$TARGET/release/tenpak-gguf}
+build_tenpak
+tenpak=${TENPAK:-$tenpak} # TENPAK: another program
 rm -rf "$work" && mkdir -p "$work"
 trap 'rm -rf "$work"' EXIT
 if [ $# -gt 0 ]; then
@@ -34,15 +33,7 @@ fi
 measured() {
     for _ in 1 2; do
         rm -f "$work"/*.gguf "$work"/copy
-        python3 - "$work/log" "$@" <<'PY' || { tail -n 5 "$work/log" >&2; die "$1 failed"; }
-import resource, subprocess, sys, time
-start = time.time()
-with open(sys.argv[1], "w") as log:
-    status = subprocess.run(sys.argv[2:], stdout=log, stderr=log).returncode
-used = resource.getrusage(resource.RUSAGE_CHILDREN)
-print(f"{time.time() - start:.2f} {used.ru_utime + used.ru_stime:.2f}")
-sys.exit(status)
-PY
+        "$judge" measured "$work/log" "$@" | cut -d' ' -f 1,2
     done | sort -n | head -n 1
 }
 

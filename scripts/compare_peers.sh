@@ -10,8 +10,7 @@
 # which goes to benches/record/.
 source "$(dirname "$0")/setup.sh"
 need cargo 'install Rust'
-(cd "$ROOT" && cargo build --quiet --release)
-tenpak=$TARGET/release/tenpak-gguf
+build_tenpak
 ours=$(sha256sum <"$tenpak" | cut -c1-8) # another tenpak-gguf makes other files
 llama=$(LLAMA_TARGETS="llama-perplexity llama-quantize llama-imatrix llama-tenpak-calibrate" "$ROOT/scripts/build_llama.sh")
 ik=$("$ROOT/scripts/build_ik_llama.sh")
@@ -22,34 +21,17 @@ work=$TARGET/compare_peers
 mkdir -p "$work"
 cd "$work"
 
-# step FILE COMMAND...: FILE made by a command that is to write FILE.part, once
-step() {
-    local file=$1
-    shift
-    [ -e "$file" ] && return
-    say "making $file" >&2
-    "$@" >"$file.log" 2>&1 || die "it failed: see $work/$file.log"
-    mv "$file.part" "$file"
-}
-
 # bpw FILE: of the linear layers
 bpw() {
     "$tenpak" inspect "$1" --summary | sed -nE 's/^linear layers: ([0-9.]+) bpw.*/\1/p'
 }
 
-# judge PROGRAMS BASE FILE RESULT
-judge() {
-    local log=$4.log
+# judged PROGRAMS LOGITS FILE RESULT: bits per weight, bytes, perplexity, that of the base, divergence
+judged() {
+    local judgement
     say "judging $3" >&2
-    "$1/llama-perplexity" -m "$3" --kl-divergence --kl-divergence-base "$2" -c 512 -t "$(nproc)" >"$log" 2>&1 ||
-        die "llama-perplexity failed: see $work/$log"
-    # type, bpw, bytes, perplexity, of the base, divergence
-    awk -v bpw="$(bpw "$3")" -v bytes="$(wc -c <"$3")" '
-        /^Mean PPL\(Q\) / { ppl = $4 }
-        /^Mean PPL\(base\) / { base = $4 }
-        /^Mean +KLD/ { kld = $3 }
-        END { if (kld == "") exit 1; print bpw, bytes, ppl, base, kld }' "$log" >"$4.part" ||
-        die "no divergence in $work/$log"
+    judgement=$("$judge" divergence "$1" "$TARGET/models/text/wiki.utf8" "$chunks" "$3" "$2" "$4.log")
+    echo "$(bpw "$3") $(wc -c <"$3") ${judgement% *}" >"$4.part"
     mv "$4.part" "$4"
 }
 
@@ -67,14 +49,13 @@ for model in ${MODELS:-smollm2 qwen}; do
     case $model in
     smollm2)
         float=f16 base=smollm2.gguf
-        step "$base" "$tenpak" convert "$TARGET/models/SmolLM2-135M-Instruct" -o "$base.part" --outtype f16 --force
+        made "$base" "$tenpak" convert "$TARGET/models/SmolLM2-135M-Instruct" -o "$base.part" --outtype f16 --force
         ;;
     qwen) float=bf16 base=$("$ROOT/scripts/fetch_qwen.sh") ;;
     *) die "no model is called $model: smollm2 or qwen" ;;
     esac
     logits=$model-$chunks.logits
-    step "$logits" "$llama/llama-perplexity" -m "$base" -f "$TARGET/models/text/wiki.utf8" -c 512 --chunks "$chunks" \
-        -t "$(nproc)" --kl-divergence-base "$logits.part"
+    made "$logits" "$judge" logits "$llama" "$TARGET/models/text/wiki.utf8" "$chunks" "$base" "$logits.part" "$logits.judge.log"
     for type in ${TYPES:-IQ2_XXS IQ2_KT t2 IQ3_XXS IQ3_KT t3 IQ4_XS t4}; do
         name=$model-$tokens-$type
         programs=$llama
@@ -87,20 +68,20 @@ for model in ${MODELS:-smollm2 qwen}; do
             case $type in
             t[0-9]*)
                 gram=$model-$tokens.gram.gguf
-                step "$gram" "$tenpak" calibrate "$base" -f "$text" --tokens "$tokens" --collector "$llama" \
+                made "$gram" "$tenpak" calibrate "$base" -f "$text" --tokens "$tokens" --collector "$llama" \
                     -o "$gram.part"
-                step "$name.gguf" "$tenpak" convert "$base" --calibration "$gram" --type "$type" --keep-embeddings \
+                made "$name.gguf" "$tenpak" convert "$base" --calibration "$gram" --type "$type" --keep-embeddings \
                     -o "$name.gguf.part" --force
                 ;;
             *)
                 # ik_llama.cpp reads the old format only
                 imatrix=$model-$tokens.imatrix
-                step "$imatrix" "$llama/llama-imatrix" -m "$base" -f "$text" -c 512 --chunks $((tokens / 512)) \
+                made "$imatrix" "$llama/llama-imatrix" -m "$base" -f "$text" -c 512 --chunks $((tokens / 512)) \
                     -t "$(nproc)" --no-ppl --output-format dat -o "$imatrix.part"
-                step "$name.gguf" peer "$programs" "$base" "$imatrix" "$name.gguf.part" "$type" "$float"
+                made "$name.gguf" peer "$programs" "$base" "$imatrix" "$name.gguf.part" "$type" "$float"
                 ;;
             esac
-            judge "$programs" "$logits" "$name.gguf" "$result"
+            judged "$programs" "$logits" "$name.gguf" "$result"
         fi
         rows+="$model $type $(cat "$result")"$'\n'
     done

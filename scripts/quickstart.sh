@@ -12,8 +12,7 @@ need python3 'install Python 3.9 or later'
 need c++ 'install a C++ compiler (package g++ or clang)'
 
 say "building tenpak-gguf"
-(cd "$ROOT" && cargo build --release)
-tenpak=$TARGET/release/tenpak-gguf
+build_tenpak
 llama=$(LLAMA_TARGETS="llama-perplexity llama-completion llama-quantize" "$ROOT/scripts/build_llama.sh")
 folder=$("$ROOT/scripts/fetch_model.sh")
 text=${TEXT:-$TARGET/models/text/wiki.utf8}
@@ -29,10 +28,7 @@ say "converting $(basename "$model")"
 # perplexity NAME: prints the estimate of $out/NAME.gguf
 perplexity() {
     say "perplexity of $1.gguf" >&2
-    "$llama/llama-perplexity" -m "$out/$1.gguf" -f "$text" -c 512 --chunks "${CHUNKS:-40}" -t "$(nproc)" 2>&1 |
-        tee "$out/$1.perplexity.log" | grep --line-buffered -vE 'llama_model_loader: - |unknown type|load_tensors|print_info' >&2
-    sed -nE 's/.*Final estimate: PPL = ([0-9.]+).*/\1/p' "$out/$1.perplexity.log" | grep . ||
-        die "llama-perplexity failed: see $out/$1.perplexity.log"
+    "$judge" perplexity "$llama" "$text" "${CHUNKS:-40}" "$out/$1.gguf" "$out/$1.perplexity.log"
 }
 before=$(perplexity f16)
 after=$(perplexity out)

@@ -1,4 +1,4 @@
-"""Reference for scripts/test_pytorch.sh: what transformers computes with a checkpoint of GPT-2's architecture.
+"""Reference for tests/llama/pytorch.rs: what transformers computes with a checkpoint of GPT-2's architecture.
 
     /tmp/reference/bin/python scripts/reference_pytorch.py FOLDER ID... > tests/golden/pytorch/NAME.logits
 

@@ -7,31 +7,29 @@ TARGET=${CARGO_TARGET_DIR:-$ROOT/target}
 DOWNLOADS=$TARGET/downloads
 TOOLS=$TARGET/tools
 mkdir -p "$DOWNLOADS"
+# ggml's builds use ccache if it is there. They share what they compile, wherever their folders are.
+export CCACHE_DIR=${CCACHE_DIR:-$TARGET/ccache} CCACHE_BASEDIR=${CCACHE_BASEDIR:-$TARGET} CCACHE_NOHASHDIR=${CCACHE_NOHASHDIR:-1}
 
 say() { printf '\n== %s\n' "$*"; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
-# quietly NAME COMMAND...: runs with its output in NAME.log
-quietly() {
-    local log=$PWD/$1.log name=$1
+# build_tenpak [EXAMPLE...]: the converter and examples; sets tenpak to it, and judge to the program that has llama.cpp judge models.
+build_tenpak() {
+    local examples=() example
+    for example in judge "$@"; do examples+=(--example "$example"); done
+    (cd "$ROOT" && cargo build --quiet --release --bin tenpak-gguf "${examples[@]}")
+    # shellcheck disable=SC2034 # what sources this uses them
+    tenpak=$TARGET/release/tenpak-gguf judge=$TARGET/release/examples/judge
+}
+
+# made FILE COMMAND...: FILE made by a command that is to write FILE.part, once
+made() {
+    local file=$1
     shift
-    "$@" >"$log" 2>&1 </dev/null || { tail -n 20 "$log" >&2; die "$name failed: see $log"; }
-}
-
-# perplexity NAME CHUNKS [LOG [OPTION...]]: of NAME.gguf, by the llama-perplexity in $llama, of chunks of 512 tokens of $text
-perplexity() {
-    local log=perplexity-${3:-$1}
-    # shellcheck disable=SC2154 # what sources this sets them
-    quietly "$log" "$llama/llama-perplexity" -m "$1.gguf" -f "$text" -c 512 --chunks "$2" -t "$(nproc)" "${@:4}"
-    sed -nE 's/.*Final estimate: PPL = ([0-9.]+).*/\1/p' "$log.log" | grep . || die "no estimate in $PWD/$log.log"
-}
-
-# divergence NAME BASE CHUNKS [Mean|Median]: KLD of NAME.gguf from BASE.gguf, of chunks as above; BASE.logits is kept
-divergence() {
-    local judged=(-f "$text" -c 512 --chunks "$3" -t "$(nproc)" --kl-divergence-base "$2.logits")
-    [ -f "$2.logits" ] || quietly "logits-$2" "$llama/llama-perplexity" -m "$2.gguf" "${judged[@]}"
-    quietly "kld-$1" "$llama/llama-perplexity" -m "$1.gguf" "${judged[@]}" --kl-divergence
-    sed -nE "s/^${4:-Mean} +KLD: +([0-9.-]+).*/\1/p" "kld-$1.log" | grep . || die "no divergence in $PWD/kld-$1.log"
+    [ -e "$file" ] && return
+    say "making $file" >&2
+    "$@" >"$file.log" 2>&1 || die "it failed: see $PWD/$file.log"
+    mv "$file.part" "$file"
 }
 
 need() {

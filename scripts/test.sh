@@ -1,37 +1,104 @@
 #!/usr/bin/env bash
-# Every check, from nothing. What it needs it installs into target/.
+# Every check, from nothing. What it needs it installs into target/. docs/testing.md lists the tests.
 #
 #   scripts/test.sh             all
 #   scripts/test.sh code        formatting, lints, Rust tests
+#   scripts/test.sh quick       code, and two blocks of a real model with experts: minutes, when all is built
 #   scripts/test.sh ggml        ggml's own tests over our types
 #   scripts/test.sh vocabularies    tokenizers of llama.cpp's own vocabularies
 #   scripts/test.sh pytorch     checkpoints that are pickles, against transformers' logits; memory of large models
 #   scripts/test.sh model       conversion, llama.cpp's programs and perplexity on a real model
 #   scripts/test.sh aarch64     kernels and a real model on 64-bit ARM, under qemu
+#   scripts/test.sh PART NAME...    of a part, the tests whose names contain one of these
 source "$(dirname "$0")/setup.sh"
 need cargo 'install Rust'
 cd "$ROOT"
+export LLAMA_QUICK=1 # see build_llama.sh
 what=${1:-all}
-wanted() { [ "$what" = all ] || [ "$what" = "$1" ]; }
+[ $# = 0 ] || shift
 
-if wanted code; then
-    say "formatting and lints"
+seconds=""
+# section NAME COMMAND...: runs it, and keeps how long it took
+section() {
+    local name=$1 start cpu
+    shift
+    start=$(date +%s) cpu=$(cpu_seconds)
+    say "$name"
+    "$@"
+    seconds+=$(printf '%-14s %5d s, CPU %5d s' "$name" $(($(date +%s) - start)) $(($(cpu_seconds) - cpu)))$'\n'
+}
+
+# CPU seconds of all that this shell has run
+cpu_seconds() {
+    local ticks
+    read -r -a ticks </proc/$$/stat 2>/dev/null || ticks=()
+    echo $(((${ticks[15]:-0} + ${ticks[16]:-0}) / $(getconf CLK_TCK)))
+}
+
+lints() {
     cargo fmt --check
     cargo clippy --quiet --profile quick --all-targets -- -D warnings
+    cargo clippy --quiet --profile quick --test llama -- -D warnings
     cargo clippy --quiet --profile quick --lib --no-default-features -- -D warnings
-    say "Rust tests"
+}
+
+rust_tests() {
     cargo test --profile quick
     cargo test --profile quick --lib --no-default-features --features check_kernels check_
+}
+
+builds() {
+    "$ROOT/scripts/build_llama.sh"
+    "$ROOT/scripts/build_ggml_variant.sh" checked
+    "$ROOT/scripts/build_stock_ggml.sh"
+}
+
+# acceptance NAME...: the tests of tests/llama whose names contain one of these
+acceptance() {
+    cargo test --quiet --profile quick --test llama -- --show-output "$@"
+}
+
+tools_for_aarch64() {
+    local triple=aarch64-unknown-linux-gnu
+    if ! { command -v qemu-aarch64 && command -v aarch64-linux-gnu-g++; } >/dev/null; then
+        say "installing qemu-user and g++-aarch64-linux-gnu"
+        { apt-get update -qq && apt-get install -y -qq qemu-user g++-aarch64-linux-gnu; } >/dev/null ||
+            die "qemu-aarch64 and aarch64-linux-gnu-g++ are needed: install them (packages qemu-user, g++-aarch64-linux-gnu)"
+    fi
+    if [ ! -d "$(rustc --print target-libdir --target $triple)" ]; then
+        need rustup "or install Rust's standard library for $triple"
+        rustup target add $triple
+    fi
+}
+
+MODEL="conversion:: calibration:: calibration_experts:: importance:: quantized_gguf:: kernels:: experts:: programs::
+    quantized_checkpoints:: parts::"
+case $what in
+ggml | vocabularies) tests=$what:: ;;
+pytorch) tests="pytorch:: memory::" ;;
+model) tests=$MODEL ;;
+aarch64) tests=aarch64:: ;;
+quick) tests="ggml::test_backend_ops experts:: conversion::f16 pytorch::iglm_s vocabularies::llama" ;;
+all | code) tests= ;;
+*) die "there is no part $what: code, quick, ggml, vocabularies, pytorch, model or aarch64" ;;
+esac
+
+case $what in all | code | quick)
+    section lints lints
+    section "Rust tests" rust_tests
+    ;;
+esac
+case $what in all | aarch64) section "ARM tools" tools_for_aarch64 ;; esac
+if [ "$what" = all ]; then
+    section llama.cpp builds
+    # shellcheck disable=SC2086 # several words
+    section "ggml, models" acceptance ggml:: vocabularies:: pytorch:: memory:: $MODEL
+    section aarch64 acceptance aarch64::
+elif [ -n "$tests" ]; then
+    section llama.cpp builds
+    if [ $# -gt 0 ]; then tests=$*; fi
+    # shellcheck disable=SC2086 # several words
+    section "$what" acceptance $tests
 fi
-wanted ggml && "$ROOT/scripts/test_ggml.sh"
-wanted vocabularies && "$ROOT/scripts/test_vocabularies.sh"
-if wanted pytorch; then
-    "$ROOT/scripts/test_pytorch.sh"
-    "$ROOT/scripts/test_memory.sh"
-fi
-if wanted model; then
-    "$ROOT/scripts/test_model.sh"
-    "$ROOT/scripts/test_quantized.sh"
-fi
-wanted aarch64 && "$ROOT/scripts/test_aarch64.sh"
 say "all checks passed"
+printf '%s' "$seconds"

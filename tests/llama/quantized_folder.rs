@@ -1,12 +1,6 @@
-//! Makes a quantized checkpoint of a plain one, as GPTQ or bitsandbytes store theirs, to test what reads them.
+//! A quantized checkpoint made of a plain one, as GPTQ or bitsandbytes store theirs, to test what reads them.
 //!
-//! ```text
-//! cargo run --release --example make_quantized FOLDER gptq|nf4 OUT
-//! ```
-//!
-//! Every weight is rounded to the nearest code; the libraries choose better ones and store them alike. `gptq` has 4 bits in
-//! groups of 128 for the down projections, and for one matrix whose rows 128 does not divide; `nf4` has blocks of 64 for
-//! all linear layers. Other tensors are copied.
+//! Every weight is rounded to the nearest code; the libraries choose better codes and store them alike.
 
 use half::f16;
 use safetensors::{Dtype as Stored, SafeTensors, tensor::TensorView};
@@ -25,25 +19,47 @@ const RAGGED: &str = "model.layers.0.self_attn.q_proj.weight";
 /// A tensor of the new checkpoint.
 type Tensor = (String, Stored, Vec<usize>, Vec<u8>);
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    let [folder, method, out] = &args[..] else { return Err("give FOLDER gptq|nf4 OUT".into()) };
-    let (folder, out) = (Path::new(folder), Path::new(out));
+/// Who quantized.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Method {
+    /// 4 bits in groups of 128 for the down projections, and for one matrix whose rows 128 does not divide.
+    Gptq,
+    /// bitsandbytes' NF4 in blocks of 64 for all linear layers.
+    Nf4,
+}
+
+impl Method {
+    /// The method, for names of files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Method::Gptq => "gptq",
+            Method::Nf4 => "nf4",
+        }
+    }
+}
+
+/// Makes the folder `out` of the first blocks of the model in a folder with one safetensors file. Tensors that are not quantized
+/// are copied; without a method, all are.
+pub fn make(folder: &Path, method: Option<Method>, blocks: usize, out: &Path) -> Result<(), Box<dyn Error>> {
     let bytes = std::fs::read(folder.join("model.safetensors"))?;
     let mut tensors = Vec::new();
     for (name, t) in SafeTensors::deserialize(&bytes)?.tensors() {
-        let wanted = match &method[..] {
-            "gptq" => name.ends_with("down_proj.weight") || name == RAGGED,
-            "nf4" => name.ends_with("_proj.weight"),
-            other => return Err(format!("unknown method {other}: give gptq or nf4").into()),
-        };
-        match (wanted, t.shape()) {
-            (true, &[rows, columns]) => {
+        let block =
+            name.strip_prefix("model.layers.").and_then(|rest| rest.split('.').next()?.parse::<usize>().ok());
+        if block.is_some_and(|block| block >= blocks) {
+            continue;
+        }
+        let method = method.filter(|method| match method {
+            Method::Gptq => name.ends_with("down_proj.weight") || name == RAGGED,
+            Method::Nf4 => name.ends_with("_proj.weight"),
+        });
+        match (method, t.shape()) {
+            (Some(method), &[rows, columns]) => {
                 let values = floats(&t)?;
                 let base = name.trim_end_matches(".weight");
-                tensors.extend(match &method[..] {
-                    "gptq" => gptq(base, &values, rows, columns),
-                    _ => nf4(base, &values, rows, columns),
+                tensors.extend(match method {
+                    Method::Gptq => gptq(base, &values, rows, columns),
+                    Method::Nf4 => nf4(base, &values, rows, columns),
                 });
             }
             _ => tensors.push((name, t.dtype(), t.shape().to_vec(), t.data().to_vec())),
@@ -54,12 +70,18 @@ fn main() -> Result<(), Box<dyn Error>> {
         std::fs::copy(folder.join(name), out.join(name))?;
     }
     let mut config: Json = serde_json::from_slice(&std::fs::read(folder.join("config.json"))?)?;
-    config["quantization_config"] = match &method[..] {
-        "gptq" => json!({"quant_method": "gptq", "bits": 4, "group_size": GROUP, "desc_act": false,
+    config["num_hidden_layers"] = json!(blocks);
+    let quantization = method.map(|method| match method {
+        Method::Gptq => json!({"quant_method": "gptq", "bits": 4, "group_size": GROUP, "desc_act": false,
                          "checkpoint_format": "gptq"}),
-        _ => json!({"quant_method": "bitsandbytes", "load_in_4bit": true, "bnb_4bit_quant_type": "nf4",
-                    "bnb_4bit_use_double_quant": false}),
-    };
+        Method::Nf4 => {
+            json!({"quant_method": "bitsandbytes", "load_in_4bit": true, "bnb_4bit_quant_type": "nf4",
+                    "bnb_4bit_use_double_quant": false})
+        }
+    });
+    if let Some(quantization) = quantization {
+        config["quantization_config"] = quantization;
+    }
     std::fs::write(out.join("config.json"), serde_json::to_vec_pretty(&config)?)?;
     let views = tensors.iter().map(|(name, dtype, shape, bytes)| {
         TensorView::new(*dtype, shape.clone(), bytes).map(|view| (name.as_str(), view))

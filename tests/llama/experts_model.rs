@@ -1,12 +1,9 @@
-//! Makes a small model with experts of a dense one of the llama architecture, to test what handles experts.
-//!
-//! ```text
-//! cargo run --release --example make_moe DENSE.gguf MOE.gguf
-//! ```
+//! A small model with experts, made of a dense one of the llama architecture, to test what handles experts.
 //!
 //! Two blocks with four experts each, which are feed-forward parts of eight blocks of the dense model; the routers are
 //! rows of its key projections. The text that it writes makes no sense; its activations are those of a real model.
 
+use std::error::Error;
 use std::path::Path;
 use tenpak_gguf::gguf::{File, Tensor, TensorHeader, Value, Writer};
 
@@ -14,10 +11,9 @@ const BLOCKS: usize = 2;
 const EXPERTS: usize = 4;
 const EXPERTS_USED: u32 = 2;
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    let [dense, moe] = &args[..] else { return Err("give DENSE.gguf MOE.gguf".into()) };
-    let dense = File::open(Path::new(dense))?;
+/// Writes the file `moe`.
+pub fn make(dense: &Path, moe: &Path) -> Result<(), Box<dyn Error>> {
+    let dense = File::open(dense)?;
     let tensor = |name: &str| {
         let found = dense.tensors().iter().find(|t| t.name == name);
         found.ok_or_else(|| format!("`{name}` is missing"))
@@ -61,7 +57,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         kind: tensors[0].kind,
         bytes: (bytes * tensors.len()) as u64,
     };
-    let mut writer = Writer::create(Path::new(moe), &keys, plan.iter().map(header).collect())?;
+    let mut writer = Writer::create(moe, &keys, plan.iter().map(header).collect())?;
     for (_, _, tensors, bytes) in &plan {
         for tensor in tensors {
             writer.write(&dense.data(tensor)?[..*bytes])?;

@@ -1,10 +1,5 @@
 //! Vocabularies of llama.cpp as checkpoints, to test what becomes of their tokenizers.
 //!
-//! ```text
-//! cargo run --release --example vocabulary rebuild VOCAB.gguf FOLDER     a Hugging Face folder with its tokenizer
-//! cargo run --release --example vocabulary compare VOCAB.gguf OURS.gguf  whether OURS says what VOCAB says
-//! ```
-//!
 //! The folder has a llama or phi3 model without blocks. Its tokenizer.json has the tokens and merges of the file, and
 //! what pre_tokenizers.json says: how the authors of the model cut text, by the name of the vocabulary. Or it has a
 //! tokenizer.model, with added tokens beside it.
@@ -58,15 +53,6 @@ impl Token {
     }
 }
 
-fn main() -> anyhow::Result<()> {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    match &args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["rebuild", vocabulary, folder] => rebuild(Path::new(vocabulary), Path::new(folder)),
-        ["compare", vocabulary, ours] => compare(Path::new(vocabulary), Path::new(ours)),
-        _ => bail!("give rebuild VOCAB.gguf FOLDER or compare VOCAB.gguf OURS.gguf"),
-    }
-}
-
 /// Elements of an array; none if the key is not there.
 fn array<'a>(file: &'a File, name: &str) -> &'a [Value] {
     file.key(&format!("tokenizer.ggml.{name}")).and_then(Value::as_array).unwrap_or_default()
@@ -92,7 +78,8 @@ fn tokens(file: &File) -> Vec<Token> {
     array(file, "tokens").iter().enumerate().map(token).collect()
 }
 
-fn rebuild(path: &Path, folder: &Path) -> anyhow::Result<()> {
+/// Makes a Hugging Face folder with the tokenizer of a vocabulary.
+pub fn rebuild(path: &Path, folder: &Path) -> anyhow::Result<()> {
     let file = File::open(path)?;
     let tokens = tokens(&file);
     ensure!(!tokens.is_empty(), "{}: no tokens", path.display());
@@ -213,7 +200,8 @@ fn write_tensors(folder: &Path, rows: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn compare(vocabulary: &Path, ours: &Path) -> anyhow::Result<()> {
+/// Whether a file says what a vocabulary says about its tokenizer; the number of keys that were compared.
+pub fn compare(vocabulary: &Path, ours: &Path) -> anyhow::Result<usize> {
     let (expected, found) = (File::open(vocabulary)?, File::open(ours)?);
     let mut compared = 0;
     for (key, value) in expected.keys().iter().filter(|(key, _)| key.starts_with("tokenizer.")) {
@@ -241,6 +229,5 @@ fn compare(vocabulary: &Path, ours: &Path) -> anyhow::Result<()> {
         ensure!(same, "{}: {key} is {shown}, not {value}", ours.display());
         compared += 1;
     }
-    println!("{}: {compared} keys are the same", ours.display());
-    Ok(())
+    Ok(compared)
 }

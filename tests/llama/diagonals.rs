@@ -1,9 +1,6 @@
-//! Checks a Gram file against llama-imatrix's file for the same chunks of text: the diagonals must agree.
-//!
-//! ```text
-//! cargo run --release --example compare_diagonals MODEL.gguf GRAM.gguf IMATRIX.gguf
-//! ```
+//! A Gram file against llama-imatrix's file for the same chunks of text: the diagonals must agree.
 
+use std::error::Error;
 use std::path::Path;
 use tenpak_gguf::calibration::{Calibration, Statistics};
 use tenpak_gguf::gguf::File;
@@ -12,14 +9,11 @@ use tenpak_gguf::gguf::File;
 /// orders: one after the other, n of them may be off by n * 2^-24 relative to the sum; 4096 is more than is compared.
 const TOLERANCE: f32 = 4096.0 / (1 << 24) as f32;
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    let [model, gram, imatrix] = &args[..] else {
-        return Err("give MODEL.gguf GRAM.gguf IMATRIX.gguf".into());
-    };
-    let model = File::open(Path::new(model))?;
-    let gram = Calibration::open(Path::new(gram))?;
-    let imatrix = Calibration::open(Path::new(imatrix))?;
+/// Compares the diagonals of all weights of a model.
+pub fn compare(model: &Path, gram: &Path, imatrix: &Path) -> Result<(), Box<dyn Error>> {
+    let model = File::open(model)?;
+    let gram = Calibration::open(gram)?;
+    let imatrix = Calibration::open(imatrix)?;
     println!("{}\n{}", gram.describe(), imatrix.describe());
     let (mut weights, mut worst) = (0, 0.0f32);
     for t in model.tensors() {

@@ -1,0 +1,158 @@
+//! `calibrate` on SmolLM2, against llama-imatrix and against itself in several passes; what calibration gains.
+
+use super::diagonals;
+use super::fixtures::*;
+use super::place::{Place, THREADS};
+use sha2::{Digest, Sha256};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+use tenpak_gguf::llama::Collection;
+
+/// Memory for the Gram matrices in several passes; all of SmolLM2's take 225 MB.
+const MEGABYTES: u64 = 80;
+
+/// What the collector takes beside the model and the sums: the logits of 512 tokens twice, 201 MB, and buffers of llama.cpp
+/// (244 MB seen). None of it depends on the processor as long as the weights stay as they are in the file.
+const COLLECTOR_KILOBYTES: u64 = 300_000;
+
+/// Tokens of the runs in several passes.
+const TOKENS: &str = "1024";
+
+/// How much smaller the divergence must be with calibration (0.4 seen). It is the ratio of two divergences from one run, and
+/// processors change either in its fourth digit only.
+const MAX_KLD_RATIO: f64 = 0.6;
+
+/// Bytes of text for the calibration of a conversion: about 10,000 tokens.
+const TEXT_BYTES: usize = 40_000;
+
+#[test]
+fn diagonals_are_those_of_llama_imatrix() {
+    let place = Place::new();
+    let by_imatrix = place.path("gram.imatrix");
+    place.run("imatrix", &mut imatrix(&f16(), &by_imatrix, "gguf", CALIBRATION_CHUNKS));
+    diagonals::compare(&f16(), &gram(), &by_imatrix).expect("the diagonals agree");
+}
+
+#[test]
+fn diagonals_of_a_quantized_model_are_those_of_llama_imatrix() {
+    let place = Place::new();
+    let (model, ours, theirs) = (quantized("Q4_K_M"), place.path("gram.gguf"), place.path("imatrix.gguf"));
+    let printed = place.run("calibrate", &mut calibrate(&model, &ours, ["--tokens", TOKENS]));
+    // Types of which processors like other orders better.
+    has_no_second_copies(&printed);
+    place.run("imatrix", &mut imatrix(&model, &theirs, "gguf", "2"));
+    diagonals::compare(&model, &ours, &theirs).expect("the diagonals agree");
+}
+
+/// The collector says where it has the weights: they stay as they are in the file, whatever the processor would like better.
+fn has_no_second_copies(printed: &str) {
+    let weights: Vec<_> = printed.lines().filter(|line| line.starts_with("weights in ")).collect();
+    assert!(!weights.is_empty(), "the collector does not say where it has the weights:\n{printed}");
+    let copies = ["REPACK", "AMX"].iter().any(|order| weights.iter().any(|line| line.contains(order)));
+    assert!(!copies, "weights were copied: {weights:?}");
+}
+
+/// q, k and v have one input, gate and up have one.
+#[test]
+fn weights_that_share_an_input_share_its_sums() {
+    let collection = Collection::read(&log_of(&gram(), "calibrate")).expect("a plan");
+    assert_eq!((collection.weights, collection.inputs), (210, 120));
+}
+
+#[test]
+fn shows_the_time_left() {
+    let collection = Collection::read(&log_of(&gram(), "calibrate")).expect("a plan");
+    assert!(collection.shows_time_left, "see the log beside {}", gram().display());
+}
+
+#[test]
+fn names_its_text_by_sha256() {
+    let place = Place::new();
+    let digest = format!("{:x}", Sha256::digest(std::fs::read(text("c4")).unwrap()));
+    let keys = place.run("inspect", &mut tenpak(["inspect", arg(&gram())]));
+    let line = keys.lines().find(|line| line.contains("gram.text.sha256 ")).expect("a key");
+    // `inspect` shows the first 60 digits.
+    assert!(line.contains(&digest[..60]), "{line} has not {digest}");
+}
+
+/// The collector itself, in several passes.
+fn passes(out: &Path) -> Command {
+    let mut command = llama("llama-tenpak-calibrate");
+    command.arg("-m").arg(f16()).arg("-f").arg(text("c4")).arg("-o").arg(out).args(["--tokens", TOKENS]);
+    command.args(["-t", &THREADS.to_string()]);
+    command
+}
+
+#[test]
+fn an_interrupted_run_goes_on_where_it_was() {
+    let place = Place::new();
+    let (one_pass, out) = (place.path("one-pass.gguf"), place.path("passes.gguf"));
+    place.run("one-pass", &mut calibrate(&f16(), &one_pass, ["--tokens", TOKENS]));
+
+    let memory = format!("{MEGABYTES}M");
+    let mut running = place.start("interrupted", passes(&out).args(["--memory", &memory]));
+    let planned = loop {
+        let printed = running.so_far();
+        if printed.lines().any(|line| line.starts_with("pass 2 of ")) {
+            break Collection::read(&printed).expect("a plan");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    drop(running);
+    assert!(place.path("passes.gguf.part").exists() && !out.exists(), "only a part should be there");
+
+    let refusal = place.fails("other", passes(&out).args(["-c", "256"]));
+    assert!(
+        refusal.contains("gram.context is 512, not 256"),
+        "a part of another run was refused with: {refusal}"
+    );
+
+    let printed = place.run("passes", passes(&out).args(["--memory", &memory]));
+    let left = Collection::read(&printed).expect("a plan").passes_left;
+    assert!(left < planned.passes_left, "all {left} passes were repeated");
+    assert_same_bytes(&one_pass, &out);
+    note(format!("the same file in 1 and {} passes, interrupted after the first", planned.passes_left));
+}
+
+#[test]
+fn takes_no_more_memory_than_it_may() {
+    let place = Place::new();
+    let mut command = passes(&place.path("passes.gguf"));
+    let (printed, measures) = place.measured("passes", command.args(["--memory", &format!("{MEGABYTES}M")]));
+    has_no_second_copies(&printed);
+    let megabytes =
+        Collection::read(&printed).and_then(|c| c.sums_megabytes).expect("the memory of the sums");
+    assert!(
+        megabytes > 0.0 && megabytes <= MEGABYTES as f64 * 1.048576,
+        "the sums took {megabytes} MB of {MEGABYTES} MiB"
+    );
+    let kilobytes = measures.peak_kilobytes.expect("the system tells the peak of memory");
+    let model = std::fs::metadata(f16()).unwrap().len() / 1024;
+    let limit = model + MEGABYTES * 1024 + COLLECTOR_KILOBYTES;
+    note(format!("{megabytes} MB for the sums, peak {kilobytes} kB of at most {limit}"));
+    assert!(kilobytes <= limit, "the collector took {kilobytes} kB; the limit is {limit} kB");
+}
+
+/// The text that is judged on is another than the one that is calibrated on.
+#[test]
+fn conversion_with_a_text_is_closer_to_the_model() {
+    let place = Place::new();
+    let whole = std::fs::read(text("c4")).unwrap();
+    let start = whole[..TEXT_BYTES].utf8_chunks().next().expect("text").valid();
+    std::fs::write(place.path("calibration.txt"), start).unwrap();
+    let calibrated = place.path("calibrated.gguf");
+    let mut convert = tenpak(["convert", arg(&MODEL), "-o", arg(&calibrated), "--collector", arg(&LLAMA)]);
+    place.run("convert", convert.args(["--calibration-text", arg(&place.path("calibration.txt"))]));
+    let evaluation = evaluation(LOGITS_CHUNKS);
+    let with = place.divergence("with", &evaluation, &calibrated, &f16_logits()).mean;
+    let without = place.divergence("without", &evaluation, &out(), &f16_logits()).mean;
+    note(format!("mean KLD {with}, without calibration {without}"));
+    assert!(with <= MAX_KLD_RATIO * without, "{with} is more than {MAX_KLD_RATIO} of {without}");
+    let bytes = |path: &Path| std::fs::metadata(path).unwrap().len();
+    assert_eq!(bytes(&calibrated), bytes(&out()), "calibration changed the size of the file");
+    let left = std::fs::read_dir(place.path("")).unwrap().map(|entry| entry.unwrap().file_name());
+    let left: Vec<_> =
+        left.filter(|name| name.to_string_lossy().starts_with(".tenpak-calibration-")).collect();
+    assert!(left.is_empty(), "intermediate files were left: {left:?}");
+}

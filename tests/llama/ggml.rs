@@ -1,0 +1,71 @@
+//! ggml's own tests over our types, and the collector's sums.
+
+use super::fixtures::llama;
+use super::place::{Place, ROOT};
+use std::path::Path;
+use std::process::Command;
+use tenpak_gguf::types::{REGISTRY, Role};
+
+/// Names of the types of weights.
+fn weight_types() -> Vec<&'static str> {
+    let weights = REGISTRY.iter().filter(|t| matches!(t.role, Role::Weight { .. }));
+    let names: Vec<_> = weights.map(|t| t.name).collect();
+    assert!(!names.is_empty());
+    names
+}
+
+#[test]
+fn test_quantize_fns() {
+    let printed = Place::new().run("test-quantize-fns", llama("test-quantize-fns").arg("-v"));
+    for name in weight_types() {
+        let of_type = printed.lines().filter(|line| line.split_whitespace().next() == Some(name));
+        let fine = of_type
+            .filter(|line| line.split_once(':').is_some_and(|(_, rest)| rest.trim_start().starts_with("ok")));
+        assert_eq!(fine.count(), 3, "three tests of {name} should be fine:\n{printed}");
+    }
+}
+
+/// test-backend-ops of an operation, for every type of weights.
+fn test_backend_ops(operation: &str, key: &str) {
+    let types = weight_types();
+    let filter = format!("{key}=({}),", types.join("|"));
+    let arguments = ["test", "-b", "CPU", "-o", operation, "-p", &filter];
+    let printed = Place::new().run("test-backend-ops", llama("test-backend-ops").args(arguments));
+    for name in types {
+        let case = format!("{operation}({key}={name},");
+        let (mut fine, mut cases) = (0, 0);
+        for line in printed.lines().filter(|line| line.contains(&case)) {
+            cases += 1;
+            fine += usize::from(line.contains("OK"));
+        }
+        assert!(cases > 0 && fine == cases, "{fine} of {cases} cases of {name} are fine:\n{printed}");
+    }
+}
+
+#[test]
+fn test_backend_ops_mul_mat() {
+    test_backend_ops("MUL_MAT", "type_a");
+}
+
+#[test]
+fn test_backend_ops_mul_mat_id() {
+    test_backend_ops("MUL_MAT_ID", "type_a");
+}
+
+#[test]
+fn test_backend_ops_get_rows() {
+    test_backend_ops("GET_ROWS", "type");
+}
+
+#[test]
+fn test_tenpak_gram() {
+    Place::new().run("test-tenpak-gram", &mut llama("test-tenpak-gram"));
+}
+
+/// What the compiler makes of ggml's AMX code, whatever the processor here.
+#[test]
+fn amx_tiles_are_configured() {
+    let printed =
+        Place::new().run("amx", &mut Command::new(Path::new(ROOT).join("scripts/check_amx_build.sh")));
+    super::fixtures::note(printed.trim());
+}

@@ -1,0 +1,28 @@
+//! Acceptance tests: real models through the converter and llama.cpp's programs. docs/testing.md says how they are run.
+//!
+//! A plain `cargo test` leaves them out (`test = false` in Cargo.toml), because they build llama.cpp and download models.
+
+mod place;
+
+mod fixtures;
+
+mod diagonals;
+mod experts_model;
+mod quantized_folder;
+mod vocabulary;
+
+mod aarch64;
+mod calibration;
+mod calibration_experts;
+mod conversion;
+mod experts;
+mod ggml;
+mod importance;
+mod kernels;
+mod memory;
+mod parts;
+mod programs;
+mod pytorch;
+mod quantized_checkpoints;
+mod quantized_gguf;
+mod vocabularies;
