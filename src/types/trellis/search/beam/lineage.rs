@@ -1,7 +1,7 @@
 //! The errors of the chunks that are finished: a tree whose leaves are the survivors.
 
-use super::lanes::Lanes;
-use super::{CHUNK, Chunk, Feedback, ZEROS};
+use super::lanes::{Chunk, Lanes, ZEROS};
+use crate::types::feedback::{CHUNK, Feedback};
 
 /// The finished chunks from the first in which paths still differ.
 #[derive(Default)]

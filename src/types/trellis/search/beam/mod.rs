@@ -24,22 +24,15 @@
 //! descendants it has; where a single ancestor is left, its errors go into the targets of the block.
 
 mod lanes;
+#[cfg(target_arch = "x86_64")]
+mod lanes_x86;
 mod lineage;
 
 use crate::isa::{self, Isa, Operation};
-pub use crate::types::feedback::CHUNK;
-use crate::types::feedback::Feedback;
+use crate::types::feedback::{CHUNK, Feedback};
 use crate::types::trellis::code::{Code, HASHES};
-use lanes::{Lanes, Level, MAX_GROUP};
+use lanes::{Chunk, Lanes, Level, MAX_GROUP, ZEROS};
 use lineage::Lineage;
-
-/// Sixteen floats in one cache line: what a path has of a chunk of weights, or the costs of sixteen candidates. Of a
-/// chunk of weights a path has the errors of those that it has decided and the targets of the others.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[repr(C, align(64))]
-pub struct Chunk([f32; CHUNK]);
-
-const ZEROS: Chunk = Chunk([0.0; CHUNK]);
 
 /// States that a history byte can name.
 const ROOTS: usize = 256;

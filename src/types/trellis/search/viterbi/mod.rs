@@ -17,12 +17,13 @@
 //! The costs of every step are kept, and the way back finds each predecessor again from them,
 //! which is cheaper than to write 2^L back pointers a step.
 //!
-//! `graph` has the code as the search wants it, `step_portable` the definition of a step, and `step_vector` the same
+//! `graph` has the code as the search wants it, `step` what a step is, `step_portable` the definition of a step, and `step_vector` the same
 //! costs with vectors, whose operations are in `cost_vectors`.
 
 #[cfg(target_arch = "x86_64")]
 mod cost_vectors;
 mod graph;
+mod step;
 mod step_portable;
 #[cfg(target_arch = "x86_64")]
 mod step_vector;
@@ -31,9 +32,7 @@ use crate::isa::{self, Isa, Operation};
 use crate::types::trellis::code::{Code, HASHES};
 use bytemuck::{Pod, Zeroable};
 use graph::Graph;
-
-/// Cost of a state that cannot be reached.
-const DEAD: i16 = i16::MAX;
+use step::{DEAD, Step, least_of};
 
 /// The best path found.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -170,18 +169,6 @@ impl<const SYMBOLS: usize> Search for Viterbi<SYMBOLS> {
     }
 }
 
-/// One step: costs the states `after` target `x` from those `before` it.
-struct Step<'a, const SYMBOLS: usize> {
-    graph: &'a Graph<SYMBOLS>,
-    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "only vectors need it"))]
-    table: &'a mut [i16],
-    x: f32,
-    before: &'a [i16],
-    after: &'a mut [i16],
-    /// The least cost `before`, then the least `after`. A step takes the first off, which keeps costs in range.
-    least: &'a mut i16,
-}
-
 /// What the search does at a level.
 trait Level: Copy {
     /// States that are costed together: the lanes of a vector.
@@ -242,54 +229,12 @@ macro_rules! with_vectors {
 #[cfg(target_arch = "x86_64")]
 with_vectors!(Avx2: Avx2, AvxVnni: Avx2, Avx512: Avx512);
 
-/// Cost of each label beyond the cheapest, less `least`.
-#[inline(always)]
-fn metric(values: &[f32; HASHES], x: f32, scale: f32, least: i16) -> [i16; HASHES] {
-    let mut error = [0f32; HASHES];
-    let mut nearest = [f32::INFINITY; 16];
-    for (error, values) in error.chunks_exact_mut(16).zip(values.chunks_exact(16)) {
-        for j in 0..16 {
-            let e = (x - values[j]) * (x - values[j]) * scale;
-            error[j] = e;
-            nearest[j] = if e < nearest[j] { e } else { nearest[j] };
-        }
-    }
-    let nearest = least_of(nearest);
-    let mut metric = [0i16; HASHES];
-    for (m, e) in metric.iter_mut().zip(&error) {
-        *m = round_to_i16(e - nearest).wrapping_sub(least);
-    }
-    metric
-}
-
-/// Nearest integer of `0.0..`, at most `i16::MAX`; in a form that compilers turn into vector code.
-#[inline(always)]
-fn round_to_i16(x: f32) -> i16 {
-    /// At 2^23 the unit in the last place is one: adding it leaves the integer in the low bits.
-    const INTEGER_AT: f32 = (1 << 23) as f32;
-    let x = if x < DEAD as f32 { x } else { DEAD as f32 };
-    (x + INTEGER_AT).to_bits() as i16
-}
-
 /// The first place of the least of 2^n numbers; any place if there are NaNs.
 #[inline(always)]
 fn position_of_least<const N: usize>(x: &[f32; N]) -> usize {
     let least = least_of(*x);
     let equal = x.iter().enumerate().map(|(i, &v)| ((v == least) as u32) << i);
     equal.fold(1 << (N - 1), |mask, bit| mask | bit).trailing_zeros() as usize
-}
-
-/// The least of 2^n numbers, without a long chain of comparisons.
-#[inline(always)]
-fn least_of<const N: usize>(mut x: [f32; N]) -> f32 {
-    let mut half = N / 2;
-    while half > 0 {
-        for j in 0..half {
-            x[j] = if x[j + half] < x[j] { x[j + half] } else { x[j] };
-        }
-        half /= 2;
-    }
-    x[0]
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! What plays the part of a vector are the `SYMBOLS` states that follow a state: its cost is broadcast, and their
 //! metrics are one row of a table in which every group of labels stands in all `SYMBOLS` orders.
 
-use super::{DEAD, Step, metric};
+use super::step::{DEAD, Step, metric};
 use crate::types::trellis::code::HASHES;
 
 /// Takes a step.

@@ -9,7 +9,7 @@
 //! the states m of a vector for each symbol, is transposed by perfect shuffles.
 
 use super::cost_vectors::CostVectors;
-use super::{DEAD, Step, metric};
+use super::step::{DEAD, Step, metric};
 use crate::types::trellis::code::HASHES;
 
 /// Takes a step.
