@@ -20,11 +20,11 @@ pub mod calibration;
 #[cfg(feature = "converter")]
 pub mod checkpoint;
 #[cfg(feature = "converter")]
-pub mod convert;
-#[cfg(feature = "converter")]
 pub mod export;
 #[cfg(feature = "converter")]
 pub mod gguf;
+#[cfg(feature = "converter")]
+pub mod job;
 #[cfg(feature = "converter")]
 pub mod llama;
 #[cfg(feature = "converter")]
@@ -32,8 +32,8 @@ mod mapped;
 #[cfg(feature = "converter")]
 pub mod names;
 #[cfg(feature = "converter")]
+pub mod plan;
+#[cfg(feature = "converter")]
 pub mod quantize;
 #[cfg(feature = "converter")]
 pub mod render;
-#[cfg(feature = "converter")]
-pub mod split;

@@ -7,18 +7,20 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use support::tiny_llama::{self, BLOCKS, Folder, HEAD_DIM, HEADS, HIDDEN, Stored, TinyLlama, VOCAB};
+use support::{family, plan};
 use tenpak_gguf::checkpoint::{Dtype, Model, Options};
-use tenpak_gguf::convert::{self, Recipe, Trellis};
 use tenpak_gguf::export;
 use tenpak_gguf::gguf::{File, GgmlType, Value};
+use tenpak_gguf::job;
+use tenpak_gguf::plan::Recipe;
 
 fn open(folder: &Folder) -> Model {
     Model::open(&folder.path, &Options::default()).unwrap_or_else(|e| panic!("{e}"))
 }
 
 fn convert(model: &Model, recipe: Recipe, path: &Path) -> File {
-    let plan = convert::plan(model, recipe);
-    let bytes = convert::run(model, &plan, None, path, &|_| {}).unwrap_or_else(|e| panic!("{e}"));
+    let plan = plan(model, recipe);
+    let bytes = job::write(model, &plan, None, path, &|_| {}).unwrap_or_else(|e| panic!("{e}"));
     assert_eq!((bytes, bytes), (plan.file_bytes, std::fs::metadata(path).unwrap().len()));
     File::open(path).unwrap()
 }
@@ -52,8 +54,8 @@ fn one_file_and_shards_give_the_same_model() {
         assert_eq!((&a.name, &a.shape, a.dtype), (&b.name, &b.shape, b.dtype));
     }
     let paths = [single.beside("a.gguf"), sharded.beside("b.gguf")];
-    convert(&a, Recipe::Plain(Dtype::BF16), &paths[0]);
-    convert(&b, Recipe::Plain(Dtype::BF16), &paths[1]);
+    convert(&a, Recipe::plain(Dtype::BF16), &paths[0]);
+    convert(&b, Recipe::plain(Dtype::BF16), &paths[1]);
     assert!(std::fs::read(&paths[0]).unwrap() == std::fs::read(&paths[1]).unwrap());
 }
 
@@ -94,7 +96,7 @@ fn plain_recipes_store_floats_and_norms_as_f32() {
     let folder = TinyLlama::new().write();
     let model = open(&folder);
     for (dtype, number) in [(Dtype::F32, 0), (Dtype::F16, 1), (Dtype::BF16, 32)] {
-        let file = convert(&model, Recipe::Plain(dtype), &folder.beside("plain.gguf"));
+        let file = convert(&model, Recipe::plain(dtype), &folder.beside("plain.gguf"));
         assert_eq!(file.key("general.file_type"), Some(&Value::U32(number)));
         for t in file.tensors() {
             let expected = if t.name.ends_with("norm.weight") { GgmlType::F32 } else { dtype.ggml() };
@@ -106,7 +108,7 @@ fn plain_recipes_store_floats_and_norms_as_f32() {
 #[test]
 fn the_default_recipe_gives_t4_to_what_is_sensitive() {
     let folder = TinyLlama::new().write();
-    let file = convert(&open(&folder), Recipe::Default, &folder.beside("default.gguf"));
+    let file = convert(&open(&folder), Recipe::default(), &folder.beside("default.gguf"));
     for (name, expected) in [
         ("token_embd.weight", "t4"),
         ("output.weight", "t4"),
@@ -128,8 +130,8 @@ const T3_ERROR: f64 = 0.022;
 fn t3_is_near_the_floats() {
     let folder = TinyLlama::new().write();
     let model = open(&folder);
-    let exact = convert(&model, Recipe::Plain(Dtype::F32), &folder.beside("exact.gguf"));
-    let file = convert(&model, Recipe::All(Trellis::T3), &folder.beside("t3.gguf"));
+    let exact = convert(&model, Recipe::plain(Dtype::F32), &folder.beside("exact.gguf"));
+    let file = convert(&model, Recipe::all(family("t3")), &folder.beside("t3.gguf"));
     for t in file.tensors().iter().filter(|t| t.shape.len() > 1) {
         let (x, y) = (values(&exact, &t.name), values(&file, &t.name));
         let power: f64 = x.iter().map(|&x| x as f64 * x as f64).sum();
@@ -148,15 +150,16 @@ fn rows_that_no_block_divides_stay_f16() {
         tiny.tensors.insert(format!("model.layers.{b}.mlp.down_proj.weight"), down);
     }
     let folder = tiny.write();
-    let plan = convert::plan(&open(&folder), Recipe::All(Trellis::T2));
-    assert_eq!(plan.left_plain, ["blk.0.ffn_down.weight", "blk.1.ffn_down.weight"]);
-    let file = convert(&open(&folder), Recipe::All(Trellis::T2), &folder.beside("t2.gguf"));
+    let plan = plan(&open(&folder), Recipe::all(family("t2")));
+    let left: Vec<_> = plan.left_plain().map(|t| &t.header.name[..]).collect();
+    assert_eq!(left, ["blk.0.ffn_down.weight", "blk.1.ffn_down.weight"]);
+    let file = convert(&open(&folder), Recipe::all(family("t2")), &folder.beside("t2.gguf"));
     assert_eq!(kind(&file, "blk.0.ffn_down.weight"), "f16");
 }
 
 /// To F32 GGUF and back to a folder.
 fn there_and_back(folder: &Folder) -> PathBuf {
-    let file = convert(&open(folder), Recipe::Plain(Dtype::F32), &folder.beside("f32.gguf"));
+    let file = convert(&open(folder), Recipe::plain(Dtype::F32), &folder.beside("f32.gguf"));
     let back = folder.beside("back");
     export::to_folder(&file, Dtype::F32, &back, &|_| {}).unwrap_or_else(|e| panic!("{e}"));
     back
@@ -200,7 +203,7 @@ fn a_folder_comes_back_bit_for_bit() {
 fn rows_of_q_are_interleaved() {
     let tiny = TinyLlama::new();
     let folder = tiny.write();
-    let file = convert(&open(&folder), Recipe::Plain(Dtype::F32), &folder.beside("f32.gguf"));
+    let file = convert(&open(&folder), Recipe::plain(Dtype::F32), &folder.beside("f32.gguf"));
     let before = tiny.tensors["model.layers.0.self_attn.q_proj.weight"].values();
     let after = values(&file, "blk.0.attn_q.weight");
     let row = |v: &[f32], i: usize| v[i * HIDDEN..][..HIDDEN].to_vec();
@@ -226,7 +229,7 @@ fn attention_biases_are_interleaved_and_come_back() {
         }
     }
     let folder = tiny.write();
-    let file = convert(&open(&folder), Recipe::Plain(Dtype::F32), &folder.beside("bias.gguf"));
+    let file = convert(&open(&folder), Recipe::plain(Dtype::F32), &folder.beside("bias.gguf"));
     assert_eq!(values(&file, "blk.0.attn_q.bias")[..4], [0.0, 32.0, 1.0, 33.0]);
     assert_eq!(values(&file, "blk.0.attn_v.bias")[..4], [0.0, 1.0, 2.0, 3.0]);
     assert_same_tensors(&tiny.tensors, &tiny_llama::read_tensors(&there_and_back(&folder)));
@@ -260,7 +263,7 @@ fn llama3_rope_factors() {
     tiny.config["rope_scaling"] = json!({"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0,
         "high_freq_factor": 4.0, "original_max_position_embeddings": 8192});
     let folder = tiny.write();
-    let file = convert(&open(&folder), Recipe::Default, &folder.beside("rope.gguf"));
+    let file = convert(&open(&folder), Recipe::default(), &folder.beside("rope.gguf"));
     assert_eq!(kind(&file, "rope_freqs.weight"), "f32");
     let factors = values(&file, "rope_freqs.weight");
     assert_eq!(factors.len(), HEAD_DIM / 2);
@@ -290,7 +293,7 @@ fn threads_do_not_change_the_file() {
     let bytes = |threads: usize| {
         let path = folder.beside(&format!("{threads}.gguf"));
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| convert(&model, Recipe::Default, &path));
+        pool.install(|| convert(&model, Recipe::default(), &path));
         std::fs::read(path).unwrap()
     };
     let one = bytes(1);
@@ -306,11 +309,11 @@ fn a_gguf_file_is_a_model_too() {
     }
     let folder = tiny.write();
     let plain = folder.beside("f16.gguf");
-    convert(&open(&folder), Recipe::Plain(Dtype::F16), &plain);
+    convert(&open(&folder), Recipe::plain(Dtype::F16), &plain);
     let from_gguf = Model::open(&plain, &Options::default()).unwrap_or_else(|e| panic!("{e}"));
     let paths = [folder.beside("a.gguf"), folder.beside("b.gguf")];
-    convert(&open(&folder), Recipe::Default, &paths[0]);
-    convert(&from_gguf, Recipe::Default, &paths[1]);
+    convert(&open(&folder), Recipe::default(), &paths[0]);
+    convert(&from_gguf, Recipe::default(), &paths[1]);
     assert!(std::fs::read(&paths[0]).unwrap() == std::fs::read(&paths[1]).unwrap());
 }
 
@@ -337,7 +340,7 @@ fn shards_without_an_index_are_the_same_model() {
     let folder = TinyLlama::new().write_sharded();
     let digest = |name: &str| {
         let path = folder.beside(name);
-        convert(&open(&folder), Recipe::Plain(Dtype::BF16), &path);
+        convert(&open(&folder), Recipe::plain(Dtype::BF16), &path);
         std::fs::read(path).unwrap()
     };
     let with_index = digest("a.gguf");
@@ -361,14 +364,14 @@ fn doubles_are_rounded() {
     let folder = tiny.write();
     let model = open(&folder);
     let expected: Vec<f32> = doubles(HIDDEN).iter().map(|v| *v as f32).collect();
-    for recipe in [Recipe::Plain(Dtype::F32), Recipe::Keep(None)] {
+    for recipe in [Recipe::plain(Dtype::F32), Recipe::keep()] {
         let file = convert(&model, recipe, &folder.beside("out.gguf"));
         assert_eq!(values(&file, "output_norm.weight"), expected);
         assert_eq!(kind(&file, "blk.0.attn_q.weight"), "f32");
         // The first row of a head stays where it is.
         assert_eq!(values(&file, "blk.0.attn_q.weight")[..HIDDEN], expected);
     }
-    let file = convert(&model, Recipe::All(Trellis::T3), &folder.beside("out.gguf"));
+    let file = convert(&model, Recipe::all(family("t3")), &folder.beside("out.gguf"));
     assert_eq!(kind(&file, "blk.0.attn_q.weight"), "t3");
 }
 

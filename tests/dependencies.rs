@@ -20,8 +20,6 @@ const ROOMS: &[&str] = &[
     "calibration",
     "quantize",
     "plan",
-    "convert",
-    "split",
     "job",
     "export",
     "ffi",
@@ -31,7 +29,7 @@ const ROOMS: &[&str] = &[
 
 /// Modules whose children use what they define, and which use their children. Everywhere else a child knows nothing of its
 /// parent.
-const FAMILIES: &[&str] = &["calibration", "cli", "convert", "job", "plan", "types"];
+const FAMILIES: &[&str] = &["calibration", "cli", "job", "plan", "types"];
 
 /// Files that declare the rooms and belong to none.
 const ROOTS: [&str; 2] = ["lib", "main"];

@@ -8,20 +8,21 @@ use std::path::PathBuf;
 use support::reference_case::Case;
 use support::tiny_gguf::{file, tensor, write};
 use support::tiny_llama::{Folder, TinyLlama};
-use support::{assert_says, error, files_in};
+use support::{assert_says, error, family, files_in, plan};
 use tenpak_gguf::checkpoint::{Dtype, Model, Options};
-use tenpak_gguf::convert::{self, Recipe, Trellis};
 use tenpak_gguf::export;
 use tenpak_gguf::gguf::{File, GgmlType, TensorHeader, Value, Writer};
+use tenpak_gguf::job;
+use tenpak_gguf::plan::Recipe;
 
 /// A model as an F32 GGUF, after `change` of its keys.
 fn plain(tiny: &TinyLlama, change: impl FnOnce(&mut Vec<(String, Value)>)) -> (Folder, PathBuf) {
     let folder = tiny.write();
     let model = Model::open(&folder.path, &Options::default()).unwrap_or_else(|e| panic!("{e}"));
-    let mut plan = convert::plan(&model, Recipe::Plain(Dtype::F32));
+    let mut plan = plan(&model, Recipe::plain(Dtype::F32));
     change(&mut plan.keys);
     let path = folder.beside("f32.gguf");
-    convert::run(&model, &plan, None, &path, &|_| {}).unwrap_or_else(|e| panic!("{e}"));
+    job::write(&model, &plan, None, &path, &|_| {}).unwrap_or_else(|e| panic!("{e}"));
     (folder, path)
 }
 
@@ -149,8 +150,8 @@ fn quantized_files_are_dequantized() {
         let options = Options { no_tokenizer: true, ..Options::default() };
         let model = Model::open(&folder.path, &options).unwrap_or_else(|e| panic!("{e}"));
         let quantized = folder.beside("t4.gguf");
-        let plan = convert::plan(&model, Recipe::All(Trellis::T4));
-        convert::run(&model, &plan, None, &quantized, &|_| {}).unwrap_or_else(|e| panic!("{e}"));
+        let plan = plan(&model, Recipe::all(family("t4")));
+        job::write(&model, &plan, None, &quantized, &|_| {}).unwrap_or_else(|e| panic!("{e}"));
         let quantized = File::open(&quantized).unwrap();
         assert!(quantized.tensors().iter().any(|t| t.kind.name().starts_with("t4")), "{name}");
         let plain = folder.beside("plain.gguf");

@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 use support::random::Random;
 use support::tiny_gguf::{file, tensor, write};
 use support::tiny_llama::TinyLlama;
-use support::{assert_says, files_in};
+use support::{assert_says, family, files_in, plan};
 use tempfile::TempDir;
 use tenpak_gguf::checkpoint::{Dtype, Model, Options};
-use tenpak_gguf::convert::{self, Recipe, Trellis};
 use tenpak_gguf::export;
 use tenpak_gguf::gguf::{File, GgmlType, TensorHeader, Writer};
+use tenpak_gguf::job;
+use tenpak_gguf::plan::Recipe;
 use tenpak_gguf::types;
 
 /// Blocks of arbitrary bytes of each type, as in the script: every row of every grid is among them.
@@ -60,8 +61,7 @@ fn open(path: &Path) -> Model {
 fn convert(path: &Path, recipe: Recipe) -> (TempDir, PathBuf) {
     let (folder, _) = file(&[]);
     let (model, out) = (open(path), folder.path().join("out.gguf"));
-    convert::run(&model, &convert::plan(&model, recipe), None, &out, &|_| {})
-        .unwrap_or_else(|e| panic!("{e}"));
+    job::write(&model, &plan(&model, recipe), None, &out, &|_| {}).unwrap_or_else(|e| panic!("{e}"));
     (folder, out)
 }
 
@@ -94,7 +94,7 @@ fn arbitrary_bytes_decode_as_by_ggml() {
 
 #[test]
 fn a_plain_file_has_the_weights_that_ggml_finds() {
-    let (_folder, plain) = convert(&golden("ggml.gguf"), Recipe::Plain(Dtype::F32));
+    let (_folder, plain) = convert(&golden("ggml.gguf"), Recipe::plain(Dtype::F32));
     let tensors = tensors(&plain);
     let floats = |bytes: &[u8]| -> Vec<f32> {
         bytes.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()
@@ -110,9 +110,10 @@ fn a_plain_file_has_the_weights_that_ggml_finds() {
 #[test]
 fn a_second_quantization_is_that_of_the_weights() {
     let source = golden("ggml.gguf");
-    let (_folder, plain) = convert(&source, Recipe::Plain(Dtype::F32));
-    for recipe in [Recipe::Default, Recipe::All(Trellis::T4), Recipe::Plain(Dtype::BF16)] {
-        let ((_a, direct), (_b, by_floats)) = (convert(&source, recipe), convert(&plain, recipe));
+    let (_folder, plain) = convert(&source, Recipe::plain(Dtype::F32));
+    for recipe in [Recipe::default(), Recipe::all(family("t4")), Recipe::plain(Dtype::BF16)] {
+        let ((_a, direct), (_b, by_floats)) =
+            (convert(&source, recipe.clone()), convert(&plain, recipe.clone()));
         assert!(tensors(&direct) == tensors(&by_floats), "{recipe:?}");
     }
 }
@@ -120,7 +121,7 @@ fn a_second_quantization_is_that_of_the_weights() {
 #[test]
 fn blocks_can_be_kept() {
     let source = golden("ggml.gguf");
-    let (_folder, kept) = convert(&source, Recipe::Keep(None));
+    let (_folder, kept) = convert(&source, Recipe::keep());
     assert!(tensors(&kept) == tensors(&source));
 }
 
@@ -138,7 +139,7 @@ fn embeddings_can_be_kept() {
     let random_f16 = tensor("blk.0.ffn_up.weight", &[256, 2], GgmlType::F16);
     let headers = [tensor("token_embd.weight", &[256, 3], GgmlType(14)), random_f16];
     write_zeros(&path, &headers);
-    let (_out, linear) = convert(&path, Recipe::Linear(Trellis::T3));
+    let (_out, linear) = convert(&path, Recipe::linear(family("t3")));
     let kinds: Vec<_> = tensors(&linear).iter().map(|(_, kind, _)| kind.name()).collect();
     assert_eq!(kinds, ["q6_K", "t3"]);
     drop(folder);
@@ -150,8 +151,8 @@ fn our_types_are_read_too() {
     let tiny = TinyLlama::new().write();
     let ours = tiny.beside("ours.gguf");
     let model = open(&tiny.path);
-    convert::run(&model, &convert::plan(&model, Recipe::Default), None, &ours, &|_| {}).unwrap();
-    let (_folder, plain) = convert(&ours, Recipe::Plain(Dtype::F32));
+    job::write(&model, &plan(&model, Recipe::default()), None, &ours, &|_| {}).unwrap();
+    let (_folder, plain) = convert(&ours, Recipe::plain(Dtype::F32));
     let exported = tiny.beside("exported.gguf");
     export::to_gguf(&File::open(&ours).unwrap(), Dtype::F32, &exported, &|_| {}).unwrap();
     assert!(tensors(&plain) == tensors(&exported));
@@ -164,8 +165,8 @@ fn numbers_stay_as_they_are() {
     let headers =
         [24, 25, 26, 27, 28].map(|id| tensor(&format!("blk.{id}.ids.weight"), &[64, 3], GgmlType(id)));
     write(&path, &[], &headers);
-    for recipe in [Recipe::Default, Recipe::Plain(Dtype::F16), Recipe::Keep(None)] {
-        let (_out, converted) = convert(&path, recipe);
+    for recipe in [Recipe::default(), Recipe::plain(Dtype::F16), Recipe::keep()] {
+        let (_out, converted) = convert(&path, recipe.clone());
         assert!(tensors(&converted) == tensors(&path), "{recipe:?}");
     }
 }
@@ -184,7 +185,7 @@ fn scales_that_are_not_finite_are_refused() {
         writer.write(&bytes).unwrap();
         writer.finish().unwrap();
         let (model, out) = (open(&path), folder.path().join("out.gguf"));
-        match convert::run(&model, &convert::plan(&model, Recipe::All(Trellis::T3)), None, &out, &|_| {}) {
+        match job::write(&model, &plan(&model, Recipe::all(family("t3"))), None, &out, &|_| {}) {
             Err(e) => {
                 assert_says(
                     e.to_string(),
@@ -233,9 +234,9 @@ fn small_matrices_stay_precise() {
     ];
     write_zeros(&path, &cases.clone().map(|(header, ..)| header));
     let kinds = |path: &Path| tensors(path).into_iter().map(|(name, kind, _)| (name, kind.name()));
-    let (_a, plain) = convert(&path, Recipe::Plain(Dtype::F16));
-    let (_b, quantized) = convert(&path, Recipe::All(Trellis::T3));
-    let (_c, embeddings_kept) = convert(&path, Recipe::Linear(Trellis::T3));
+    let (_a, plain) = convert(&path, Recipe::plain(Dtype::F16));
+    let (_b, quantized) = convert(&path, Recipe::all(family("t3")));
+    let (_c, embeddings_kept) = convert(&path, Recipe::linear(family("t3")));
     let found = kinds(&plain).zip(kinds(&quantized)).zip(kinds(&embeddings_kept));
     for ((plain, quantized), linear) in found {
         let (header, as_plain, as_t3) = cases.iter().find(|(h, ..)| h.name == plain.0).unwrap();
@@ -255,6 +256,6 @@ fn f32_among_f32_is_not_precise() {
         let (_out, converted) = convert(&path, recipe);
         tensors(&converted).iter().map(|(_, kind, _)| kind.name()).collect::<Vec<_>>()
     };
-    assert_eq!(types(Recipe::All(Trellis::T3)), ["t3", "t3", "f32"]);
-    assert_eq!(types(Recipe::Plain(Dtype::F16)), ["f16"; 3]);
+    assert_eq!(types(Recipe::all(family("t3"))), ["t3", "t3", "f32"]);
+    assert_eq!(types(Recipe::plain(Dtype::F16)), ["f16"; 3]);
 }

@@ -5,12 +5,13 @@ mod support;
 use std::process::Command;
 use support::random::Random;
 use support::tiny_calibration::Parts;
-use support::{assert_says, error, files_in};
+use support::{assert_says, error, family, files_in, plan};
 use tempfile::TempDir;
 use tenpak_gguf::calibration::Calibration;
 use tenpak_gguf::checkpoint::{Model, Options};
-use tenpak_gguf::convert::{self, Guide, Recipe, Trellis};
 use tenpak_gguf::gguf::{File, Value};
+use tenpak_gguf::job::{self, Guide};
+use tenpak_gguf::plan::Recipe;
 use tenpak_gguf::quantize::Effort;
 use tenpak_gguf::types;
 
@@ -127,7 +128,7 @@ impl Case {
     }
 
     /// Converts to T3; the bytes of the file.
-    fn convert(&self, calibration: Option<&Parts>, effort: Effort) -> Result<Vec<u8>, convert::Error> {
+    fn convert(&self, calibration: Option<&Parts>, effort: Effort) -> Result<Vec<u8>, job::Error> {
         let path = |name: &str| self.folder.path().join(name);
         self.weights.write(&path("model.gguf"));
         let calibration = calibration.map(|parts| {
@@ -136,9 +137,9 @@ impl Case {
         });
         let calibration = calibration.transpose()?;
         let model = Model::open(&path("model.gguf"), &Options::default())?;
-        let plan = convert::plan(&model, Recipe::All(Trellis::T3));
+        let plan = plan(&model, Recipe::all(family("t3")));
         let guide = calibration.as_ref().map(|calibration| Guide { calibration, effort });
-        convert::run(&model, &plan, guide, &path("out.gguf"), &|_| {})?;
+        job::write(&model, &plan, guide, &path("out.gguf"), &|_| {})?;
         Ok(std::fs::read(path("out.gguf")).unwrap())
     }
 

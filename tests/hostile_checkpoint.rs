@@ -8,10 +8,11 @@ use std::path::Path;
 use support::reference_case::Case;
 use support::tiny_gguf::{file, tensor, write};
 use support::tiny_llama::{self, Folder, HIDDEN, INNER, Stored, TinyLlama, VOCAB};
-use support::{assert_says, error, files_in};
+use support::{assert_says, error, family, files_in, plan};
 use tenpak_gguf::checkpoint::{Dtype, Model, Options};
-use tenpak_gguf::convert::{self, Recipe, Trellis};
 use tenpak_gguf::gguf::{GgmlType, Value};
+use tenpak_gguf::job;
+use tenpak_gguf::plan::Recipe;
 
 #[track_caller]
 fn refused(folder: &Folder, words: &[&str]) {
@@ -376,8 +377,8 @@ fn values_that_are_not_finite() {
         tiny.tensors.insert("model.layers.1.mlp.down_proj.weight".into(), down);
         let folder = tiny.write();
         let model = Model::open(&folder.path, &Options::default()).unwrap_or_else(|e| panic!("{e}"));
-        let plan = convert::plan(&model, Recipe::All(Trellis::T3));
-        let e = error(convert::run(&model, &plan, None, &folder.beside("out.gguf"), &|_| {}));
+        let plan = plan(&model, Recipe::all(family("t3")));
+        let e = error(job::write(&model, &plan, None, &folder.beside("out.gguf"), &|_| {}));
         let words =
             ["model.safetensors", "`blk.1.ffn_down.weight`", "row 7", &bad.to_string(), "fetch it again"];
         assert_says(e, &words);
@@ -395,9 +396,9 @@ fn a_norm_that_is_not_finite() {
         tiny.tensors.insert("model.norm.weight".into(), Stored::new(dtype, &[HIDDEN], &values));
         let folder = tiny.write_sharded();
         let model = Model::open(&folder.path, &Options::default()).unwrap_or_else(|e| panic!("{e}"));
-        for recipe in [Recipe::All(Trellis::T3), Recipe::Plain(Dtype::F16), Recipe::Plain(Dtype::F32)] {
-            let plan = convert::plan(&model, recipe);
-            let e = error(convert::run(&model, &plan, None, &folder.beside("out.gguf"), &|_| {}));
+        for recipe in [Recipe::all(family("t3")), Recipe::plain(Dtype::F16), Recipe::plain(Dtype::F32)] {
+            let plan = plan(&model, recipe);
+            let e = error(job::write(&model, &plan, None, &folder.beside("out.gguf"), &|_| {}));
             assert_says(
                 e,
                 &["model-00001-of-00002.safetensors", "`output_norm.weight`", "NaN", "fetch it again"],
@@ -421,8 +422,8 @@ fn matrix_without_columns() {
     let (folder, path) = file(&[]);
     write(&path, &[], &[tensor("blk.0.w", &[0, 3], GgmlType::F32), tensor("v", &[0], GgmlType::F16)]);
     let model = Model::open(&path, &Options::default()).unwrap_or_else(|e| panic!("{e}"));
-    for recipe in [Recipe::Default, Recipe::Plain(Dtype::F16)] {
-        let plan = convert::plan(&model, recipe);
-        let (Ok(_) | Err(_)) = convert::run(&model, &plan, None, &folder.path().join("out.gguf"), &|_| {});
+    for recipe in [Recipe::default(), Recipe::plain(Dtype::F16)] {
+        let plan = plan(&model, recipe);
+        let (Ok(_) | Err(_)) = job::write(&model, &plan, None, &folder.path().join("out.gguf"), &|_| {});
     }
 }

@@ -4,11 +4,12 @@ mod support;
 
 use half::{bf16, f16};
 use std::path::Path;
-use support::error;
 use support::random::Random;
+use support::{error, plan};
 use tenpak_gguf::checkpoint::{Dtype, Model, Options};
-use tenpak_gguf::convert::{self, Error, Recipe};
 use tenpak_gguf::gguf::{File, TensorHeader, Writer};
+use tenpak_gguf::job::{self, Error};
+use tenpak_gguf::plan::Recipe;
 
 /// Of no convenient size, and several pieces of 1 MiB in every type.
 const ROWS: usize = 2003;
@@ -66,9 +67,9 @@ fn write_with(path: &Path, values: &[f32], tensor: &str, others: &[f32]) {
 /// Converts with so many threads.
 fn converted(model: &Path, out: &Path, dtype: Dtype, threads: usize) -> Result<Vec<u8>, Error> {
     let model = Model::open(model, &Options::default()).unwrap();
-    let plan = convert::plan(&model, Recipe::Plain(dtype));
+    let plan = plan(&model, Recipe::plain(dtype));
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-    pool.install(|| convert::run(&model, &plan, None, out, &|_| ()))?;
+    pool.install(|| job::write(&model, &plan, None, out, &|_| ()))?;
     Ok(std::fs::read(out).unwrap())
 }
 

@@ -10,23 +10,24 @@ use std::path::Path;
 use support::quantized_case;
 use support::reference_case::Case;
 use support::tiny_gguf::{file, tensor, write};
+use support::{family, plan};
 use tenpak_gguf::checkpoint::{Dtype, Model, Options};
-use tenpak_gguf::convert::{self, Recipe, Trellis};
 use tenpak_gguf::gguf::GgmlType;
+use tenpak_gguf::plan::Recipe;
 
 /// Recipes with the words that stand for them in the references.
 fn recipes() -> Vec<(&'static str, Recipe)> {
     vec![
-        ("default", Recipe::Default),
-        ("t2", Recipe::All(Trellis::T2)),
-        ("t3", Recipe::All(Trellis::T3)),
-        ("t4", Recipe::All(Trellis::T4)),
-        ("linear-t3", Recipe::Linear(Trellis::T3)),
-        ("keep", Recipe::Keep(None)),
-        ("keep-t2", Recipe::Keep(Some(Trellis::T2))),
-        ("f16", Recipe::Plain(Dtype::F16)),
-        ("bf16", Recipe::Plain(Dtype::BF16)),
-        ("f32", Recipe::Plain(Dtype::F32)),
+        ("default", Recipe::default()),
+        ("t2", Recipe::all(family("t2"))),
+        ("t3", Recipe::all(family("t3"))),
+        ("t4", Recipe::all(family("t4"))),
+        ("linear-t3", Recipe::linear(family("t3"))),
+        ("keep", Recipe::keep()),
+        ("keep-t2", Recipe::keep_and_quantize(family("t2"))),
+        ("f16", Recipe::plain(Dtype::F16)),
+        ("bf16", Recipe::plain(Dtype::BF16)),
+        ("f32", Recipe::plain(Dtype::F32)),
     ]
 }
 
@@ -36,15 +37,16 @@ fn open(path: &Path, options: &Options) -> Model {
 
 /// Name and type of every tensor, what is left plain, and the keys that a plan adds.
 fn lines(model: &Model, recipe: &Recipe) -> String {
-    let plan = convert::plan(model, *recipe);
+    let plan = plan(model, recipe);
     let mut lines = String::new();
     for (key, value) in &plan.keys[model.keys.len()..] {
         writeln!(lines, "{key} {value}").unwrap();
     }
-    for header in &plan.headers {
+    for header in plan.headers() {
         writeln!(lines, "{} {:?} {} {}", header.name, header.shape, header.kind.0, header.bytes).unwrap();
     }
-    writeln!(lines, "{} {:?}", plan.file_bytes, plan.left_plain).unwrap();
+    let left: Vec<_> = plan.left_plain().map(|t| &t.header.name).collect();
+    writeln!(lines, "{} {left:?}", plan.file_bytes).unwrap();
     lines
 }
 
@@ -112,9 +114,9 @@ fn plans_of_every_name() {
         let (_folder, path) = file(&[]);
         write(&path, &[], &headers);
         let model = open(&path, &Options::default());
-        let plans: Vec<_> = recipes().into_iter().map(|(_, recipe)| convert::plan(&model, recipe)).collect();
+        let plans: Vec<_> = recipes().into_iter().map(|(_, recipe)| plan(&model, recipe)).collect();
         for (i, h) in headers.iter().enumerate() {
-            let types: Vec<String> = plans.iter().map(|plan| plan.headers[i].kind.name()).collect();
+            let types: Vec<String> = plans.iter().map(|plan| plan.tensors[i].header.kind.name()).collect();
             let columns = h.shape[0];
             writeln!(found, "{file_name} {} {columns}: {}", h.name, types.join(" ")).unwrap();
         }

@@ -6,10 +6,11 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use support::quantized_case::{Case, MODULE, ROWS, TENSOR};
 use support::tiny_llama::{Folder, HIDDEN, Stored, TinyLlama};
-use support::{assert_says, error};
+use support::{assert_says, error, plan};
 use tenpak_gguf::checkpoint::{Dtype, Model, Options};
-use tenpak_gguf::convert::{self, Recipe};
 use tenpak_gguf::gguf::{File, GgmlType};
+use tenpak_gguf::job;
+use tenpak_gguf::plan::Recipe;
 use tenpak_gguf::types;
 
 fn open(folder: &Folder) -> Model {
@@ -18,9 +19,9 @@ fn open(folder: &Folder) -> Model {
 
 fn converted(folder: &Folder, recipe: Recipe, name: &str) -> File {
     let model = open(folder);
-    let plan = convert::plan(&model, recipe);
+    let plan = plan(&model, recipe);
     let path = folder.beside(name);
-    convert::run(&model, &plan, None, &path, &|_| ()).unwrap();
+    job::write(&model, &plan, None, &path, &|_| ()).unwrap();
     File::open(&path).unwrap()
 }
 
@@ -42,7 +43,7 @@ fn weights_are_those_of_the_library() {
     assert_eq!(cases.len(), 23);
     for case in cases {
         let folder = case.model().write();
-        let file = converted(&folder, Recipe::Plain(dtype(&case)), "plain.gguf");
+        let file = converted(&folder, Recipe::plain(dtype(&case)), "plain.gguf");
         let tensor = file.tensors().iter().find(|t| t.name == TENSOR).unwrap();
         assert_eq!(sha256(file.data(tensor).unwrap()), case.sha256, "{}", case.name);
     }
@@ -81,7 +82,7 @@ fn the_last_group_may_be_shorter() {
     let weights = |tiny: &TinyLlama| {
         let folder = tiny.write();
         assert_eq!(found(&open(&folder)), ["GPTQ, 4 bits, groups of 80"]);
-        let file = converted(&folder, Recipe::Plain(Dtype::F16), "plain.gguf");
+        let file = converted(&folder, Recipe::plain(Dtype::F16), "plain.gguf");
         let tensor = file.tensors().iter().find(|t| t.name == TENSOR).unwrap();
         file.data(tensor).unwrap().to_vec()
     };
@@ -91,7 +92,7 @@ fn the_last_group_may_be_shorter() {
     assert!(weights(&tiny) == with_g_idx);
     // In groups of 64, as the shapes would have it, the weights are others.
     tiny.config["quantization_config"]["group_size"] = json!(64);
-    let file = converted(&tiny.write(), Recipe::Plain(Dtype::F16), "plain.gguf");
+    let file = converted(&tiny.write(), Recipe::plain(Dtype::F16), "plain.gguf");
     let tensor = file.tensors().iter().find(|t| t.name == TENSOR).unwrap();
     assert!(file.data(tensor).unwrap() != with_g_idx);
 }
@@ -202,7 +203,7 @@ fn old_files_of_the_libraries_count() {
 
 /// The file of a case as the command line makes it by default.
 fn kept(case: &Case) -> File {
-    converted(&case.model().write(), Recipe::Keep(None), "kept.gguf")
+    converted(&case.model().write(), Recipe::keep(), "kept.gguf")
 }
 
 fn tensor<'a>(file: &'a File, name: &str) -> &'a tenpak_gguf::gguf::Tensor {
@@ -240,7 +241,7 @@ fn floats_beside_what_is_kept_stay() {
     let case = Case::load("gptq-4-128");
     let folder = case.model().write();
     let model = open(&folder);
-    let file = converted(&folder, Recipe::Keep(None), "kept.gguf");
+    let file = converted(&folder, Recipe::keep(), "kept.gguf");
     for (t, source) in file.tensors().iter().zip(&model.tensors) {
         let expected = match &t.name[..] {
             TENSOR => types::codes4::G4_128.id,
@@ -302,8 +303,8 @@ fn rows_in_another_order_are_kept() {
     let keys = "model.layers.1.self_attn.k_proj";
     tiny.tensors.extend(case.tensors.iter().map(|(name, t)| (format!("{keys}.{name}"), t.clone())));
     let folder = tiny.write();
-    let plain = converted(&folder, Recipe::Plain(Dtype::F32), "plain.gguf");
-    let kept = converted(&folder, Recipe::Keep(None), "kept.gguf");
+    let plain = converted(&folder, Recipe::plain(Dtype::F32), "plain.gguf");
+    let kept = converted(&folder, Recipe::keep(), "kept.gguf");
     let name = "blk.1.attn_k.weight";
     let mut weights = vec![0.0; ROWS * HIDDEN];
     let t = tensor(&kept, name);
@@ -352,8 +353,8 @@ fn experts_are_kept_without_loss() {
     let other_weights = |name: &str, b: &mut u8| *b ^= if name == "qweight" { 0x35 } else { 0 };
     let folder = mixtral(&case, other_weights).write();
     assert_eq!(found(&open(&folder)), ["GPTQ, 4 bits, groups of 128"; 4]);
-    let plain = converted(&folder, Recipe::Plain(dtype(&case)), "plain.gguf");
-    let kept = converted(&folder, Recipe::Keep(None), "kept.gguf");
+    let plain = converted(&folder, Recipe::plain(dtype(&case)), "plain.gguf");
+    let kept = converted(&folder, Recipe::keep(), "kept.gguf");
     for name in ["blk.0.ffn_gate_exps.weight", "blk.1.ffn_up_exps.weight"] {
         let (t, plain) = (tensor(&kept, name), plain.data(tensor(&plain, name)).unwrap());
         assert_eq!(
@@ -376,13 +377,12 @@ fn experts_of_fp8_are_quantized_as_their_weights() {
     let case = Case::load("fp8-16x128");
     let negated = |name: &str, b: &mut u8| *b ^= if name == "weight" { 0x80 } else { 0 };
     let folder = mixtral(&case, negated).write();
-    let plain = converted(&folder, Recipe::Plain(dtype(&case)), "plain.gguf");
+    let plain = converted(&folder, Recipe::plain(dtype(&case)), "plain.gguf");
     let from_floats = Model::open(&folder.beside("plain.gguf"), &Options::default()).unwrap();
     let path = folder.beside("from-floats.gguf");
-    let plan = convert::plan(&from_floats, Recipe::Default);
-    convert::run(&from_floats, &plan, None, &path, &|_| ()).unwrap();
-    let (anew, from_floats) =
-        (converted(&folder, Recipe::Keep(None), "anew.gguf"), File::open(&path).unwrap());
+    let plan = plan(&from_floats, Recipe::default());
+    job::write(&from_floats, &plan, None, &path, &|_| ()).unwrap();
+    let (anew, from_floats) = (converted(&folder, Recipe::keep(), "anew.gguf"), File::open(&path).unwrap());
     for name in ["blk.0.ffn_gate_exps.weight", "blk.1.ffn_up_exps.weight"] {
         let floats = plain.data(tensor(&plain, name)).unwrap();
         let (first, second) = floats.split_at(floats.len() / 2);

@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use support::reference_case::Case;
 use support::tiny_calibration::of_tiny_llama;
 use support::tiny_llama::{Folder, TinyLlama};
-use support::{assert_says, files_in};
+use support::{assert_says, family, files_in, plan};
 use tenpak_gguf::calibration::Calibration;
 use tenpak_gguf::checkpoint::{Dtype, Model, Options};
-use tenpak_gguf::convert::{self, Guide, Recipe, Trellis};
 use tenpak_gguf::gguf::File;
+use tenpak_gguf::job::{self, Guide};
+use tenpak_gguf::plan::{Cut, Recipe, cut};
 use tenpak_gguf::quantize::Effort;
-use tenpak_gguf::split;
 
 fn convert(folder: &Folder, output: &Path, options: &[&str]) -> Result<(), String> {
     let mut program = Command::cargo_bin("tenpak-gguf").expect("the program");
@@ -72,14 +72,13 @@ fn shards_are_the_parts_of_one_run() {
     let guide = Guide { calibration: &calibration, effort: Effort::Fast };
     let calibrated = ["--type", "t3", "--effort", "fast", "--calibration", statistics.to_str().unwrap()];
     for (options, recipe, guide) in [
-        (&["--outtype", "bf16"][..], Recipe::Plain(Dtype::BF16), None),
-        (&["--type", "t3"], Recipe::All(Trellis::T3), None),
-        (&calibrated, Recipe::All(Trellis::T3), Some(guide)),
+        (&["--outtype", "bf16"][..], Recipe::plain(Dtype::BF16), None),
+        (&["--type", "t3"], Recipe::all(family("t3")), None),
+        (&calibrated, Recipe::all(family("t3")), Some(guide)),
     ] {
-        let keep_tied_head = matches!(recipe, Recipe::Plain(_));
+        let keep_tied_head = recipe.keep_tied_head();
         let model = Model::open(&folder.path, &Options { keep_tied_head, ..Options::default() }).unwrap();
-        let plan = convert::plan(&model, recipe);
-        let parts = split::by_count(&plan, 3).unwrap();
+        let plan = plan(&model, recipe);
         for i in 0..3 {
             let shard = format!("{}/3", i + 1);
             self::convert(
@@ -88,14 +87,17 @@ fn shards_are_the_parts_of_one_run() {
                 &[options, &["--shard", &shard, "--force"]].concat(),
             )
             .unwrap();
-            let path = |whole| split::path(&folder.beside(whole), i, 3);
-            convert::run(&model, &split::part(&plan, &parts, i), guide, &path("run.gguf"), &|_| ()).unwrap();
+            let one = Cut::One { number: i + 1, of: 3 };
+            let part = |whole: &str| cut(&plan, one, &folder.beside(whole)).unwrap().remove(0);
+            let path = |whole: &str| part(whole).path;
+            let run = part("run.gguf");
+            job::write(&model, &run.plan, guide, &run.path, &|_| ()).unwrap();
             let bytes = |whole| std::fs::read(path(whole)).unwrap();
             assert!(bytes("job.gguf") == bytes("run.gguf"), "{options:?}, part {i}");
         }
         // And of the whole file, every tensor.
         self::convert(&folder, &folder.beside("whole.gguf"), &[options, &["--force"]].concat()).unwrap();
-        assert_same(&split::path(&folder.beside("job.gguf"), 0, 3), &folder.beside("whole.gguf"));
+        assert_same(&folder.beside("job-00001-of-00003.gguf"), &folder.beside("whole.gguf"));
     }
 }
 

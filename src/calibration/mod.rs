@@ -1,9 +1,8 @@
 //! What calibration says of the inputs of linear layers: second moments, whole (Gram matrices) or diagonal.
 //!
-//! Gram matrices are made by `tenpak-gguf calibrate` ([`collect`]); docs/calibration.md is their format. llama.cpp's
+//! Gram matrices are made by `tenpak-gguf calibrate`; docs/calibration.md is their format. llama.cpp's
 //! importance matrices, both its formats, are read as diagonals.
 
-pub mod collect;
 mod gram;
 mod imatrix;
 

@@ -8,6 +8,7 @@ use super::stored::Files;
 use super::transform::{self, Order, Transform};
 use crate::gguf::{self, GgmlType, Value};
 use crate::mapped;
+use crate::names;
 use memmap2::Mmap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -112,6 +113,16 @@ impl Model {
     /// The value of a key.
     pub fn key(&self, name: &str) -> Option<&Value> {
         self.keys.iter().find(|(k, _)| k == name).map(|(_, v)| v)
+    }
+
+    /// Number of blocks.
+    pub fn block_count(&self) -> u64 {
+        names::block_count(self.tensors.iter().map(|t| &t.name[..]))
+    }
+
+    /// Whether any tensor is quantized.
+    pub fn is_quantized(&self) -> bool {
+        self.tensors.iter().any(|t| self.quantization(t).is_some())
     }
 
     /// The bytes of part `part` of a tensor of this model that is not computed.

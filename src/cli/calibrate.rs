@@ -1,11 +1,9 @@
 //! `tenpak-gguf calibrate`
 
-use super::{check_output, human_bytes};
-use anyhow::Context;
+use super::human_bytes;
 use std::io::Write;
 use std::path::PathBuf;
-use tenpak_gguf::calibration::{Calibration, collect};
-use tenpak_gguf::gguf::File;
+use tenpak_gguf::job;
 
 /// Measure what the linear layers of a model get as input, for `convert --calibration`
 ///
@@ -59,11 +57,8 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> anyhow::Result<()> {
-    let base = File::open(&args.base)?;
-    check_output(&args.output, &[base.paths(), std::slice::from_ref(&args.text)].concat(), args.force)?;
-    drop(base);
-    std::fs::File::open(&args.text).with_context(|| args.text.display().to_string())?;
-    let options = collect::Options {
+    let job = job::Calibrate {
+        base: args.base,
         text: args.text,
         output: args.output,
         tokens: args.tokens,
@@ -73,10 +68,10 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         gpu_layers: args.gpu_layers,
         with_output: args.with_output,
         collector: args.collector,
+        overwrite: args.force,
     };
-    collect::run(&args.base, &options)?;
-    let bytes = human_bytes(std::fs::metadata(&options.output)?.len());
-    let calibration = Calibration::open(&options.output)?;
-    writeln!(std::io::stdout(), "{}: {}, {bytes}", options.output.display(), calibration.describe())?;
+    let calibration = job.run()?;
+    let bytes = human_bytes(std::fs::metadata(&job.output)?.len());
+    writeln!(std::io::stdout(), "{}: {}, {bytes}", job.output.display(), calibration.describe())?;
     Ok(())
 }

@@ -1,19 +1,17 @@
 //! `tenpak-gguf convert`
 
-use super::{FloatType, check_output, human_bytes, progress_bar, rate, set_threads, table};
-use anyhow::{Context, anyhow, bail};
+use super::{FloatType, human_bytes, progress_bar, rate, set_threads, table};
+use anyhow::{anyhow, bail};
 use clap::ValueEnum;
+use indicatif::ProgressBar;
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
-use tenpak_gguf::calibration::{Calibration, collect};
-use tenpak_gguf::checkpoint::{Dtype, Model, Options};
-use tenpak_gguf::convert::{self, Guide, Plan, Recipe, Target, Trellis};
-use tenpak_gguf::names::is_matrix;
+use tenpak_gguf::job::{self, Event, Outputs, Statistics};
+use tenpak_gguf::plan::{self, Cut, Family, Plan, Recipe, Target};
 use tenpak_gguf::quantize::Effort;
-use tenpak_gguf::split;
 
 /// Make a GGUF file of a Hugging Face folder or of another GGUF file
 #[derive(clap::Args)]
@@ -24,6 +22,8 @@ Examples:
   tenpak-gguf convert ./SmolLM2-135M-Instruct -o smol.gguf --calibration-text calib.txt      much better, and slower
   tenpak-gguf convert ./SmolLM2-135M-Instruct -o smol.gguf --calibration smol.gram.gguf      with a calibration made before
   tenpak-gguf convert model-f16.gguf -o smol.gguf --dry-run           the plan and its size, nothing written
+  tenpak-gguf recipes default > my.toml                               rules to change, such as T4 for the first blocks
+  tenpak-gguf convert ./SmolLM2-135M-Instruct -o smol.gguf --recipe my.toml    types by these rules
   tenpak-gguf convert ./SmolLM2-135M-Instruct -o smol-f16.gguf --outtype f16   a plain file, for any llama.cpp
   tenpak-gguf convert ./Llama-3-8B-GPTQ -o llama.gguf                 what GPTQ, AWQ or bitsandbytes made, without loss
   tenpak-gguf convert ./big -o big.gguf --shard $SLURM_ARRAY_TASK_ID/8      one of eight parts; llama.cpp loads the first
@@ -37,8 +37,11 @@ pub struct Args {
     #[arg(short, long, required_unless_present = "dry_run")]
     output: Option<PathBuf>,
     /// One trellis type for every matrix
-    #[arg(long = "type", value_name = "TYPE", conflicts_with = "outtype")]
-    family: Option<Family>,
+    #[arg(long = "type", value_name = "TYPE", value_parser = ["t2", "t3", "t4"], conflicts_with = "outtype")]
+    family: Option<String>,
+    /// Types by the rules of a file, or of a built-in recipe (see `tenpak-gguf recipes`)
+    #[arg(long, value_name = "RECIPE", conflicts_with_all = ["family", "outtype", "keep_embeddings", "keep_quantization", "requantize"])]
+    recipe: Option<PathBuf>,
     /// Leave embeddings and output head in the type of the checkpoint
     #[arg(long, requires = "family")]
     keep_embeddings: bool,
@@ -91,13 +94,6 @@ pub struct Args {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum Family {
-    T2,
-    T3,
-    T4,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
 enum EffortName {
     Fast,
     Normal,
@@ -115,191 +111,112 @@ impl From<EffortName> for Effort {
 }
 
 impl Args {
-    fn options(&self) -> Options {
-        Options {
+    /// What the options say about types; nothing if they leave it to the model.
+    fn recipe(&self) -> anyhow::Result<Option<Recipe>> {
+        let family = self.family.as_deref().and_then(Family::named);
+        Ok(match (&self.recipe, family, self.outtype) {
+            (Some(recipe), ..) => Some(Recipe::named_or_read(recipe)?),
+            (_, Some(family), _) if self.keep_quantization => Some(Recipe::keep_and_quantize(family)),
+            (_, None, _) if self.keep_quantization => Some(Recipe::keep()),
+            (_, Some(family), _) if self.keep_embeddings => Some(Recipe::linear(family)),
+            (_, Some(family), _) => Some(Recipe::all(family)),
+            (_, None, Some(float)) => Some(Recipe::plain(float.into())),
+            (_, None, None) if self.requantize => Some(Recipe::default()),
+            (_, None, None) => None,
+        })
+    }
+
+    fn job(&self) -> anyhow::Result<job::Convert> {
+        let statistics = match (&self.calibration, &self.calibration_text) {
+            (Some(file), _) => Statistics::File(file.clone()),
+            (None, Some(text)) => Statistics::Text { text: text.clone(), collector: self.collector.clone() },
+            (None, None) => Statistics::None,
+        };
+        Ok(job::Convert {
+            source: self.model.clone(),
+            recipe: self.recipe()?,
+            statistics,
+            effort: self.effort.into(),
             tokenizer_pre: self.tokenizer_pre.clone(),
             no_tokenizer: self.no_tokenizer,
-            // Plain files are those of llama.cpp's converter.
-            keep_tied_head: self.outtype.is_some(),
-        }
+            threads: self.threads,
+        })
     }
 
-    /// All files that are read.
-    fn inputs(&self, model: &Model) -> Vec<PathBuf> {
-        model
-            .files()
-            .into_iter()
-            .chain(self.calibration.clone())
-            .chain(self.calibration_text.clone())
-            .collect()
-    }
-
-    /// What is to be written where.
-    fn files(&self, plan: Plan, output: &Path) -> anyhow::Result<Vec<(Plan, PathBuf)>> {
-        let (parts, wanted) = match (self.split_max_size, self.shard) {
-            (None, None) => return Ok(vec![(plan, output.to_owned())]),
-            (Some(bytes), _) => {
-                let parts = split::by_size(&plan, bytes);
-                let all = 0..parts.len();
-                (parts, all)
-            }
-            (None, Some((i, n))) => {
-                (split::by_count(&plan, n).map_err(|e| anyhow!("--shard: {e}"))?, i - 1..i)
-            }
+    fn outputs(&self) -> anyhow::Result<Outputs> {
+        let Some(output) = &self.output else { bail!("-o FILE is missing") };
+        let cut = match (self.split_max_size, self.shard) {
+            (Some(bytes), _) => Cut::BySize(bytes),
+            (None, Some((number, of))) => Cut::One { number, of },
+            (None, None) => Cut::Whole,
         };
-        Ok(wanted.map(|i| (split::part(&plan, &parts, i), split::path(output, i, parts.len()))).collect())
-    }
-
-    fn recipe(&self, is_quantized: bool) -> Recipe {
-        // Of a GGUF file nothing else might be left to do.
-        let keeps = is_quantized && self.model.is_dir() && !self.requantize;
-        let family = self.family.map(|family| match family {
-            Family::T2 => Trellis::T2,
-            Family::T3 => Trellis::T3,
-            Family::T4 => Trellis::T4,
-        });
-        match (family, self.outtype) {
-            _ if self.keep_quantization => Recipe::Keep(family),
-            (None, None) if keeps => Recipe::Keep(None),
-            (Some(family), _) if self.keep_embeddings => Recipe::Linear(family),
-            (Some(family), _) => Recipe::All(family),
-            (None, Some(float)) => Recipe::Plain(float.into()),
-            (None, None) => Recipe::Default,
-        }
+        Ok(Outputs { path: output.clone(), cut, overwrite: self.force, resume: self.resume })
     }
 }
 
 pub fn run(args: Args) -> anyhow::Result<()> {
     set_threads(args.threads)?;
-    let tokenizer =
-        [("--tokenizer-pre", args.tokenizer_pre.is_some()), ("--no-tokenizer", args.no_tokenizer)];
-    if let Some((option, _)) = tokenizer.iter().find(|(_, given)| *given && args.model.is_file()) {
-        bail!(
-            "{option}: a GGUF file keeps its tokenizer; give it when the folder is converted of which {} was made",
-            args.model.display()
-        );
-    }
-    let model = Model::open(&args.model, &args.options())?;
-    let is_quantized = model.tensors.iter().any(|t| model.quantization(t).is_some());
-    if args.keep_quantization && !is_quantized {
+    let job = args.job()?;
+    let opened = job.open()?;
+    if args.keep_quantization && !opened.model().is_quantized() {
         bail!("--keep-quantization: nothing in {} is quantized", args.model.display());
     }
-    let plan = convert::plan(&model, args.recipe(is_quantized));
-    tell_quantization(&model, &plan);
-    let weights: u64 = model.tensors.iter().map(|t| t.elements()).sum();
-    for name in &plan.left_plain {
-        eprintln!("warning: tensor `{name}`: rows are not a multiple of 64; it stays F16");
-    }
+    let bar = Mutex::new(ProgressBar::hidden());
+    let tell = |event: Event| tell(event, &bar);
+    opened.tell_what_becomes(&tell);
     if args.dry_run {
-        return print_plan(&plan, weights);
-    }
-    let Some(output) = &args.output else { bail!("-o FILE is missing") };
-    let files = args.files(plan, output)?;
-    let inputs = args.inputs(&model);
-    // Parts that are complete need not be written again.
-    let is_complete =
-        |plan: &Plan, path: &Path| args.resume && convert::resume::is_complete(plan, path, &inputs);
-    for (_, path) in files.iter().filter(|(plan, path)| !is_complete(plan, path)) {
-        check_output(path, &inputs, args.force)?;
+        return print_plan(opened.plan());
     }
     let start = Instant::now();
-    let calibration = match (&args.calibration, &args.calibration_text) {
-        (Some(file), _) => Some(open_calibration(file, &model)?),
-        (None, Some(text)) => Some(calibrate(&model, text, &args, output)?),
-        (None, None) => None,
-    };
-    if let Some(calibration) = &calibration {
-        eprintln!("calibration: {}", calibration.describe());
-    }
-    let guide = calibration.as_ref().map(|calibration| Guide { calibration, effort: args.effort.into() });
-    for (plan, path) in &files {
-        if is_complete(plan, path) {
-            eprintln!("{}: complete already", path.display());
-            continue;
-        }
-        for name in convert::resume::left_by_others(&model, plan, guide, path) {
-            eprintln!(
-                "warning: {name} was left by a conversion with other options or of another model; delete it"
-            );
-        }
-        let weights = plan.headers.iter().flat_map(|h| h.shape.iter().copied().reduce(|a, b| a * b)).sum();
-        let bar = progress_bar(weights, "converting");
-        let result = convert::run_or_resume(&model, plan, guide, path, args.resume, &|n| bar.inc(n));
-        bar.finish_and_clear();
-        let out = &mut std::io::stdout();
-        writeln!(out, "{}: {} tensors, {}", path.display(), plan.headers.len(), rate(result?, weights))?;
-    }
+    let written = opened.write(&args.outputs()?, &tell);
+    written.map_err(|e| match e {
+        job::Error::Plan(plan::Error::Parts { .. }) => anyhow!("--shard: {e}"),
+        e => e.into(),
+    })?;
     writeln!(std::io::stdout(), "{:.1} s", start.elapsed().as_secs_f64())?;
     Ok(())
 }
 
-/// Opens a calibration. Models of one shape can be told apart by their names only: an unquantized model may well be
-/// converted with what was measured on a quantized file of it.
-fn open_calibration(file: &Path, model: &Model) -> anyhow::Result<Calibration> {
-    let calibration = Calibration::open(file)?;
-    let name = model.key("general.name").and_then(|v| v.as_str());
-    if let (Some(found), Some(name)) = (calibration.model_name(), name)
-        && found != name
-    {
-        eprintln!(
-            "warning: {}: is the calibration of {found:?}, and this model is {name:?}; if it is another model, calibrate \
-             this one",
-            file.display()
-        );
-    }
-    Ok(calibration)
-}
-
-/// Statistics of the model on a text. What is needed on the way lies beside the output and goes again.
-fn calibrate(model: &Model, text: &Path, args: &Args, output: &Path) -> anyhow::Result<Calibration> {
-    collect::find(args.collector.as_deref())?;
-    File::open(text).with_context(|| text.display().to_string())?;
-    let folder = match output.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    let work = tempfile::Builder::new().prefix(".tenpak-calibration-").tempdir_in(folder)?;
-    let base = if args.model.is_dir() {
-        let base = work.path().join("base.gguf");
-        let matrices = model.tensors.iter().filter(|t| is_matrix(&t.name, &t.shape));
-        let dtype = matrices.map(|t| t.dtype.written()).next().unwrap_or(Dtype::F16);
-        convert::run(model, &convert::plan(model, Recipe::Plain(dtype)), None, &base, &|_| ())?;
-        base
-    } else {
-        args.model.clone()
-    };
-    let (text, output) = (text.to_owned(), work.path().join("model.gram.gguf"));
-    let (threads, collector) = (args.threads, args.collector.clone());
-    let options = collect::Options { text, output, threads, collector, ..Default::default() };
-    collect::run(&base, &options)?;
-    // Open files outlive their names where systems allow it; elsewhere the folder stays until the end.
-    let calibration = Calibration::open(&options.output)?;
-    drop(work);
-    Ok(calibration)
-}
-
-/// How tensors were quantized already, and what becomes of them.
-fn tell_quantization(model: &Model, plan: &Plan) {
-    let mut found = BTreeMap::new();
-    let mut is_second = false;
-    for (t, target) in model.tensors.iter().zip(&plan.targets) {
-        let Some(how) = model.quantization(t) else { continue };
-        let becomes = match target {
-            Target::Kept(kind) => format!("kept without loss as {}", kind.name()),
-            Target::Blocks(kind) => format!("quantized anew to {}", kind.name),
-            Target::Plain(dtype) => format!("written as {}", dtype.ggml().name()),
-        };
-        is_second |= matches!(target, Target::Blocks(_));
-        *found.entry((how, becomes)).or_insert(0) += 1;
-    }
-    for ((how, becomes), tensors) in found {
-        eprintln!("quantized already: {tensors} tensors ({how}), {becomes}");
-    }
-    if is_second {
-        eprintln!(
+/// Says what happens.
+fn tell(event: Event, bar: &Mutex<ProgressBar>) {
+    let bar = || bar.lock().unwrap_or_else(PoisonError::into_inner);
+    match event {
+        Event::Quantized { tensors, how, target } => {
+            let becomes = match target {
+                Target::Kept(kind) => format!("kept without loss as {}", kind.name()),
+                Target::Blocks(kind) => format!("quantized anew to {}", kind.name),
+                Target::Plain(dtype) => format!("written as {}", dtype.ggml().name()),
+            };
+            eprintln!("quantized already: {tensors} tensors ({how}), {becomes}");
+        }
+        Event::QuantizedTwice => eprintln!(
             "note: these weights are quantized a second time, and both errors add up; \
              if there is an unquantized model, start from that"
-        );
+        ),
+        Event::LeftPlain(planned) => eprintln!(
+            "warning: tensor `{}`: rows are not a multiple of {}; it stays {}",
+            planned.header.name,
+            planned.why.unfit.unwrap_or_default(),
+            planned.header.kind.name().to_uppercase()
+        ),
+        Event::OtherModel { path, calibrated, model } => eprintln!(
+            "warning: {}: is the calibration of {calibrated:?}, and this model is {model:?}; if it is another model, \
+             calibrate this one",
+            path.display()
+        ),
+        Event::Statistics(words) => eprintln!("calibration: {words}"),
+        Event::Complete(path) => eprintln!("{}: complete already", path.display()),
+        Event::LeftByOther(name) => eprintln!(
+            "warning: {name} was left by a conversion with other options or of another model; delete it"
+        ),
+        Event::Started { weights } => *bar() = progress_bar(weights, "converting"),
+        Event::Progress(weights) => bar().inc(weights),
+        Event::Stopped => bar().finish_and_clear(),
+        Event::Written { path, tensors, weights, bytes } => {
+            // If standard output is closed, the last line says so, and the files are written all the same.
+            let line = format!("{}: {tensors} tensors, {}", path.display(), rate(bytes, weights));
+            let _ = writeln!(std::io::stdout(), "{line}");
+        }
     }
 }
 
@@ -321,18 +238,21 @@ fn shard(text: &str) -> Result<(usize, usize), String> {
     numbers.filter(fits).ok_or_else(|| "not a part such as 2/8: the first of 8 is 1/8, the last 8/8".into())
 }
 
-/// Sizes by type, then the whole.
-fn print_plan(plan: &Plan, weights: u64) -> anyhow::Result<()> {
+/// Sizes by type, the whole, and how many tensors each rule decided about.
+fn print_plan(plan: &Plan) -> anyhow::Result<()> {
     let mut by_type = BTreeMap::new();
-    for h in &plan.headers {
-        let entry = by_type.entry(h.kind).or_insert((0u64, 0u64, 0u64));
+    let mut by_rule = BTreeMap::new();
+    for t in &plan.tensors {
+        let entry = by_type.entry(t.header.kind).or_insert((0u64, 0u64, 0u64));
         entry.0 += 1;
-        entry.1 += h.shape.iter().product::<u64>();
-        entry.2 += h.bytes;
+        entry.1 += t.source.elements();
+        entry.2 += t.header.bytes;
+        let rule = t.why.rule.unwrap_or(usize::MAX);
+        *by_rule.entry((rule, t.header.kind, t.why.to_string())).or_insert(0u64) += 1;
     }
-    let mut table = table(["type", "tensors", "weights", "size", "bpw"], &[1, 2, 3, 4]);
+    let mut types = table(["type", "tensors", "weights", "size", "bpw"], &[1, 2, 3, 4]);
     for (kind, (tensors, weights, bytes)) in by_type {
-        table.add_row([
+        types.add_row([
             kind.name(),
             tensors.to_string(),
             weights.to_string(),
@@ -340,7 +260,11 @@ fn print_plan(plan: &Plan, weights: u64) -> anyhow::Result<()> {
             format!("{:.4}", bytes as f64 * 8.0 / weights as f64),
         ]);
     }
+    let mut rules = table(["tensors", "type", "why"], &[0]);
+    for ((_, kind, why), tensors) in by_rule {
+        rules.add_row([tensors.to_string(), kind.name(), why]);
+    }
     let out = &mut std::io::stdout();
-    writeln!(out, "{table}\n\nfile: {}", rate(plan.file_bytes, weights))?;
+    writeln!(out, "{types}\n\n{rules}\n\nfile: {}", rate(plan.file_bytes, plan.weights()))?;
     Ok(())
 }

@@ -1,10 +1,11 @@
 //! `tenpak-gguf export`
 
-use super::{FloatType, check_output, human_bytes, progress_bar, set_threads};
+use super::{FloatType, human_bytes, progress_bar, set_threads};
 use std::io::Write;
 use std::path::PathBuf;
 use tenpak_gguf::export;
 use tenpak_gguf::gguf::File;
+use tenpak_gguf::job::check_output;
 
 /// Turn a GGUF file into a plain one, or into a Hugging Face folder
 #[derive(clap::Args)]

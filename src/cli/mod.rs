@@ -4,12 +4,12 @@ mod calibrate;
 mod convert;
 mod export;
 mod inspect;
+mod recipes;
 mod types;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
-use std::path::{Path, PathBuf};
 use tenpak_gguf::checkpoint::Dtype;
 
 /// Converts models to GGUF files ten times smaller than FP32, in trellis tensor types.
@@ -31,6 +31,7 @@ enum Command {
     Calibrate(calibrate::Args),
     Inspect(inspect::Args),
     Export(export::Args),
+    Recipes(recipes::Args),
     Types(types::Args),
 }
 
@@ -41,6 +42,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Calibrate(args) => calibrate::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Export(args) => export::run(args),
+        Command::Recipes(args) => recipes::run(args),
         Command::Types(args) => types::run(args),
     }
 }
@@ -94,19 +96,6 @@ fn human_bytes(n: u64) -> String {
 fn rate(bytes: u64, weights: u64) -> String {
     let bpw = bytes as f64 * 8.0 / weights.max(1) as f64;
     format!("{}, {bpw:.3} bpw, {:.2}x smaller than FP32", human_bytes(bytes), 32.0 / bpw)
-}
-
-/// Refuses to write over an input or, without `--force`, over anything.
-fn check_output(output: &Path, inputs: &[PathBuf], force: bool) -> anyhow::Result<()> {
-    let there = output.canonicalize().ok();
-    let is_input = there.is_some() && inputs.iter().any(|input| input.canonicalize().ok() == there);
-    anyhow::ensure!(!is_input, "{}: is the input or a part of it; choose another output", output.display());
-    anyhow::ensure!(
-        force || !output.exists(),
-        "{}: exists already; choose another output or give --force",
-        output.display()
-    );
-    Ok(())
 }
 
 /// A table without frames but a line under its header.

@@ -77,11 +77,8 @@ fn say_tokens(file: &File, keys: &mut FileKeys) -> Result<(), String> {
     let rows = || embeddings.and_then(|t| t.shape.last().copied());
     let size = keys.integer("vocab_size")?.or(tokens).or_else(rows).ok_or("the vocabulary has no size")?;
     keys.set("vocab_size", size);
-    // tokenizer.json lists its special tokens; tokenizer.model does not list all of them.
-    let is_listed = file.key("tokenizer.ggml.model").and_then(Value::as_str) != Some("llama");
-    let others = if is_listed { &[][..] } else { &["unk", "sep", "mask"] };
-    for kind in ["bos", "eos", "pad"].iter().chain(others) {
-        let (_, gguf) = SPECIAL.iter().find(|(name, _)| name == kind).expect("a kind of GGUF's");
+    for kind in ["bos", "eos", "unk", "sep", "pad", "mask"] {
+        let (_, gguf) = SPECIAL.iter().find(|(name, _)| *name == kind).expect("a kind of GGUF's");
         if let Some(token) = file.key(&format!("tokenizer.ggml.{gguf}")).and_then(Value::as_u64) {
             keys.set(&format!("{kind}_token_id"), token);
         }

@@ -199,6 +199,11 @@ pub fn block(name: &str) -> Option<u64> {
     in_block(name).map(|(number, _)| number)
 }
 
+/// Number of blocks of a model whose tensors have these names.
+pub fn block_count<'a>(names: impl IntoIterator<Item = &'a str>) -> u64 {
+    names.into_iter().filter_map(block).max().map_or(0, |last| last.saturating_add(1))
+}
+
 /// What a tensor is multiplied with: tensors of equal shared inputs read the same vector. Types are best chosen for all
 /// of them together, and what is measured of their input serves them all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -18,7 +18,11 @@ pub mod torch_file;
 
 use std::io::Write;
 use std::sync::Once;
+#[cfg(feature = "converter")]
+use tenpak_gguf::checkpoint::Model;
 use tenpak_gguf::isa::Isa;
+#[cfg(feature = "converter")]
+use tenpak_gguf::plan::{Family, Plan, Recipe};
 
 /// The levels of this processor. Those that it lacks, and that are therefore not tested, are named on
 /// standard error, past the capture of the test harness.
@@ -51,6 +55,20 @@ pub fn error<T, E>(result: Result<T, E>) -> E {
         Ok(_) => panic!("this should have been an error"),
         Err(e) => e,
     }
+}
+
+/// The plan of a recipe that fits the model.
+#[cfg(feature = "converter")]
+#[track_caller]
+pub fn plan(model: &Model, recipe: impl std::borrow::Borrow<Recipe>) -> Plan {
+    Plan::new(model, recipe.borrow()).unwrap_or_else(|e| panic!("{e}"))
+}
+
+/// The family of types of this name.
+#[cfg(feature = "converter")]
+#[track_caller]
+pub fn family(name: &str) -> Family {
+    Family::named(name).expect("a family")
 }
 
 /// Names of the files in a folder.

@@ -5,35 +5,38 @@
 //!
 //! A lane holds a piece at most, so that memory is bounded; the bytes do not depend on the number of workers.
 
-use super::{CHUNK, Error, check_finite, not_finite};
+use super::Error;
+use super::weights::{VALUES_AT_ONCE, check_finite, not_finite};
 use crate::checkpoint::{Dtype, Model, SourceTensor};
 use crate::gguf::Writer;
 use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 
-/// Bytes of a piece as it is written, but for rows that are longer: a cache holds it, and little is done for each.
-const PIECE: usize = 1 << 20;
-/// Values converted at a time: the fastest cache holds them.
-const BLOCK: usize = 2048;
+/// Bytes of a piece as it is written, unless a single row has more. A piece of this size stays in a core's cache, and is
+/// large enough that handing it over costs nothing beside it.
+const PIECE_BYTES: usize = 1 << 20;
+/// Values that are widened and rounded at a time, few enough to stay in the fastest cache.
+const VALUES_IN_CACHE: usize = 2048;
 
 /// A tensor and the type in which it is written.
-pub(super) type Plain<'a> = (&'a SourceTensor, Dtype);
+pub(super) type PlainTensor<'a> = (&'a SourceTensor, Dtype);
 
-/// Some rows of a tensor.
+/// Rows of a tensor that a worker converts at a time.
 struct Piece<'a> {
     tensor: &'a SourceTensor,
     dtype: Dtype,
     rows: Range<usize>,
 }
 
-/// What a piece became.
+/// The bytes of a piece as they are written, or why there are none.
 type Converted<'a> = Result<Cow<'a, [u8]>, Error>;
 
-/// Writes tensors one after the other. Of errors it is the first in the order of the file.
+/// Writes tensors one after the other. If several cannot be converted, the error is that of the first in the order of
+/// the file.
 pub(super) fn write(
     model: &Model,
-    tensors: &[Plain],
+    tensors: &[PlainTensor],
     writer: &mut Writer,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<(), Error> {
@@ -49,18 +52,18 @@ pub(super) fn write(
             .collect();
         let mut unreleased = 0;
         for (piece, (filled, give_back)) in pieces(tensors).zip(lanes.iter().cycle()) {
-            // Without a sender the worker panicked, which ends this scope too.
+            // A worker that is gone before its last piece has panicked, and the scope passes the panic on.
             let Ok(converted) = filled.recv() else { break };
             let converted = converted?;
             writer.write(&converted)?;
             progress((piece.rows.len() * piece.tensor.columns()) as u64);
             unreleased += piece.rows.len() * piece.tensor.columns();
-            if unreleased >= CHUNK {
+            if unreleased >= VALUES_AT_ONCE {
                 model.release();
                 unreleased = 0;
             }
             if let Cow::Owned(buffer) = converted {
-                // The worker may have come to its end.
+                // The worker may have ended after this piece and take no buffer any more.
                 let _ = give_back.send(buffer);
             }
         }
@@ -70,16 +73,16 @@ pub(super) fn write(
 }
 
 /// All pieces in the order of the file.
-fn pieces<'a>(tensors: &'a [Plain<'a>]) -> impl Iterator<Item = Piece<'a>> {
+fn pieces<'a>(tensors: &'a [PlainTensor<'a>]) -> impl Iterator<Item = Piece<'a>> {
     tensors.iter().flat_map(|&(tensor, dtype)| {
-        let at_once = (PIECE / (tensor.columns() * dtype.bytes()).max(1)).max(1);
+        let at_once = (PIECE_BYTES / (tensor.columns() * dtype.bytes()).max(1)).max(1);
         let rows = tensor.rows();
         let starts = (0..rows).step_by(at_once);
         starts.map(move |first| Piece { tensor, dtype, rows: first..rows.min(first + at_once) })
     })
 }
 
-/// Converts pieces until the first error, or until nobody wants them any more.
+/// Converts pieces until the first error, or until the writing thread has stopped.
 fn work<'a>(
     model: &'a Model,
     pieces: impl Iterator<Item = Piece<'a>>,
@@ -96,7 +99,7 @@ fn work<'a>(
     }
 }
 
-/// Reads and rounds a piece, into `out` unless it is stored as it is written.
+/// Reads and rounds a piece into `out`. Bytes that are stored as they are written are returned where they lie.
 fn convert<'a>(model: &'a Model, piece: &Piece, values: &mut Vec<f32>, mut out: Vec<u8>) -> Converted<'a> {
     let Piece { tensor: t, dtype, rows } = piece;
     let columns = t.columns();
@@ -114,18 +117,21 @@ fn convert<'a>(model: &'a Model, piece: &Piece, values: &mut Vec<f32>, mut out: 
     }
     out.resize(rows.len() * columns * dtype.bytes(), 0);
     match stored {
-        // Straight to where they are written from, which is as good as always aligned.
+        // F32 is widened into the buffer that is written, without a copy between; allocators align buffers of this size.
         Some(bytes) if *dtype == Dtype::F32 && cfg!(target_endian = "little") && is_aligned(&out) => {
             t.dtype.widen(bytes, bytemuck::cast_slice_mut(&mut out));
         }
         Some(bytes) => {
-            values.resize(BLOCK, 0.0);
-            let blocks = bytes.chunks(BLOCK * t.dtype.bytes()).zip(out.chunks_mut(BLOCK * dtype.bytes()));
+            values.resize(VALUES_IN_CACHE, 0.0);
+            let blocks = bytes
+                .chunks(VALUES_IN_CACHE * t.dtype.bytes())
+                .zip(out.chunks_mut(VALUES_IN_CACHE * dtype.bytes()));
             for (i, (bytes, out)) in blocks.enumerate() {
                 let values = &mut values[..out.len() / dtype.bytes()];
                 t.dtype.widen(bytes, values);
-                round(values, *dtype, out)
-                    .map_err(|(at, value)| too_large(t, rows.start + (i * BLOCK + at) / columns, value))?;
+                round(values, *dtype, out).map_err(|(at, value)| {
+                    too_large(t, rows.start + (i * VALUES_IN_CACHE + at) / columns, value)
+                })?;
             }
         }
         None => {
@@ -148,7 +154,7 @@ fn is_aligned(bytes: &[u8]) -> bool {
 fn round(values: &[f32], dtype: Dtype, out: &mut [u8]) -> Result<(), (usize, f32)> {
     if dtype == Dtype::F16 {
         let largest = half::f16::MAX.to_f32();
-        // Bits of magnitudes are in the order of magnitudes; this is fast.
+        // Bits of magnitudes, as integers, are in the order of the magnitudes, and integers compare faster.
         let peak = values.iter().fold(0, |peak, v| (v.to_bits() as i32 & i32::MAX).max(peak));
         if peak > largest.to_bits() as i32
             && let Some(at) = values.iter().position(|v| v.abs() > largest)

@@ -1,9 +1,10 @@
-//! What makes two conversions the same, so that one can go on where the other was killed.
+//! Whether two conversions write the same bytes, so that one can go on where the other was killed.
 
-use super::{Guide, Plan, Target};
+use super::Guide;
 use crate::atomic_file;
 use crate::checkpoint::Model;
 use crate::gguf::Writer;
+use crate::plan::{Plan, Target};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 
@@ -25,11 +26,10 @@ pub fn id(model: &Model, plan: &Plan, guide: Option<Guide>) -> String {
         add(key.as_bytes());
         add(&value.to_bytes());
     }
-    for (header, target) in plan.headers.iter().zip(&plan.targets) {
-        let kept = matches!(target, Target::Kept(_));
+    for planned in &plan.tensors {
+        let (header, kept) = (&planned.header, matches!(planned.target, Target::Kept(_)));
         add(format!("{} {:?} {} {kept}", header.name, header.shape, header.kind.0).as_bytes());
     }
-    add(&(plan.first as u64).to_le_bytes());
     if let Some(guide) = guide {
         add(format!("{:?} {}", guide.effort, guide.calibration.identity()).as_bytes());
     }
@@ -41,10 +41,10 @@ pub fn left_by_others(model: &Model, plan: &Plan, guide: Option<Guide>, path: &P
     atomic_file::other_parts(path, &id(model, plan, guide))
 }
 
-/// Whether a file is there, has the keys, tensors and size that are planned, and was written after all of `inputs`.
+/// Whether there is a file that has the planned keys, tensors and size and was written after all of `inputs`.
 pub fn is_complete(plan: &Plan, path: &Path, inputs: &[PathBuf]) -> bool {
     let modified = |path: &Path| std::fs::metadata(path).and_then(|m| m.modified());
     let is_newer =
         |written| inputs.iter().all(|input| modified(input).is_ok_and(|changed| changed < written));
-    modified(path).is_ok_and(is_newer) && Writer::has_written(path, &plan.keys, &plan.headers)
+    modified(path).is_ok_and(is_newer) && Writer::has_written(path, &plan.keys, &plan.headers())
 }

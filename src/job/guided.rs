@@ -1,10 +1,11 @@
-//! Tensors that a calibration has statistics for.
+//! Writes the tensors that a calibration has statistics for, with error feedback.
 
-use super::{Error, Plan, Target, check_finite};
+use super::Error;
+use super::weights::check_finite;
 use crate::calibration::Calibration;
 use crate::checkpoint::{Model, SourceTensor};
 use crate::gguf::Writer;
-use crate::names;
+use crate::plan::{Plan, Target};
 use crate::quantize::{BandQuantizer, Effort, Factor, band, damping};
 use crate::types::TensorType;
 use rayon::prelude::*;
@@ -19,15 +20,17 @@ pub struct Guide<'a> {
     pub effort: Effort,
 }
 
-/// Quantizes tensors under a guide; keeps factors that several weights share.
-pub struct Guided<'a> {
+/// Quantizes tensors under a guide. Factors are kept as long as there is room for them, since several weights have the
+/// same input.
+pub(super) struct Guided<'a> {
     guide: Guide<'a>,
-    factors: Vec<Kept>,
-    /// Bytes of factors that are kept: as many as the largest takes anyway.
-    room: usize,
+    /// The oldest first.
+    factors: Vec<FactorOfInput>,
+    /// Bytes that all factors may take: those of the largest, for which there has to be room anyway.
+    budget: usize,
 }
 
-struct Kept {
+struct FactorOfInput {
     input: (String, usize),
     kind: &'static TensorType,
     factor: Arc<Factor>,
@@ -36,16 +39,14 @@ struct Kept {
 impl<'a> Guided<'a> {
     /// Checks that the calibration is of the model, of which the plan may be a part.
     pub fn new(guide: Guide<'a>, model: &Model, plan: &Plan) -> Result<Self, Error> {
-        let tensors = model.tensors[plan.first..].iter();
-        let blocks = tensors.zip(&plan.targets).filter(|(_, t)| matches!(t, Target::Blocks(_)));
-        let weights: Vec<_> = blocks.map(|(t, _)| (t.name.clone(), t.columns(), experts(t))).collect();
+        let in_blocks = plan.tensors.iter().filter(|t| matches!(t.target, Target::Blocks(_)));
+        let weights: Vec<_> =
+            in_blocks.map(|t| (t.header.name.clone(), t.source.columns(), experts(&t.source))).collect();
         let architecture = model.key("general.architecture").and_then(|v| v.as_str()).unwrap_or_default();
-        let blocks =
-            model.tensors.iter().filter_map(|t| names::block(&t.name)).map(|n| n + 1).max().unwrap_or(0);
-        guide.calibration.check(architecture, blocks, &weights)?;
+        guide.calibration.check(architecture, model.block_count(), &weights)?;
         let known = weights.iter().filter(|(name, ..)| guide.calibration.input_of(name).is_some());
-        let room = known.map(|&(_, columns, _)| factor_bytes(columns)).max().unwrap_or(0);
-        Ok(Guided { guide, factors: Vec::new(), room })
+        let budget = known.map(|&(_, columns, _)| factor_bytes(columns)).max().unwrap_or(0);
+        Ok(Guided { guide, factors: Vec::new(), budget })
     }
 
     /// Whether there are statistics for a tensor.
@@ -98,13 +99,12 @@ impl<'a> Guided<'a> {
     ) -> Result<Arc<Factor>, Error> {
         let calibration = self.guide.calibration;
         let input = (calibration.input_of(&t.name).expect("a known tensor").to_owned(), expert);
-        if let Some(kept) = self.factors.iter().find(|k| k.input == input && k.kind.id == kind.id) {
-            return Ok(kept.factor.clone());
+        if let Some(found) = self.factors.iter().find(|f| f.input == input && f.kind.id == kind.id) {
+            return Ok(found.factor.clone());
         }
-        // Those that were made first go first.
         let bytes = factor_bytes(t.columns());
         while !self.factors.is_empty()
-            && bytes + self.factors.iter().map(|k| k.factor.bytes()).sum::<usize>() > self.room
+            && bytes + self.factors.iter().map(|f| f.factor.bytes()).sum::<usize>() > self.budget
         {
             self.factors.remove(0);
         }
@@ -113,7 +113,7 @@ impl<'a> Guided<'a> {
         let damping = damping(&statistics);
         let factor = Factor::new(kind, statistics, damping);
         let factor = Arc::new(factor.map_err(|_| Error::NotPositive { tensor: t.name.clone() })?);
-        self.factors.push(Kept { input, kind, factor: factor.clone() });
+        self.factors.push(FactorOfInput { input, kind, factor: factor.clone() });
         Ok(factor)
     }
 }

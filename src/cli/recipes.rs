@@ -1,0 +1,34 @@
+//! `tenpak-gguf recipes`
+
+use super::table;
+use std::io::Write;
+use tenpak_gguf::plan::{BUILT_IN, BuiltIn};
+
+/// List the built-in recipes, or print one as a file for `convert --recipe`
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  tenpak-gguf recipes                       a line for each
+  tenpak-gguf recipes default > my.toml     the rules that `convert` follows without options, to be changed
+  tenpak-gguf convert ./SmolLM2-135M-Instruct -o smol.gguf --recipe my.toml
+
+A recipe is a list of rules, of which the first that matches a tensor says its type. docs/recipes.md tells all that a
+rule can say; `convert --dry-run` shows which rule decided about how many tensors.")]
+pub struct Args {
+    /// Name of a built-in recipe
+    name: Option<String>,
+}
+
+pub fn run(args: Args) -> anyhow::Result<()> {
+    let out = &mut std::io::stdout();
+    if let Some(name) = args.name {
+        out.write_all(BuiltIn::named(&name)?.text.as_bytes())?;
+        return Ok(());
+    }
+    let mut table = table(["recipe", ""], &[]);
+    for built_in in BUILT_IN {
+        table.add_row([built_in.name, built_in.recipe(&[])?.about()]);
+    }
+    writeln!(out, "{table}")?;
+    Ok(())
+}

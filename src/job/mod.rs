@@ -1,0 +1,129 @@
+//! Jobs as a whole: a model converted, or its inputs measured. The command line is one caller of them; nothing here
+//! prints, and what happens on the way goes to a function of the caller's.
+//!
+//! ```
+//! use tenpak_gguf::gguf::{File, GgmlType, TensorHeader, Writer};
+//! use tenpak_gguf::job::{Convert, Event, Outputs};
+//! use tenpak_gguf::plan::Recipe;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let folder = tempfile::tempdir()?;
+//! # let folder = folder.path();
+//! // A model of one matrix; a Hugging Face folder is given in the same way.
+//! let matrix = TensorHeader {
+//!     name: "blk.0.ffn_up.weight".into(),
+//!     shape: vec![256, 2],
+//!     kind: GgmlType::F32,
+//!     bytes: 256 * 2 * 4,
+//! };
+//! let mut writer = Writer::create(&folder.join("model.gguf"), &[], vec![matrix])?;
+//! writer.write(&[0; 256 * 2 * 4])?;
+//! writer.finish()?;
+//!
+//! let recipe = Recipe::parse("my recipe", "[[rule]]\ntypes = ['t2', 'f16']", &[])?;
+//! let job = Convert { recipe: Some(recipe), ..Convert::new(folder.join("model.gguf")) };
+//! let outputs = Outputs::new(folder.join("small.gguf"));
+//! job.run(&outputs, &|event| {
+//!     if let Event::Written { path, bytes, .. } = event {
+//!         println!("{}: {bytes} bytes", path.display());
+//!     }
+//! })?;
+//!
+//! let file = File::open(&folder.join("small.gguf"))?;
+//! assert_eq!(file.tensors()[0].kind.name(), "t2");
+//! # Ok(())
+//! # }
+//! ```
+
+mod calibrate;
+mod convert;
+mod guided;
+mod outputs;
+mod plain;
+mod resume;
+mod weights;
+mod write;
+
+pub use calibrate::{Calibrate, CollectorError};
+pub use convert::{Convert, Event, Opened, Statistics};
+pub use guided::Guide;
+pub use outputs::{OutputError, Outputs, check_output};
+pub use write::{write, write_or_resume};
+
+use crate::{calibration, checkpoint, gguf, plan};
+use std::path::PathBuf;
+
+/// Why a job stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Reading the model.
+    #[error(transparent)]
+    Checkpoint(#[from] checkpoint::Error),
+    /// The recipe, alone or for this model.
+    #[error(transparent)]
+    Plan(#[from] plan::Error),
+    /// Reading the calibration.
+    #[error(transparent)]
+    Calibration(#[from] calibration::Error),
+    /// Collecting statistics.
+    #[error(transparent)]
+    Collector(#[from] CollectorError),
+    /// An output that may not be written.
+    #[error(transparent)]
+    Output(#[from] OutputError),
+    /// An option of tokenizers, for a model that has one already.
+    #[error(
+        "{option}: a GGUF file keeps its tokenizer; give it when the folder is converted of which {} was made",
+        path.display()
+    )]
+    HasTokenizer {
+        /// The option.
+        option: &'static str,
+        /// The model.
+        path: PathBuf,
+    },
+    /// Statistics of which no factor can be made.
+    #[error(
+        "tensor `{tensor}`: the Gram matrix of its inputs is not positive definite; calibrate with more text"
+    )]
+    NotPositive {
+        /// The tensor.
+        tensor: String,
+    },
+    /// Writing the file.
+    #[error(transparent)]
+    Gguf(#[from] gguf::Error),
+    /// Reading a text, or making a folder.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file or the folder.
+        path: PathBuf,
+        /// What went wrong.
+        source: std::io::Error,
+    },
+    /// NaN or infinity among the weights.
+    #[error(
+        "{}: tensor `{tensor}`, row {row}: {value} is not a finite number; the file is damaged, fetch it again",
+        path.display()
+    )]
+    NotFinite {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// Its row.
+        row: usize,
+        /// The value.
+        value: f32,
+    },
+    /// Values that F16 cannot hold.
+    #[error("tensor `{tensor}`, row {row}: {value} is too large for f16; use --outtype bf16 or f32")]
+    TooLarge {
+        /// The tensor.
+        tensor: String,
+        /// Its row.
+        row: usize,
+        /// The value.
+        value: f32,
+    },
+}

@@ -1,0 +1,134 @@
+//! All types that can hold a tensor.
+
+use crate::checkpoint::{Dtype, Model, SourceTensor};
+use crate::gguf::GgmlType;
+use crate::names;
+use crate::types::{REGISTRY, TensorType};
+
+/// How a tensor is stored.
+#[derive(Clone, Copy, Debug)]
+pub enum Target {
+    /// As floats.
+    Plain(Dtype),
+    /// In blocks that are made of its weights.
+    Blocks(&'static TensorType),
+    /// In the blocks that the checkpoint has, without loss.
+    Kept(GgmlType),
+}
+
+impl Target {
+    /// The ggml type.
+    pub fn ggml(self) -> GgmlType {
+        match self {
+            Target::Plain(dtype) => dtype.ggml(),
+            Target::Blocks(t) => GgmlType(t.id),
+            Target::Kept(kind) => kind,
+        }
+    }
+}
+
+/// A type that can hold a tensor.
+#[derive(Clone, Copy, Debug)]
+pub struct Candidate {
+    /// How the tensor is stored.
+    pub target: Target,
+    /// Bytes that its data take.
+    pub bytes: u64,
+}
+
+/// The types that can hold a tensor.
+#[derive(Clone, Debug)]
+pub enum Candidates {
+    /// There is no choice, for this reason.
+    One(Candidate, &'static str),
+    /// One of these, of which floats are always some.
+    Any(Vec<Candidate>),
+}
+
+impl Candidates {
+    /// The types that can hold a tensor of a model.
+    pub fn of(model: &Model, t: &SourceTensor) -> Candidates {
+        let candidate =
+            |target: Target| Some(Candidate { target, bytes: target.ggml().bytes(t.elements())? });
+        let only = |target, why| candidate(target).map(|candidate| Candidates::One(candidate, why));
+        let kept = model.exact_type(t);
+        let f32 = Target::Plain(Dtype::F32);
+        let fixed = match kept {
+            Some(kind) if kind.is_plain_number() => {
+                only(Target::Kept(kind), "numbers that are no weights stay as they are")
+            }
+            _ if !names::is_matrix(&t.name, &t.shape) => {
+                only(f32, "llama.cpp wants vectors, norms and the like as F32")
+            }
+            _ => None,
+        };
+        if let Some(fixed) = fixed {
+            return fixed;
+        }
+        let plain = [Dtype::F32, Dtype::BF16, Dtype::F16].map(Target::Plain);
+        let fits = |kind: &&TensorType| {
+            names::is_quantizable(&t.name, &t.shape) && t.columns().is_multiple_of(kind.block_len)
+        };
+        let blocks = weight_types().filter(fits).map(Target::Blocks);
+        let all = kept.map(Target::Kept).into_iter().chain(plain).chain(blocks);
+        Candidates::Any(all.filter_map(candidate).collect())
+    }
+}
+
+/// Types of ours that files hold.
+pub(super) fn weight_types() -> impl Iterator<Item = &'static TensorType> {
+    REGISTRY.iter().copied().filter(|t| t.kernels().is_some())
+}
+
+/// Types that differ in nothing but the length of a block: `t3` and `t3_64`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Family(&'static str);
+
+impl Family {
+    /// Every family, in the order of the registry.
+    pub fn all() -> Vec<Family> {
+        let mut all = Vec::new();
+        for family in weight_types().map(Family::of) {
+            if !all.contains(&family) {
+                all.push(family);
+            }
+        }
+        all
+    }
+
+    /// The family of this name, which is that of its types without the length of a block.
+    pub fn named(name: &str) -> Option<Family> {
+        Family::all().into_iter().find(|family| family.0 == name)
+    }
+
+    fn of(t: &'static TensorType) -> Family {
+        Family(t.name.split('_').next().unwrap_or(t.name))
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        self.0
+    }
+
+    /// Its types, those of the longest blocks first.
+    pub fn types(self) -> Vec<&'static TensorType> {
+        let mut types: Vec<_> = weight_types().filter(|t| Family::of(t) == self).collect();
+        types.sort_by_key(|t| std::cmp::Reverse(t.block_len));
+        types
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn families_are_those_of_the_registry() {
+        let names: Vec<_> = Family::all().into_iter().map(Family::name).collect();
+        assert_eq!(names, ["t2", "t3", "t4", "g4", "nf4"]);
+        let types = |name| Family::named(name).map(|f| f.types().iter().map(|t| t.name).collect::<Vec<_>>());
+        assert_eq!(types("t3"), Some(vec!["t3", "t3_64"]));
+        assert_eq!(types("g4"), Some(vec!["g4_128"]));
+        assert_eq!((types("a8"), types("q4")), (None, None));
+    }
+}

@@ -1,0 +1,414 @@
+//! Recipes: ordered rules, of which the first that matches a tensor decides about it.
+
+use super::candidates::{Candidate, Candidates, Family, Target, weight_types};
+use super::error::{Error, Problem};
+use super::syntax::{BlockText, RecipeText, RuleText};
+use crate::checkpoint::{Dtype, Model, SourceTensor};
+use crate::names::{self, Role};
+use crate::types::{self, TensorType};
+use globset::{Glob, GlobMatcher};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+/// What to make of the tensors of any model. docs/recipes.md is the format of its files.
+#[derive(Clone, Debug)]
+pub struct Recipe {
+    /// File or name, as errors say it.
+    label: String,
+    about: String,
+    rules: Vec<Rule>,
+    file_type: Option<Dtype>,
+    keep_tied_head: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Rule {
+    /// The words of the recipe, or nothing.
+    why: Arc<str>,
+    roles: Option<Vec<String>>,
+    names: Option<Vec<GlobMatcher>>,
+    blocks: Option<Vec<Blocks>>,
+    quantizable: Option<bool>,
+    left_precise: Option<bool>,
+    quantized: Option<bool>,
+    exact: Option<bool>,
+    types: Vec<Choice>,
+    optional: bool,
+}
+
+/// Blocks of a model by their numbers; negative ones count from the end.
+#[derive(Clone, Copy, Debug)]
+struct Blocks {
+    first: i64,
+    last: i64,
+}
+
+/// What a word among the types of a rule stands for.
+#[derive(Clone, Copy, Debug)]
+enum Choice {
+    Keep,
+    Stored,
+    Float(Dtype),
+    Family(Family),
+    Type(&'static TensorType),
+}
+
+/// What decided about a tensor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Why {
+    /// The rule, counted from 1; `None` if there was nothing to decide.
+    pub rule: Option<usize>,
+    /// The reason in words, or nothing if the rule has none.
+    pub words: Arc<str>,
+    /// The length of the shortest block of the types that the rule prefers, if the rows of the tensor are no multiple of
+    /// it.
+    pub unfit: Option<usize>,
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self.rule {
+            Some(number) if self.words.is_empty() => write!(f, "rule {number}"),
+            Some(number) => write!(f, "rule {number}: {}", self.words),
+            None => f.write_str(&self.words),
+        }
+    }
+}
+
+/// What conditions ask about a tensor.
+struct Facts<'a> {
+    tensor: &'a SourceTensor,
+    role: Role,
+    block: Option<u64>,
+    quantizable: bool,
+    quantized: bool,
+    exact: bool,
+}
+
+impl Recipe {
+    /// Reads a recipe's file.
+    pub fn read(path: &Path) -> Result<Recipe, Error> {
+        let text = std::fs::read_to_string(path);
+        let text = text.map_err(|source| Error::Read { path: path.to_owned(), source })?;
+        Recipe::parse(&path.display().to_string(), &text, &[])
+    }
+
+    /// Makes a recipe of the text of a file, which errors call `label`. `values` replace those of parameters that the
+    /// recipe declares.
+    pub fn parse(label: &str, text: &str, values: &[(&str, &str)]) -> Result<Recipe, Error> {
+        let parsed: RecipeText = toml::from_str(text).map_err(|e| {
+            let before = e.span().map_or("", |span| &text[..span.start]);
+            let (recipe, line) = (label.to_owned(), before.matches('\n').count() + 1);
+            Error::Syntax { recipe, line, problem: e.message().to_owned() }
+        })?;
+        let of_recipe = |problem| Error::Recipe { recipe: label.to_owned(), problem: Box::new(problem) };
+        let mut parameters = parsed.parameters;
+        for (name, value) in values {
+            let known = list(parameters.keys());
+            let undeclared = || of_recipe(Problem::Parameter { found: (*name).to_owned(), known });
+            *parameters.get_mut(*name).ok_or_else(undeclared)? = (*value).to_owned();
+        }
+        let used = |parameter: &String| {
+            let words = parsed.rules.iter().flat_map(|rule| &rule.types).chain(&parsed.file_type);
+            words.into_iter().any(|word| word.strip_prefix('$') == Some(parameter))
+        };
+        if let Some(unused) = parameters.keys().find(|parameter| !used(parameter)) {
+            return Err(of_recipe(Problem::Unused(unused.clone())));
+        }
+        let file_type = parsed.file_type.map(|word| match Choice::parse(&word, &parameters)? {
+            Choice::Float(dtype) => Ok(dtype),
+            _ => Err(Problem::FileType(word)),
+        });
+        let rules = parsed.rules.into_iter().enumerate().map(|(i, rule)| {
+            let why = rule.why.clone().unwrap_or_default();
+            let rule = Rule::parse(rule, &parameters);
+            rule.map_err(|problem| Error::Rule {
+                recipe: label.to_owned(),
+                number: i + 1,
+                why,
+                problem: Box::new(problem),
+            })
+        });
+        Ok(Recipe {
+            label: label.to_owned(),
+            about: parsed.about,
+            rules: rules.collect::<Result<_, _>>()?,
+            file_type: file_type.transpose().map_err(of_recipe)?,
+            keep_tied_head: parsed.keep_tied_head,
+        })
+    }
+
+    /// What it makes, in a line.
+    pub fn about(&self) -> &str {
+        &self.about
+    }
+
+    /// The float type for which llama.cpp has a number of whole files, if files of this recipe say it.
+    pub fn file_type(&self) -> Option<Dtype> {
+        self.file_type
+    }
+
+    /// See [`crate::checkpoint::Options::keep_tied_head`].
+    pub fn keep_tied_head(&self) -> bool {
+        self.keep_tied_head
+    }
+
+    /// The type of every tensor of a model, in order, with the reason.
+    pub(super) fn choose(&self, model: &Model) -> Result<Vec<(Candidate, Why)>, Error> {
+        let mut chosen = Vec::new();
+        let mut open = Vec::new();
+        for (i, t) in model.tensors.iter().enumerate() {
+            match Candidates::of(model, t) {
+                Candidates::One(candidate, why) => {
+                    chosen.push(Some((candidate, Why { rule: None, words: why.into(), unfit: None })));
+                }
+                Candidates::Any(candidates) => {
+                    chosen.push(None);
+                    open.push((i, Facts::of(model, t, &candidates), candidates));
+                }
+            }
+        }
+        let blocks = model.block_count();
+        let matrices: Vec<&Facts> = open.iter().map(|(_, facts, _)| facts).collect();
+        for (i, rule) in self.rules.iter().enumerate().filter(|(_, rule)| !rule.optional) {
+            rule.check(&matrices, blocks).map_err(|problem| self.problem(i, problem))?;
+        }
+        let mut decides = vec![false; self.rules.len()];
+        for (at, facts, candidates) in open {
+            let t = facts.tensor;
+            let decisive = self.rules.iter().position(|rule| rule.matches(&facts, blocks));
+            let i = decisive.ok_or_else(|| Error::Recipe {
+                recipe: self.label.clone(),
+                problem: Box::new(Problem::NoRule { tensor: t.name.clone(), role: facts.role.name() }),
+            })?;
+            decides[i] = true;
+            let (candidate, unfit) =
+                self.rules[i].choose(&facts, &candidates).map_err(|p| self.problem(i, p))?;
+            let why = Why { rule: Some(i + 1), words: self.rules[i].why.clone(), unfit };
+            chosen[at] = Some((candidate, why));
+        }
+        let idle = self.rules.iter().zip(decides).position(|(rule, decides)| !decides && !rule.optional);
+        match idle {
+            Some(i) => Err(self.problem(i, Problem::Shadowed)),
+            None => Ok(chosen.into_iter().flatten().collect()),
+        }
+    }
+
+    /// What is wrong with rule `i`, counted from 0.
+    fn problem(&self, i: usize, problem: Problem) -> Error {
+        let (recipe, why) = (self.label.clone(), self.rules[i].why.to_string());
+        Error::Rule { recipe, number: i + 1, why, problem: Box::new(problem) }
+    }
+}
+
+impl<'a> Facts<'a> {
+    fn of(model: &Model, t: &'a SourceTensor, candidates: &[Candidate]) -> Facts<'a> {
+        Facts {
+            tensor: t,
+            role: Role::of(&t.name),
+            block: names::block(&t.name),
+            quantizable: names::is_quantizable(&t.name, &t.shape),
+            quantized: model.quantization(t).is_some(),
+            exact: candidates.iter().any(|c| matches!(c.target, Target::Kept(_))),
+        }
+    }
+}
+
+impl Rule {
+    fn parse(text: RuleText, parameters: &BTreeMap<String, String>) -> Result<Rule, Problem> {
+        if text.types.is_empty() {
+            return Err(Problem::NoTypes);
+        }
+        for found in text.roles.iter().flatten() {
+            if !Role::NAMES.iter().any(|(_, role)| role.is_called(found)) {
+                let known = list(role_words());
+                return Err(Problem::Role { found: found.clone(), known });
+            }
+        }
+        let glob = |name: &String| Ok(Glob::new(name).map_err(Problem::Pattern)?.compile_matcher());
+        let names = text.names.map(|names| names.iter().map(glob).collect());
+        let blocks = text.blocks.map(|blocks| blocks.iter().map(Blocks::parse).collect());
+        let types = text.types.iter().map(|word| Choice::parse(word, parameters));
+        Ok(Rule {
+            why: text.why.unwrap_or_default().into(),
+            roles: text.roles,
+            names: names.transpose()?,
+            blocks: blocks.transpose()?,
+            quantizable: text.quantizable,
+            left_precise: text.left_precise,
+            quantized: text.quantized,
+            exact: text.exact,
+            types: types.collect::<Result<_, _>>()?,
+            optional: text.optional,
+        })
+    }
+
+    /// Whether all conditions hold for a tensor of a model with so many blocks.
+    fn matches(&self, facts: &Facts, blocks: u64) -> bool {
+        fn holds<T>(condition: &Option<T>, test: impl Fn(&T) -> bool) -> bool {
+            condition.as_ref().is_none_or(test)
+        }
+        let in_blocks = |b: &Blocks| facts.block.is_some_and(|n| b.numbers(blocks).contains(&(n as i64)));
+        holds(&self.roles, |roles| roles.iter().any(|name| facts.role.is_called(name)))
+            && holds(&self.names, |names| names.iter().any(|name| name.is_match(&facts.tensor.name)))
+            && holds(&self.blocks, |all| all.iter().any(in_blocks))
+            && holds(&self.quantizable, |wanted| *wanted == facts.quantizable)
+            && holds(&self.left_precise, |wanted| *wanted == facts.tensor.left_precise)
+            && holds(&self.quantized, |wanted| *wanted == facts.quantized)
+            && holds(&self.exact, |wanted| *wanted == facts.exact)
+    }
+
+    /// Refuses conditions that can only be a mistake, for the matrices of a model.
+    fn check(&self, matrices: &[&Facts], blocks: u64) -> Result<(), Problem> {
+        let unknown = |b: &&Blocks| {
+            let numbers = b.numbers(blocks);
+            *numbers.start() < 0 || numbers.is_empty() || *numbers.end() >= blocks as i64
+        };
+        if let Some(found) = self.blocks.iter().flatten().find(unknown) {
+            return Err(Problem::NoBlock { found: found.to_string(), blocks });
+        }
+        let misses = |name: &&GlobMatcher| !matrices.iter().any(|m| name.is_match(&m.tensor.name));
+        if let Some(pattern) = self.names.iter().flatten().find(misses) {
+            let example = matrices.iter().find(|m| m.block.is_some()).or(matrices.first());
+            let example = example.map_or("blk.0.ffn_up.weight", |m| &m.tensor.name[..]).to_owned();
+            return Err(Problem::NoMatch { pattern: pattern.glob().to_string(), example });
+        }
+        match matrices.iter().any(|m| self.matches(m, blocks)) {
+            true => Ok(()),
+            false => Err(Problem::MatchesNothing),
+        }
+    }
+
+    /// The first of the types that can hold a tensor, and [`Why::unfit`].
+    fn choose(&self, facts: &Facts, candidates: &[Candidate]) -> Result<(Candidate, Option<usize>), Problem> {
+        let t = facts.tensor;
+        let find = |wanted: &dyn Fn(Target) -> bool| candidates.iter().find(|c| wanted(c.target)).copied();
+        let float = |dtype| find(&|target| matches!(target, Target::Plain(d) if d == dtype));
+        let blocks =
+            |kind: &TensorType| find(&|target| matches!(target, Target::Blocks(b) if b.id == kind.id));
+        let mut unfit = None;
+        for choice in &self.types {
+            let found = match choice {
+                Choice::Keep => find(&|target| matches!(target, Target::Kept(_))),
+                Choice::Stored => float(t.dtype.written()),
+                Choice::Float(dtype) => float(*dtype),
+                Choice::Family(family) => family.types().into_iter().find_map(blocks),
+                Choice::Type(kind) => blocks(kind),
+            };
+            if let Some(found) = found {
+                return Ok((found, unfit));
+            }
+            let least = choice.least_columns().filter(|_| facts.quantizable);
+            unfit = unfit.into_iter().chain(least).min();
+        }
+        let reason = match unfit {
+            Some(least) => format!("its rows of {} are not a multiple of {least}", t.columns()),
+            None if !facts.quantizable => "llama.cpp has it in floats only".to_owned(),
+            None => "it is not in blocks already".to_owned(),
+        };
+        let types = list(self.types.iter().map(|choice| choice.word()));
+        Err(Problem::NoFit { types, tensor: t.name.clone(), reason })
+    }
+}
+
+impl Blocks {
+    fn parse(text: &BlockText) -> Result<Blocks, Problem> {
+        let blocks = match text {
+            BlockText::Number(n) => Some(Blocks { first: *n, last: *n }),
+            BlockText::Range(range) => range.split_once('-').and_then(|(first, last)| {
+                let number = |text: &str| text.trim().parse::<u32>().ok().map(i64::from);
+                Some(Blocks { first: number(first)?, last: number(last)? })
+            }),
+        };
+        let whole = blocks.filter(|b| b.first <= b.last);
+        whole.ok_or_else(|| match text {
+            BlockText::Number(n) => Problem::BlockRange(n.to_string()),
+            BlockText::Range(range) => Problem::BlockRange(range.clone()),
+        })
+    }
+
+    /// The numbers in a model of so many blocks.
+    fn numbers(&self, blocks: u64) -> std::ops::RangeInclusive<i64> {
+        let from_start = |n: i64| if n < 0 { n + blocks as i64 } else { n };
+        from_start(self.first)..=from_start(self.last)
+    }
+}
+
+impl fmt::Display for Blocks {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self.first == self.last {
+            true => write!(f, "{}", self.first),
+            false => write!(f, "{}-{}", self.first, self.last),
+        }
+    }
+}
+
+/// Float types by their names.
+const FLOATS: [Dtype; 3] = [Dtype::F32, Dtype::F16, Dtype::BF16];
+
+impl Choice {
+    /// Understands a word, or the value of the parameter that it names.
+    fn parse(word: &str, parameters: &BTreeMap<String, String>) -> Result<Choice, Problem> {
+        let word = match word.strip_prefix('$') {
+            None => word,
+            Some(name) => parameters.get(name).ok_or_else(|| Problem::Parameter {
+                found: name.to_owned(),
+                known: list(parameters.keys()),
+            })?,
+        };
+        let float = FLOATS.into_iter().find(|d| d.ggml().name() == word).map(Choice::Float);
+        let family = || Family::named(word).map(Choice::Family);
+        let of_blocks = || types::by_name(word).filter(|t| t.kernels().is_some()).map(Choice::Type);
+        match word {
+            "keep" => Ok(Choice::Keep),
+            "stored" => Ok(Choice::Stored),
+            _ => float.or_else(family).or_else(of_blocks).ok_or_else(|| {
+                let floats = FLOATS.map(|d| d.ggml().name());
+                let families = Family::all().into_iter().map(|f| f.name().to_owned());
+                let types = weight_types().map(|t| t.name.to_owned()).filter(|name| name.contains('_'));
+                let words = ["keep", "stored"].map(str::to_owned);
+                let known = list(words.into_iter().chain(floats).chain(families).chain(types));
+                Problem::Type { found: word.to_owned(), known }
+            }),
+        }
+    }
+
+    fn word(&self) -> String {
+        match self {
+            Choice::Keep => "keep".to_owned(),
+            Choice::Stored => "stored".to_owned(),
+            Choice::Float(dtype) => dtype.ggml().name(),
+            Choice::Family(family) => family.name().to_owned(),
+            Choice::Type(t) => t.name.to_owned(),
+        }
+    }
+
+    /// The length of the shortest block that a tensor can be in, if that decides whether it fits.
+    fn least_columns(&self) -> Option<usize> {
+        match self {
+            Choice::Family(family) => family.types().last().map(|t| t.block_len),
+            Choice::Type(t) => Some(t.block_len),
+            Choice::Keep | Choice::Stored | Choice::Float(_) => None,
+        }
+    }
+}
+
+/// The names of roles, each after the name that stands for it and its like.
+fn role_words() -> Vec<&'static str> {
+    let mut words = Vec::new();
+    for (name, _) in Role::NAMES {
+        let all = name.split_once('.').map(|(all, _)| all);
+        if let Some(all) = all.filter(|all| !words.contains(all)) {
+            words.push(all);
+        }
+        words.push(name);
+    }
+    words
+}
+
+fn list<T: AsRef<str>>(words: impl IntoIterator<Item = T>) -> String {
+    let words: Vec<T> = words.into_iter().collect();
+    words.iter().map(AsRef::as_ref).collect::<Vec<&str>>().join(", ")
+}
