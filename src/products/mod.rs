@@ -175,9 +175,20 @@ pub fn dequantize<D: AtEveryLevel>(isa: Isa, w: &[D], out: &mut [f32]) {
     dispatch(isa, Dequantize { w, out });
 }
 
+/// Kernels over whole rows, at the level of [`crate::isa::Isa::current`]. Lengths are checked.
+#[derive(Clone, Copy, Debug)]
+pub struct Kernels {
+    /// Dot products of rows of weights that follow each other and one row of activations.
+    pub dot_rows: fn(w: &[u8], a: &[u8], out: &mut [f32]),
+    /// Products with many columns, the same results as `dot_rows` of each.
+    pub multiply: fn(Matrix, Columns, &mut Results),
+    /// Weights of a row.
+    pub dequantize: fn(&[u8], &mut [f32]),
+}
+
 /// The kernels of a type at the current level, over bytes.
-pub const fn kernels<D: AtEveryLevel>() -> crate::types::Kernels {
-    crate::types::Kernels {
+pub const fn kernels<D: AtEveryLevel>() -> Kernels {
+    Kernels {
         dot_rows: |w, a, out| {
             let (w, a): (&[D], &[D::Activations]) = (bytemuck::cast_slice(w), bytemuck::cast_slice(a));
             dot_rows(Isa::current(), w, a, out);

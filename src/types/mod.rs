@@ -10,7 +10,7 @@ pub mod feedback;
 mod registry;
 pub mod trellis;
 
-use crate::products::{Columns, Matrix, Results};
+pub use crate::products::Kernels;
 #[cfg(feature = "converter")]
 use feedback::Calibrated;
 pub use registry::REGISTRY;
@@ -53,17 +53,6 @@ pub enum Role {
         /// Quantizes a row.
         quantize: fn(&[f32], &mut [u8]),
     },
-}
-
-/// Kernels over whole rows, at the level of [`crate::isa::Isa::current`]. Lengths are checked.
-#[derive(Clone, Copy, Debug)]
-pub struct Kernels {
-    /// Dot products of rows of weights that follow each other and one row of activations.
-    pub dot_rows: fn(w: &[u8], a: &[u8], out: &mut [f32]),
-    /// Products with many columns, the same results as `dot_rows` of each.
-    pub multiply: fn(Matrix, Columns, &mut Results),
-    /// Weights of a row.
-    pub dequantize: fn(&[u8], &mut [f32]),
 }
 
 /// Quantizes rows of whole blocks; owns scratch memory.
