@@ -11,7 +11,10 @@ pub const FALCON: Architecture = Architecture {
     // One head of keys and values where nothing is said, as in Falcon 7B.
     defaults: r#"{"n_head_kv": 1, "layer_norm_epsilon": 1e-5, "tie_word_embeddings": true}"#,
     fixed: r#"{"model_type": "falcon", "alibi": false, "parallel_attn": true, "multi_query": true}"#,
-    shown: &[("bias", "blk.0.attn_qkv.bias"), ("new_decoder_architecture", "blk.0.attn_norm_2.weight")],
+    shown: &[
+        ("bias", "blk.0.attn_qkv.bias", false),
+        ("new_decoder_architecture", "blk.0.attn_norm_2.weight", false),
+    ],
     prefix: "transformer.",
     tensors: &[&[
         Tensor::new("word_embeddings", "token_embd", Width::Columns),

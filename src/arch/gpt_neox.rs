@@ -10,7 +10,7 @@ pub const GPT_NEOX: Architecture = Architecture {
     hf: &["GPTNeoXForCausalLM"],
     defaults: r#"{"rotary_pct": 0.25, "max_position_embeddings": 2048, "layer_norm_eps": 1e-5}"#,
     fixed: r#"{"model_type": "gpt_neox", "hidden_act": "gelu"}"#,
-    shown: &[("attention_bias", "blk.0.attn_qkv.bias")],
+    shown: &[("attention_bias", "blk.0.attn_qkv.bias", true)],
     prefix: "gpt_neox.",
     tensors: &[&[
         Tensor::new("embed_in", "token_embd", Width::Columns),

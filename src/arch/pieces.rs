@@ -172,9 +172,9 @@ pub const OPTIONAL_ROWS: [Key; 5] = [
 ];
 
 /// What flags of config.json say about biases.
-pub const ATTENTION_BIAS: (&str, &str) = ("attention_bias", "blk.0.attn_q.bias");
+pub const ATTENTION_BIAS: (&str, &str, bool) = ("attention_bias", "blk.0.attn_q.bias", false);
 /// See [`ATTENTION_BIAS`].
-pub const MLP_BIAS: (&str, &str) = ("mlp_bias", "blk.0.ffn_up.bias");
+pub const MLP_BIAS: (&str, &str, bool) = ("mlp_bias", "blk.0.ffn_up.bias", false);
 
 /// The part of a head that is rotated, as `rope.dimension_count`; `share` of it where nothing is said.
 pub fn write_rotated_part(keys: &mut Keys, share: f64) -> Result<(), String> {

@@ -11,7 +11,10 @@ pub const STABLELM: Architecture = Architecture {
     defaults: r#"{"num_key_value_heads": 32, "max_position_embeddings": 4096, "layer_norm_eps": 1e-5,
         "use_parallel_residual": false}"#,
     fixed: r#"{"model_type": "stablelm", "hidden_act": "silu"}"#,
-    shown: &[("use_qkv_bias", "blk.0.attn_q.bias"), ("qk_layernorm", "blk.0.attn_q_norm.weight")],
+    shown: &[
+        ("use_qkv_bias", "blk.0.attn_q.bias", false),
+        ("qk_layernorm", "blk.0.attn_q_norm.weight", false),
+    ],
     prefix: "model.",
     tensors: &[
         &EMBEDDINGS,

@@ -11,7 +11,7 @@ pub const STARCODER2: Architecture = Architecture {
     defaults: r#"{"num_key_value_heads": 2, "max_position_embeddings": 4096, "norm_epsilon": 1e-5,
         "rope_theta": 10000.0, "tie_word_embeddings": true}"#,
     fixed: r#"{"model_type": "starcoder2", "hidden_act": "gelu_pytorch_tanh"}"#,
-    shown: &[("use_bias", "blk.0.attn_q.bias")],
+    shown: &[("use_bias", "blk.0.attn_q.bias", true)],
     prefix: "model.",
     tensors: &[&EMBEDDINGS, &NORMS, &ATTENTION, &MLP],
     keys: &[BASICS, EPSILONS],

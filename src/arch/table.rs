@@ -15,8 +15,9 @@ pub struct Architecture {
     pub defaults: &'static str,
     /// JSON object of the values that config.json has for every model of the architecture and no GGUF key says.
     pub fixed: &'static str,
-    /// Flags of config.json, each with the GGUF tensor whose presence means `true`.
-    pub shown: &'static [(&'static str, &'static str)],
+    /// Flags of config.json, each with the GGUF tensor whose presence means `true`, and with what transformers assumes
+    /// where the flag is not said. Export says what differs from that.
+    pub shown: &'static [(&'static str, &'static str, bool)],
     /// What stands before the names of all tensors but the output head; checkpoints may leave it out.
     pub prefix: &'static str,
     /// Every tensor that a checkpoint may have, in pieces that architectures share.

@@ -48,8 +48,10 @@ pub fn config(file: &File, architecture: &'static Architecture, dtype: Dtype) ->
     let mut keys = FileKeys::new(file, architecture.name, json);
     architecture.keys.iter().copied().flatten().try_for_each(|key| key.read(&mut keys))?;
     let has = |name: &str| file.tensors().iter().any(|t| t.name == name);
-    for (flag, tensor) in architecture.shown {
-        keys.set(flag, has(tensor));
+    for &(flag, tensor, assumed) in architecture.shown {
+        if has(tensor) != assumed {
+            keys.set(flag, !assumed);
+        }
     }
     say_tokens(file, &mut keys)?;
     keys.set("tie_word_embeddings", !has("output.weight"));
@@ -62,12 +64,28 @@ pub fn config(file: &File, architecture: &'static Architecture, dtype: Dtype) ->
             Dtype::F64 => "float64",
         },
     );
-    let json = keys.finish();
+    let json = in_order(keys.finish());
     let config = Config::new(&json, architecture.defaults);
     let shape = config.shape()?;
     check_keys(file, architecture, &config)?;
     let computed = check_computed(file, architecture, &config)?;
     Ok(Exported { json: json.into(), shape, computed })
+}
+
+/// The values of config.json as people look for them: the model first, special tokens last, the others by name.
+fn in_order(json: Map<String, Json>) -> Map<String, Json> {
+    let place = |name: &str| match name {
+        "architectures" => 0,
+        "model_type" => 1,
+        "head_dim" => 3,
+        "bos_token_id" => 4,
+        "eos_token_id" => 5,
+        "pad_token_id" => 6,
+        _ => 2,
+    };
+    let mut values: Vec<(String, Json)> = json.into_iter().collect();
+    values.sort_by(|(a, _), (b, _)| place(a).cmp(&place(b)).then_with(|| a.cmp(b)));
+    values.into_iter().collect()
 }
 
 /// Says how many tokens there are, and which of them are special.
@@ -77,8 +95,12 @@ fn say_tokens(file: &File, keys: &mut FileKeys) -> Result<(), String> {
     let rows = || embeddings.and_then(|t| t.shape.last().copied());
     let size = keys.integer("vocab_size")?.or(tokens).or_else(rows).ok_or("the vocabulary has no size")?;
     keys.set("vocab_size", size);
-    for kind in ["bos", "eos", "unk", "sep", "pad", "mask"] {
-        let (_, gguf) = SPECIAL.iter().find(|(name, _)| *name == kind).expect("a kind of GGUF's");
+    // The files of a BPE tokenizer name the others.
+    let is_bpe = file.key("tokenizer.ggml.model").and_then(Value::as_str) == Some("gpt2");
+    let kinds: &[&str] =
+        if is_bpe { &["bos", "eos", "pad"] } else { &["bos", "eos", "unk", "sep", "pad", "mask"] };
+    for kind in kinds {
+        let (_, gguf) = SPECIAL.iter().find(|(name, _)| name == kind).expect("a kind of GGUF's");
         if let Some(token) = file.key(&format!("tokenizer.ggml.{gguf}")).and_then(Value::as_u64) {
             keys.set(&format!("{kind}_token_id"), token);
         }

@@ -20,20 +20,19 @@ pub fn files(
         return Ok(Vec::new());
     }
     keys.tokens = keys.texts("tokens")?;
-    let mut config = tokenizer_config(&keys);
+    let class = if model == "gpt2" { "PreTrainedTokenizerFast" } else { vocabulary.class };
+    let mut config = tokenizer_config(&keys, class);
     let mut files = Vec::new();
     match model {
         "gpt2" => {
-            config["tokenizer_class"] = json!("PreTrainedTokenizerFast");
             files.push((TOKENIZER_JSON, bytes(&tokenizer_json(&keys)?)));
         }
         "llama" => {
             let model = sentencepiece::Exported::new(&keys, vocabulary.literal)?;
-            config["tokenizer_class"] = json!(vocabulary.class);
             config["added_tokens_decoder"] = model
                 .added
                 .iter()
-                .map(|(id, text, special)| (id.to_string(), added_token(text, *special)))
+                .map(|(id, text, special)| (id.to_string(), Json::Object(added_token(text, *special))))
                 .collect();
             files.push((TOKENIZER_MODEL, model.bytes));
             if !model.literal.is_empty() {
@@ -55,9 +54,9 @@ fn bytes(json: &Json) -> Vec<u8> {
     serde_json::to_vec_pretty(json).expect("JSON of our own making")
 }
 
-/// tokenizer_config.json but for the class: special tokens, flags, chat templates.
-fn tokenizer_config(keys: &TokenKeys) -> Json {
-    let mut config = json!({"clean_up_tokenization_spaces": false});
+/// tokenizer_config.json: the class, special tokens, flags, chat templates.
+fn tokenizer_config(keys: &TokenKeys, class: &str) -> Json {
+    let mut config = json!({"tokenizer_class": class, "clean_up_tokenization_spaces": false});
     for (name, gguf) in SPECIAL {
         if let Some((_, content)) = keys.special(gguf) {
             config[format!("{name}_token")] = json!(content);

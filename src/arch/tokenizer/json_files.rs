@@ -16,8 +16,8 @@ pub fn tokenizer_json(keys: &TokenKeys) -> Result<Json, String> {
         match keys.kind(id) {
             token_type::UNUSED => continue,
             kind @ (token_type::CONTROL | token_type::USER_DEFINED) => {
-                let mut token = added_token(content, kind == token_type::CONTROL);
-                token["id"] = json!(id);
+                let mut token = Map::from_iter([("id".to_owned(), json!(id))]);
+                token.extend(added_token(content, kind == token_type::CONTROL));
                 added.push(token);
             }
             _ => {}
@@ -89,7 +89,8 @@ fn normalizer(keys: &TokenKeys, pre: &str) -> Json {
 }
 
 /// An added token as tokenizer.json and tokenizer_config.json describe it.
-pub fn added_token(content: &str, special: bool) -> Json {
-    json!({"content": content, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false,
-        "special": special})
+pub fn added_token(content: &str, special: bool) -> Map<String, Json> {
+    let token = json!({"content": content, "single_word": false, "lstrip": false, "rstrip": false,
+        "normalized": false, "special": special});
+    token.as_object().cloned().expect("an object")
 }
