@@ -30,6 +30,10 @@ use bytemuck::Pod;
 /// Blocks whose products are summed together.
 pub const GROUP: usize = 4;
 
+/// Rows of the largest tile of a matrix product; those of other levels are whole parts of it. ggml hands out work in
+/// multiples of it.
+pub const TILE: usize = 32;
+
 /// Columns from which on a matrix product decodes tiles of rows; fewer take the rows one by one.
 const MANY_COLUMNS: usize = 6;
 

@@ -14,7 +14,7 @@
 //! their sums fill the registers of the level. Its shape (`ROWS`, `COLUMNS`) is named where a type's decoder calls
 //! [`multiply`].
 
-use super::{Columns, Definition, Matrix, Results};
+use super::{Columns, Definition, Matrix, Results, TILE};
 use bytemuck::{Pod, Zeroable};
 
 /// Quants of a row in a panel: a panel stays in the second-level cache.
@@ -79,6 +79,7 @@ pub fn multiply<L: Words, D: DecodeQuants<L>, const ROWS: usize, const COLUMNS: 
     columns: Columns,
     out: &mut Results,
 ) {
+    const { assert!(TILE.is_multiple_of(ROWS)) };
     const { assert!(ROWS == 2 * (size_of::<L::Vector>() / 4) && ROWS.is_multiple_of(8) && MIN_LEN <= D::WEIGHTS) };
     let blocks_of_panel = PANEL_LEN / D::WEIGHTS;
     let mut panel = [PanelWords::<L::Vector>::zeroed(); PANEL_LEN / 4 / WORDS];

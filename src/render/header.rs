@@ -1,5 +1,6 @@
 //! `tenpak.h`: the list of types as X-macros, and the declarations of the C functions in [`crate::ffi`].
 
+use crate::products::TILE;
 use crate::types::{REGISTRY, Role, TensorType};
 use std::fmt::Write;
 
@@ -35,7 +36,7 @@ pub fn header() -> String {
     let (begin, end) = (ids().min().unwrap_or_default(), ids().max().unwrap_or_default() + 1);
     writeln!(h, "// The lowest id, and one above the highest.").unwrap();
     writeln!(h, "#define TENPAK_TYPE_BEGIN {begin}\n#define TENPAK_TYPE_END {end}").unwrap();
-    h + HEADER_END
+    h + &HEADER_END.replace("@TILE@", &TILE.to_string())
 }
 
 const HEADER_START: &str = "\
@@ -75,7 +76,7 @@ typedef void (*tenpak_multiply_t)(int64_t n, int64_t rows, const void * x, size_
 tenpak_multiply_t tenpak_multiply(int type);
 
 // Rows that are decoded together: a multiple of these is best.
-#define TENPAK_TILE 32
+#define TENPAK_TILE @TILE@
 
 #undef TENPAK_DECLARE_WEIGHT
 #undef TENPAK_DECLARE_ACTIVATION
