@@ -29,6 +29,8 @@ fn cargo(command: &str) -> Command {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args([command, "--quiet", "--profile", "quick", "--target", TRIPLE, "--no-default-features"]);
     cargo
+        .arg("--manifest-path")
+        .arg(Path::new(ROOT).join("Cargo.toml"))
         .arg("--target-dir")
         .arg(&*TARGET)
         .env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", "aarch64-linux-gnu-gcc");
@@ -40,7 +42,6 @@ fn cargo(command: &str) -> Command {
 /// Runs cargo in the repository, one at a time.
 fn run_cargo(place: &Place, command: &mut Command) -> String {
     let _building = Lock::exclusive("building");
-    command.arg("--manifest-path").arg(Path::new(ROOT).join("Cargo.toml"));
     place.run("cargo", command)
 }
 
@@ -103,6 +104,8 @@ fn continues(model: &Path, levels: &[&str]) {
         let printed = place.run(level, &mut command);
         let sentence = printed.lines().find_map(|line| line.find(PROMPT).map(|at| line[at..].to_owned()));
         let sentence = sentence.unwrap_or_else(|| panic!("no sentence in {}", place.log(level).display()));
+        // The sentence ends without a new line, and how long it took follows.
+        let sentence = sentence.split("main: decoded").next().unwrap_or_default().trim_end().to_owned();
         assert!(sentence.len() > PROMPT.len() + 1, "nothing was added to {sentence:?}");
         sentence
     };
