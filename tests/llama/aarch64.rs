@@ -105,7 +105,7 @@ fn continues(model: &Path, levels: &[&str]) {
         let sentence = printed.lines().find_map(|line| line.find(PROMPT).map(|at| line[at..].to_owned()));
         let sentence = sentence.unwrap_or_else(|| panic!("no sentence in {}", place.log(level).display()));
         // The sentence ends without a new line, and how long it took follows.
-        let sentence = sentence.split("main: decoded").next().unwrap_or_default().trim_end().to_owned();
+        let sentence = sentence.split("main: decoded").next().unwrap_or_default().to_owned();
         assert!(sentence.len() > PROMPT.len() + 1, "nothing was added to {sentence:?}");
         sentence
     };
