@@ -127,7 +127,7 @@ fn report(contenders: &[Contender]) {
     for c in contenders.iter().filter(|c| c.work == Work::Dot) {
         let gb = c.rate() * c.bytes as f64 / (ROWS * COLUMNS) as f64;
         let more =
-            |work, factor: f64| of(&c.name, work).map_or("".into(), |rate| format!("{:.1}", rate * factor));
+            |work, factor: f64| of(&c.name, work).map_or("".into(), |rate| format!("{:.2}", rate * factor));
         println!(
             "{:<16} {:>12.1} {gb:>10.1} {:>12.2} {:>12} {:>12} {:>12}",
             c.name,

@@ -91,9 +91,33 @@ pub fn quants(a: &BlockQ8) -> [__m256i; 2] {
     [load(quants, 0), load(quants, 32)]
 }
 
-/// Same result as `scalar::dequantize`, by the compiler. Not inlined: compiled for AVX-512, NF4_64 takes twice as long.
-#[inline(never)]
+/// Same result as `scalar::dequantize`. Where the integers of the codes are wide, the 16 weights of a block are looked up;
+/// elsewhere the compiler makes vectors of the definition.
 #[target_feature(enable = "avx2")]
 pub fn dequantize<T: Codes4>(w: &[T], out: &mut [f32]) {
-    scalar::dequantize(w, out);
+    if !T::WIDE {
+        return scalar::dequantize(w, out);
+    }
+    for (w, out) in w.iter().zip(out.chunks_exact_mut(T::LEN)) {
+        let weights: [f32; 16] = std::array::from_fn(|code| w.weight(code as u8));
+        let (low, high) = (bytemuck::cast_slice(&weights[..8]), bytemuck::cast_slice(&weights[8..]));
+        let tables = [_mm256_castsi256_ps(load(low, 0)), _mm256_castsi256_ps(load(high, 0))];
+        let (low, high) = out.split_at_mut(T::LEN / 2);
+        let halves = low.as_chunks_mut::<8>().0.iter_mut().zip(high.as_chunks_mut::<8>().0);
+        for ((low, high), codes) in halves.zip(w.qs().as_chunks::<8>().0) {
+            let codes = _mm256_cvtepu8_epi32(_mm_cvtsi64_si128(i64::from_le_bytes(*codes)));
+            *low = look_up(tables, codes);
+            *high = look_up(tables, _mm256_srli_epi32::<4>(codes));
+        }
+    }
+}
+
+/// The weights of the low four bits of each lane.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn look_up(tables: [__m256; 2], codes: __m256i) -> [f32; 8] {
+    // A permutation looks at bits 0 to 2 of an index, the choice between the two tables at bit 31.
+    let low = _mm256_permutevar8x32_ps(tables[0], codes);
+    let high = _mm256_permutevar8x32_ps(tables[1], codes);
+    bytemuck::cast(_mm256_blendv_ps(low, high, _mm256_castsi256_ps(_mm256_slli_epi32::<28>(codes))))
 }
