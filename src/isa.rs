@@ -104,7 +104,7 @@ impl Isa {
     }
 
     /// The level at which code without vectors of its own is compiled when `self` is wanted: the lowest above scalar,
-    /// which every processor with a higher one has. The compiler does not make better vectors of such code with more.
+    /// which every processor with a higher one has. One form of such code is enough to look after.
     pub fn compiled(self) -> Isa {
         self.min(*Isa::ALL.get(1).unwrap_or(&Isa::Scalar))
     }

@@ -64,7 +64,7 @@ pub trait Definition: Pod + Send + Sync {
 pub trait Decoder<L: Copy>: Definition {
     /// Whether blocks are taken in groups. Groups are worth their registers where the lanes of several products are
     /// summed together. A type whose sums are vectors until the end of a row takes block by block: in groups,
-    /// the products of NF4_64 with many columns are up to 27 % slower (Zen 5, all levels).
+    /// the products of NF4_64 with many columns were up to 27 % slower (Zen 5, beside other work; no record was kept).
     const GROUPS: bool;
     /// A decoded block.
     type Decoded: Copy;

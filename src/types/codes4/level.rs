@@ -20,7 +20,7 @@ pub trait Level4: Copy {
     /// The codes of a block, 64 at a time; of a block of 64, twice the same.
     fn codes<T: Codes4>(self, w: &T) -> [Self::Codes; 2];
 
-    /// The sums of the products of 64 weights and quants, of which zero point times `zero` is taken off.
+    /// The sums of the products of 64 integers and quants, less `zero` times the sum of the quants.
     fn product<T: Codes4>(self, codes: Self::Codes, a: &BlockQ8, zero: i32) -> Self::Sums;
 
     /// Adds `scale * sums` to totals, lane by lane.

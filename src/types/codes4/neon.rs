@@ -60,7 +60,7 @@ impl Level4 for Neon {
     }
 }
 
-/// The sums of the products of 64 weights and quants, of which zero point times `zero` is taken off.
+/// The sums of the products of 64 integers and quants, less `zero` times the sum of the quants.
 #[inline(always)]
 pub fn sums<L, T>(level: L, codes: [uint8x16_t; 4], a: &BlockQ8, zero: i32) -> Sums
 where
