@@ -14,6 +14,7 @@
 #
 # prepare: LLAMA_CUDA_BIN=FOLDER   programs that are built already (or scripts/build_cuda.sh builds them)
 #          TENPAK, SYNTHETIC_MODEL, MODEL_FOLDER, TEXT   programs, a Hugging Face folder and a text that are there already
+#          REAL_MODEL=FILE          a GGUF file in place of the converted one; none: no target/gpu/real
 # run:     ROUNDS=3 (of bench and cpu; medians)   SHAPES="llama-8b smollm2"   CPU_SHAPE=llama-1b   THREADS="1 2 4 8 16"
 #          TYPES="t3 q4_k_m iq3_xxs q4_0 t2 t4"   WORK=FOLDER with 25 GB   SANITIZE_TOOLS="memcheck"   LIMIT_PART=seconds (LIMIT_BENCH=200)
 #          GPU_CHECK_DEVICE=none   everything on the processor with tiny models: tests this script
@@ -59,13 +60,18 @@ prepare() {
     mv "$PACKED/programs/programs.tar.xz.part" "$PACKED/programs/programs.tar.xz"
     rm -rf "$stage"
 
-    local text=${TEXT:-$TARGET/models/text/wiki.utf8}
-    if [ -z "${NO_REAL:-}" ] && [ ! -f "$PACKED/real/model.gguf" ]; then
-        local folder=${MODEL_FOLDER:-$(TENPAK=$tenpak "$ROOT/scripts/fetch_model.sh")}
-        say "converting $folder"
-        "$tenpak" convert "$folder" --recipe scripts/gpu_check.toml -o "$PACKED/real/model.gguf"
-    fi
-    head -c 40000 "$text" | iconv -c -f utf-8 -t utf-8 >"$PACKED/real/text.txt"
+    case ${REAL_MODEL:-} in
+    none) ;;
+    '')
+        if [ ! -f "$PACKED/real/model.gguf" ]; then
+            local folder=${MODEL_FOLDER:-$(TENPAK=$tenpak "$ROOT/scripts/fetch_model.sh")}
+            say "converting $folder"
+            "$tenpak" convert "$folder" --recipe scripts/gpu_check.toml -o "$PACKED/real/model.gguf"
+        fi
+        ;;
+    *) cp "$REAL_MODEL" "$PACKED/real/model.gguf" ;;
+    esac
+    [ "${REAL_MODEL:-}" = none ] || head -c 40000 "${TEXT:-$TARGET/models/text/wiki.utf8}" | { iconv -c -f utf-8 -t utf-8 || true; } >"$PACKED/real/text.txt"
 
     say "what to carry"
     local folder bytes all=0

@@ -72,7 +72,7 @@ tools_for_aarch64() {
 }
 
 MODEL="conversion:: calibration:: calibration_experts:: importance:: quantized_gguf:: kernels:: experts:: programs::
-    quantized_checkpoints:: parts::"
+    quantized_checkpoints:: parts:: gpu_check::"
 case $what in
 ggml | vocabularies) tests=$what:: ;;
 pytorch) tests="pytorch:: memory::" ;;

@@ -17,6 +17,7 @@ mod calibration_experts;
 mod conversion;
 mod experts;
 mod ggml;
+mod gpu_check;
 mod importance;
 mod kernels;
 mod memory;
