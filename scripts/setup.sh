@@ -96,5 +96,8 @@ copy_our_files() {
         done
     done <<<"overlay .
 tools tools"
-    cmp --quiet "$patches/tenpak.h" "$1/ggml/include/tenpak.h" || cp "$patches/tenpak.h" "$1/ggml/include/"
+    while read -r file to; do
+        cmp --quiet "$patches/$file" "$1/$to/$file" || cp "$patches/$file" "$1/$to/"
+    done <<<"tenpak.h ggml/include
+tenpak-tables.h ggml/src/ggml-cuda"
 }

@@ -1,0 +1,605 @@
+// CUDA kernels of tenpak-gguf's weight types, over tenpak-decode.cuh. ggml is not needed here: tenpak.cu launches them from it, and
+// scripts/gpu_check.sh from a bench of its own.
+//
+// Activations of a product with few columns are quants of 8 bits: for each column K quants, in the order in which the threads of
+// a block of weights read them (quant_place), and for each block a Scaled. Block integers are exact; sums of f32 over blocks are
+// in another order than the CPU's.
+#pragma once
+
+#include "tenpak-decode.cuh"
+
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+
+namespace tenpak {
+
+constexpr int WARP = 32;
+
+// What all quants of a block of activations share.
+struct Scaled {
+    float   scale;
+    int32_t sum; // of the quants
+};
+
+// ---- f32 as on the CPU: rounded once, subnormals kept, whatever the compiler's options ----
+
+TENPAK_DEVICE float add(float x, float y) {
+    float sum;
+    asm("add.rn.f32 %0, %1, %2;" : "=f"(sum) : "f"(x), "f"(y));
+    return sum;
+}
+
+TENPAK_DEVICE float subtract(float x, float y) {
+    float difference;
+    asm("sub.rn.f32 %0, %1, %2;" : "=f"(difference) : "f"(x), "f"(y));
+    return difference;
+}
+
+TENPAK_DEVICE float multiply(float x, float y) {
+    float product;
+    asm("mul.rn.f32 %0, %1, %2;" : "=f"(product) : "f"(x), "f"(y));
+    return product;
+}
+
+TENPAK_DEVICE float divide(float x, float y) {
+    float quotient;
+    asm("div.rn.f32 %0, %1, %2;" : "=f"(quotient) : "f"(x), "f"(y));
+    return quotient;
+}
+
+// ---- Types with codes of 4 bits ----
+
+struct G4_128 {
+    static constexpr int LEN     = tenpak_g4_128.len;
+    static constexpr int BYTES   = tenpak_g4_128.bytes;
+    static constexpr int QS      = tenpak_g4_128.qs;
+    static constexpr int THREADS = 4; // each has 16 bytes of codes: 16 weights of either block of activations
+};
+
+struct NF4_64 {
+    static constexpr int LEN     = tenpak_nf4_64.len;
+    static constexpr int BYTES   = tenpak_nf4_64.bytes;
+    static constexpr int QS      = tenpak_nf4_64.qs;
+    static constexpr int THREADS = 2; // each has 16 bytes of codes: 16 weights of either half
+};
+
+// ---- Activations ----
+
+// How a type's activations are made: threads that share a block, elements of each, rotation, and where element i stands.
+template <class T> struct Activations {
+    static constexpr int  LEN     = T::LEN;
+    static constexpr int  THREADS = T::LANES;
+    static constexpr bool ROTATED = true;
+
+    static TENPAK_CONSTANT int place(int i) { return quant_place<T>(i); }
+};
+
+template <> struct Activations<G4_128> {
+    static constexpr int  LEN     = TENPAK_Q8_LEN;
+    static constexpr int  THREADS = 16;
+    static constexpr bool ROTATED = false;
+
+    static TENPAK_CONSTANT int place(int i) { return i; }
+};
+
+template <> struct Activations<NF4_64> {
+    static constexpr int  LEN     = TENPAK_Q8_LEN;
+    static constexpr int  THREADS = 16;
+    static constexpr bool ROTATED = false;
+
+    // a byte of codes has weights i and i + 32
+    static TENPAK_CONSTANT int place(int i) { return i < 32 ? 2 * i : 2 * (i - 32) + 1; }
+};
+
+// Signs, scale 1 / sqrt(LEN) and the Walsh-Hadamard transform of LEN elements, of which thread j of THREADS has `x`, LEN / THREADS
+// in order. Sums are formed in the order of docs/FORMAT.md, section 8.
+template <int LEN, int THREADS> TENPAK_DEVICE void rotate(float * x, int j) {
+    constexpr int   N    = LEN / THREADS;
+    constexpr float UNIT = LEN == 256 ? 0.0625f : 0.125f;
+#pragma unroll
+    for (int t = 0; t < N; t++) {
+        const int i = N * j + t;
+        x[t] = multiply(x[t], tenpak_signs[i / 64] >> i % 64 & 1 ? -UNIT : UNIT);
+    }
+#pragma unroll
+    for (int half = 1; half < N; half *= 2) {
+#pragma unroll
+        for (int t = 0; t < N; t++) {
+            if (!(t & half)) {
+                const float low = x[t], high = x[t + half];
+                x[t]        = add(low, high);
+                x[t + half] = subtract(low, high);
+            }
+        }
+    }
+#pragma unroll
+    for (int half = 1; half < THREADS; half *= 2) {
+#pragma unroll
+        for (int t = 0; t < N; t++) {
+            const float other = __shfl_xor_sync(0xffffffff, x[t], half);
+            x[t] = j & half ? subtract(other, x[t]) : add(x[t], other);
+        }
+    }
+}
+
+// Where the columns of a matrix of activations are: column c of matrix (i2, i3) is at x + c s1 + i2 s2 + i3 s3, in elements.
+struct Columns {
+    const float * x;
+    int64_t       s1, s2, s3;
+    int           n1, n2; // columns of a matrix, matrices i2
+
+    __device__ const float * column(int c) const {
+        return x + c % n1 * s1 + c / n1 % n2 * s2 + c / n1 / n2 * s3;
+    }
+};
+
+// One block of activations each by THREADS threads; grid (blocks of a column, columns).
+template <class T> static __global__ void quantize_columns(Columns columns, int blocks, int8_t * quants, Scaled * scaled) {
+    using A = Activations<T>;
+    constexpr int N = A::LEN / A::THREADS;
+    const int     c = blockIdx.y, j = threadIdx.x % A::THREADS;
+    const int     b    = blockIdx.x * (blockDim.x / A::THREADS) + threadIdx.x / A::THREADS;
+    const bool    here = b < blocks;
+
+    float x[N] = {};
+    if (here) {
+        const float * from = columns.column(c) + (int64_t) b * A::LEN + N * j;
+#pragma unroll
+        for (int t = 0; t < N; t++) { x[t] = from[t]; }
+    }
+    if (A::ROTATED) { rotate<A::LEN, A::THREADS>(x, j); }
+
+    // the greatest bits of a magnitude are those of the greatest magnitude, or show infinity or NaN
+    uint32_t peak = 0;
+#pragma unroll
+    for (int t = 0; t < N; t++) { peak = max(peak, __float_as_uint(x[t]) & 0x7fffffffu); }
+#pragma unroll
+    for (int half = 1; half < A::THREADS; half *= 2) { peak = max(peak, __shfl_xor_sync(0xffffffff, peak, half)); }
+    const bool  finite  = peak < 0x7f800000u;
+    const float scale   = finite ? divide(__uint_as_float(peak), 127.0f) : __uint_as_float(0x7fc00000u);
+    const float inverse = finite && __float_as_uint(scale) >= 0x00800000u ? divide(127.0f, __uint_as_float(peak)) : 0.0f;
+
+    int sum = 0, q[N];
+#pragma unroll
+    for (int t = 0; t < N; t++) {
+        q[t] = finite ? __float2int_rn(multiply(x[t], inverse)) : 0;
+        sum += q[t];
+    }
+#pragma unroll
+    for (int half = 1; half < A::THREADS; half *= 2) { sum += __shfl_xor_sync(0xffffffff, sum, half); }
+    if (!here) { return; }
+    const int64_t at = (int64_t) c * blocks + b;
+#pragma unroll
+    for (int t = 0; t < N; t++) { quants[at * A::LEN + A::place(N * j + t)] = q[t]; }
+    if (j == 0) { scaled[at] = { scale, sum }; }
+}
+
+// Rotated activations as f16, in the order of quant_place; the grid is that of quantize_columns.
+template <class T> static __global__ void rotate_columns(Columns columns, int blocks, half * out) {
+    constexpr int N = T::LEN / T::LANES;
+    const int     c = blockIdx.y, j = threadIdx.x % T::LANES;
+    const int     b    = blockIdx.x * (blockDim.x / T::LANES) + threadIdx.x / T::LANES;
+    const bool    here = b < blocks;
+
+    float x[N] = {};
+    if (here) {
+        const float * from = columns.column(c) + (int64_t) b * T::LEN + N * j;
+#pragma unroll
+        for (int t = 0; t < N; t++) { x[t] = from[t]; }
+    }
+    rotate<T::LEN, T::LANES>(x, j);
+    if (!here) { return; }
+#pragma unroll
+    for (int t = 0; t < N; t++) {
+        out[((int64_t) c * blocks + b) * T::LEN + quant_place<T>(N * j + t)] = __float2half_rn(x[t]);
+    }
+}
+
+// ---- Blocks of weights ----
+
+struct Histories {
+    uint64_t handed[256];
+};
+
+template <class T> TENPAK_CONSTANT Histories histories() {
+    Histories result = {};
+    for (uint32_t history = 0; history < 256; history++) {
+        result.handed[history] = handed_by_history<T>(history);
+    }
+    return result;
+}
+
+static __device__ constexpr Histories histories_2 = histories<T2>();
+static __device__ constexpr Histories histories_3 = histories<T3>();
+static __device__ constexpr Histories histories_4 = histories<T4>();
+
+template <class T> TENPAK_DEVICE Place place_of(const Share<T> & share, Word k) {
+    const Histories & table   = T::BITS == 2 ? histories_2 : T::BITS == 3 ? histories_3 : histories_4;
+    const uint32_t    history = share.scale_history >> 8;
+    if (T::BITS == 2) {
+        const uint2 handed = __ldg((const uint2 *) &table.handed[history]);
+        return { k, { handed.x, handed.y } };
+    }
+    return { k, { __ldg((const uint32_t *) &table.handed[history]), 0 } };
+}
+
+TENPAK_DEVICE float scale_of(uint32_t code) {
+    return code == 0 ? 0.0f : __uint_as_float((code << TENPAK_SCALE_SHIFT) + TENPAK_SCALE_BITS);
+}
+
+// Adds to totals[c] the product of thread k's share of a block with column c. `quants` and `scaled` are those of column 0 for this
+// block; the next column's are column_quants and column_blocks further.
+template <class T, int COLUMNS> struct Product {
+    Tables<T> tables;
+
+    TENPAK_MEMBER Product(uint32_t zero) : tables(zero) {}
+
+    TENPAK_MEMBER void add(const uint8_t * row, uint32_t block, int k, const int8_t * quants, const Scaled * scaled,
+                           int64_t column_quants, int64_t column_blocks, float * totals) {
+        const Share<T> share = load_share<T>(row + (int64_t) block * T::BYTES, k);
+        Bytes h[T::STEPS];
+        hashes<T>(tables, share, place_of(share, k), h);
+        Word sums[COLUMNS];
+#pragma unroll
+        for (int c = 0; c < COLUMNS; c++) {
+            // the zero point goes off once a block
+            sums[c] = k == 0 ? (Word) (-TENPAK_ZERO_POINT * scaled[c * column_blocks].sum) : 0u;
+        }
+#pragma unroll
+        for (int t = 0; t < T::STEPS; t += 2) {
+            Bytes v0, v1;
+            if (COLUMNS > 1) {
+                v0 = values_of<T>(tables, h[t]);
+                v1 = values_of<T>(tables, h[t + 1]);
+            }
+#pragma unroll
+            for (int c = 0; c < COLUMNS; c++) {
+                const uint4 q = *(const uint4 *) (quants + c * column_quants + (t / 2 * T::THREADS + k) * 16);
+                if (COLUMNS > 1) {
+                    sums[c] = dot4(v0.b, q.y, dot4(v0.a, q.x, sums[c]));
+                    sums[c] = dot4(v1.b, q.w, dot4(v1.a, q.z, sums[c]));
+                } else {
+                    sums[c] = dot_step<T>(tables, h[t], q.x, q.y, sums[c]);
+                    sums[c] = dot_step<T>(tables, h[t + 1], q.z, q.w, sums[c]);
+                }
+            }
+        }
+        const float scale = scale_of(share.scale_history & 255);
+#pragma unroll
+        for (int c = 0; c < COLUMNS; c++) {
+            totals[c] += scale * scaled[c * column_blocks].scale * (float) (int) sums[c];
+        }
+    }
+};
+
+// A binary16 without infinities and NaN.
+TENPAK_DEVICE float g4_scale(uint32_t bits) {
+    const uint32_t exponent = bits >> 10 & 31, mantissa = bits & 1023;
+    const float    value    = exponent == 0 ? (float) mantissa * 5.9604644775390625e-8f // 2^-24
+                                            : __uint_as_float((exponent + 112) << 23 | mantissa << 13);
+    return bits >> 15 & 1 ? -value : value;
+}
+
+TENPAK_DEVICE Word load32(const uint8_t * at, int offset) {
+    return __ldg((const uint32_t *) (at + offset));
+}
+
+// Four bytes anywhere, from the two aligned words that hold them.
+TENPAK_DEVICE Word load32_anywhere(const uint8_t * at) {
+    const uintptr_t  address = (uintptr_t) at;
+    const uint32_t * low     = (const uint32_t *) (address & ~(uintptr_t) 3);
+    const uint32_t * high    = (const uint32_t *) ((address + 3) & ~(uintptr_t) 3);
+    return __funnelshift_r(__ldg(low), __ldg(high), (uint32_t) (address & 3) * 8);
+}
+
+template <int COLUMNS> struct Product<G4_128, COLUMNS> {
+    TENPAK_MEMBER Product(uint32_t) {}
+
+    TENPAK_MEMBER void add(const uint8_t * row, uint32_t block, int k, const int8_t * quants, const Scaled * scaled,
+                           int64_t column_quants, int64_t column_blocks, float * totals) {
+        const uint8_t * at    = row + (int64_t) block * G4_128::BYTES;
+        const float     scale = g4_scale(at[TENPAK_G4_D] | at[TENPAK_G4_D + 1] << 8);
+        const int       zero  = at[TENPAK_G4_ZERO];
+        Word codes[4];
+#pragma unroll
+        for (int w = 0; w < 4; w++) { codes[w] = load32_anywhere(at + G4_128::QS + 16 * k + 4 * w); }
+#pragma unroll
+        for (int c = 0; c < COLUMNS; c++) {
+            const uint4 * q    = (const uint4 *) (quants + c * column_quants + 16 * k);
+            const uint4   low  = q[0], high = q[TENPAK_Q8_LEN / 16];
+            const Scaled  s0   = scaled[c * column_blocks], s1 = scaled[c * column_blocks + 1];
+            Word          sum0 = k == 0 ? (Word) (-zero * s0.sum) : 0u, sum1 = k == 0 ? (Word) (-zero * s1.sum) : 0u;
+            const Word    q0[4] = { low.x, low.y, low.z, low.w }, q1[4] = { high.x, high.y, high.z, high.w };
+#pragma unroll
+            for (int w = 0; w < 4; w++) {
+                sum0 = dot4(codes[w] & 0x0f0f0f0fu, q0[w], sum0);
+                sum1 = dot4(codes[w] >> 4 & 0x0f0f0f0fu, q1[w], sum1);
+            }
+            totals[c] += scale * s0.scale * (float) (int) sum0 + scale * s1.scale * (float) (int) sum1;
+        }
+    }
+};
+
+// The integers of NF4 as two numbers of 7 bits, 128 high + low.
+TENPAK_CONSTANT Table8 nf4_table(const tenpak_codes4 & type, int first, int shift) {
+    uint8_t bytes[8] = {};
+    for (int n = 0; n < 8; n++) { bytes[n] = type.integers[first + n] >> shift & 127; }
+    return table8(bytes);
+}
+
+TENPAK_DEVICE float nf4_scale(uint32_t bits) {
+    return (bits & 0x7f800000u) == 0x7f800000u ? 0.0f : __uint_as_float(bits);
+}
+
+template <int COLUMNS> struct Product<NF4_64, COLUMNS> {
+    TENPAK_MEMBER Product(uint32_t) {}
+
+    TENPAK_MEMBER void add(const uint8_t * row, uint32_t block, int k, const int8_t * quants, const Scaled * scaled,
+                           int64_t column_quants, int64_t column_blocks, float * totals) {
+        constexpr Table8 A = nf4_table(tenpak_nf4_64, 0, 0), B = nf4_table(tenpak_nf4_64, 8, 0);
+        constexpr Table8 C = nf4_table(tenpak_nf4_64, 0, 7), D = nf4_table(tenpak_nf4_64, 8, 7);
+        const uint8_t *  at   = row + (int64_t) block * NF4_64::BYTES;
+        const float      unit = nf4_scale(load32(at, TENPAK_NF4_D)) * (1.0f / TENPAK_NF4_UNIT);
+        Word low[8], high[8];
+#pragma unroll
+        for (int w = 0; w < 4; w++) {
+            const Word codes = load32(at, NF4_64::QS + 16 * k + 4 * w), flipped = codes ^ 0x88888888u;
+            low[2 * w]      = lookup(A, codes) + lookup(B, flipped);
+            low[2 * w + 1]  = lookup(A, codes >> 16) + lookup(B, flipped >> 16);
+            high[2 * w]     = lookup(C, codes) + lookup(D, flipped);
+            high[2 * w + 1] = lookup(C, codes >> 16) + lookup(D, flipped >> 16);
+        }
+#pragma unroll
+        for (int c = 0; c < COLUMNS; c++) {
+            const uint4 * q     = (const uint4 *) (quants + c * column_quants + 32 * k);
+            const uint4   first = q[0], second = q[1];
+            const Word    of[8] = { first.x, first.y, first.z, first.w, second.x, second.y, second.z, second.w };
+            const Scaled  s     = scaled[c * column_blocks];
+            Word          sum = k == 0 ? (Word) (-TENPAK_NF4_ZERO * s.sum) : 0u, above = 0;
+#pragma unroll
+            for (int w = 0; w < 8; w++) {
+                sum   = dot4(low[w], of[w], sum);
+                above = dot4(high[w], of[w], above);
+            }
+            totals[c] += unit * s.scale * (float) (int) (sum + above * 128u);
+        }
+    }
+};
+
+// ---- Matrix times few columns ----
+
+// The matrices and results of a product. Matrix (i2, i3) of the results is that of the weights (i2 / r2, i3 / r3). With ids, i2 is
+// a place of an expert in a column's list and i3 the column (ggml's mul_mat_id): the expert is ids[i2 ids_s0 + i3 ids_s1].
+struct Matrices {
+    const uint8_t * weights;
+    int64_t         row_bytes, bytes2, bytes3;
+    int             rows, blocks; // of a matrix, of a row
+    int             r2, r3;
+    const int32_t * ids;
+    int64_t         ids_s0, ids_s1;
+    int             n2;      // columns of activations of a token, with ids
+    float *         out;
+    int64_t         s1, s2, s3; // of the results, in elements: column, i2, i3
+    uint32_t        zero;       // 0, which the compiler is not to know
+};
+
+// A CTA of 4 warps has 4 / WARPS rows; WARPS of its warps share a row. Grid (rows, i2, i3).
+template <class T, int COLUMNS, int WARPS>
+static __global__ void __launch_bounds__(4 * WARP) multiply_columns(Matrices m, const int8_t * quants, const Scaled * scaled) {
+    constexpr int PER_BLOCK = T::LEN / Activations<T>::LEN; // blocks of activations
+    constexpr int STRIDE    = WARPS * WARP / T::THREADS;
+    const int     group = threadIdx.x / (WARPS * WARP), thread = threadIdx.x % (WARPS * WARP);
+    const int     row   = blockIdx.x * (4 / WARPS) + group;
+    const int     i2 = blockIdx.y, i3 = blockIdx.z;
+    const int     k      = thread % T::THREADS;
+    const int64_t blocks = (int64_t) m.blocks * PER_BLOCK; // of a column
+
+    const uint8_t * matrix;
+    int64_t         column;
+    if (m.ids) {
+        matrix = m.weights + m.ids[i2 * m.ids_s0 + i3 * m.ids_s1] * m.bytes2;
+        column = (int64_t) i3 * m.n2 + i2 % m.n2;
+    } else {
+        matrix = m.weights + i2 / m.r2 * m.bytes2 + i3 / m.r3 * m.bytes3;
+        column = ((int64_t) i3 * gridDim.y + i2) * COLUMNS;
+    }
+    const uint8_t * weights = matrix + min(row, m.rows - 1) * m.row_bytes;
+    quants += column * blocks * Activations<T>::LEN;
+    scaled += column * blocks;
+
+    Product<T, COLUMNS> product(m.zero & threadIdx.x);
+    float totals[COLUMNS] = {};
+    for (int first = 0; first < m.blocks; first += STRIDE) { // threads of a warp stay together: they exchange words
+        const int block = first + thread / T::THREADS;
+        const int b     = min(block, m.blocks - 1);
+        float     parts[COLUMNS] = {};
+        product.add(weights, b, k, quants + (int64_t) b * T::LEN, scaled + b * PER_BLOCK, blocks * Activations<T>::LEN,
+                                 blocks, parts);
+#pragma unroll
+        for (int c = 0; c < COLUMNS; c++) { totals[c] += block < m.blocks ? parts[c] : 0.0f; }
+    }
+#pragma unroll
+    for (int c = 0; c < COLUMNS; c++) {
+#pragma unroll
+        for (int half = WARP / 2; half > 0; half /= 2) { totals[c] += __shfl_xor_sync(0xffffffff, totals[c], half); }
+    }
+    if (WARPS > 1) {
+        __shared__ float sums[4][COLUMNS];
+        if (threadIdx.x % WARP == 0) {
+#pragma unroll
+            for (int c = 0; c < COLUMNS; c++) { sums[threadIdx.x / WARP][c] = totals[c]; }
+        }
+        __syncthreads();
+#pragma unroll
+        for (int c = 0; c < COLUMNS; c++) {
+            totals[c] = 0.0f;
+#pragma unroll
+            for (int w = 0; w < WARPS; w++) { totals[c] += sums[group * WARPS + w][c]; }
+        }
+    }
+    if (thread == 0 && row < m.rows) {
+        float * out = m.out + i2 * m.s2 + i3 * m.s3 + row;
+#pragma unroll
+        for (int c = 0; c < COLUMNS; c++) { out[c * m.s1] = totals[c]; }
+    }
+}
+
+// ---- Matrices as floats ----
+
+// The scale that rotated weights have besides their own, so that the smallest scale codes stay above the subnormal numbers of f16.
+// The largest value is 64 * 60 * 16 = 61440.
+constexpr float ROTATED_SCALE = 16.0f;
+
+// Two bytes of values as half2, less the zero point and times the scale; exact as long as the result is no subnormal number.
+TENPAK_DEVICE Word scaled_values(Word values, uint32_t selector, half2 scale, half2 offset) {
+    const Word  bits = prmt(values, 0x64646464u, selector); // 1024 + value
+    const half2 x    = __hfma2(reinterpret_cast<const half2 &>(bits), scale, offset);
+    return reinterpret_cast<const Word &>(x);
+}
+
+// Rotated weights of rows as f16, each row's in the order of quant_place. A block each by THREADS threads; grid (blocks, rows).
+template <class T>
+static __global__ void rotated_weights(const uint8_t * weights, int64_t row_bytes, int blocks, half * out, uint32_t zero) {
+    const int       k = threadIdx.x % T::THREADS, block = blockIdx.x * (blockDim.x / T::THREADS) + threadIdx.x / T::THREADS;
+    const int       b     = min(block, blocks - 1);
+    const uint8_t * row   = weights + blockIdx.y * row_bytes;
+    const Share<T>  share = load_share<T>(row + (int64_t) b * T::BYTES, k);
+    const Tables<T> tables(zero & threadIdx.x);
+    Bytes h[T::STEPS];
+    hashes<T>(tables, share, place_of(share, k), h);
+    if (block >= blocks) { return; }
+    const float scale  = scale_of(share.scale_history & 255) * ROTATED_SCALE;
+    const half2 s      = __float2half2_rn(scale), offset = __float2half2_rn(scale * -(1024.0f + TENPAK_ZERO_POINT));
+    half *      to     = out + ((int64_t) blockIdx.y * blocks + b) * T::LEN + k * 16;
+#pragma unroll
+    for (int t = 0; t < T::STEPS; t += 2) {
+        const Bytes v[2] = { values_of<T>(tables, h[t]), values_of<T>(tables, h[t + 1]) };
+#pragma unroll
+        for (int i = 0; i < 2; i++) {
+            const uint4 x = { scaled_values(v[i].a, 0x4140, s, offset), scaled_values(v[i].a, 0x4342, s, offset),
+                              scaled_values(v[i].b, 0x4140, s, offset), scaled_values(v[i].b, 0x4342, s, offset) };
+            *(uint4 *) (to + t / 2 * T::THREADS * 16 + i * 8) = x;
+        }
+    }
+}
+
+TENPAK_DEVICE void store(float * to, float x) { *to = x; }
+TENPAK_DEVICE void store(half * to, float x) { *to = __float2half_rn(x); }
+TENPAK_DEVICE void store(nv_bfloat16 * to, float x) { *to = __float2bfloat16_rn(x); }
+
+// Weights as floats, the CPU's to the bit as f32: a warp has WARP / THREADS blocks, which lie in shared memory between decoding and
+// the inverse rotation. `values` has WARP / THREADS * LEN bytes for each warp.
+template <class T, class F> struct Floats {
+    static constexpr int BLOCKS = WARP / T::THREADS; // of a warp
+
+    TENPAK_DEVICE void write(const uint8_t * row, int first, int blocks, F * out, uint8_t * values) {
+        const int      lane = threadIdx.x % WARP, k = lane % T::THREADS, mine = lane / T::THREADS;
+        const int      b     = min(first + mine, blocks - 1);
+        const Share<T> share = load_share<T>(row + (int64_t) b * T::BYTES, k);
+        const Tables<T> tables(0);
+        Bytes h[T::STEPS];
+        hashes<T>(tables, share, place_of(share, k), h);
+#pragma unroll
+        for (int t = 0; t < T::STEPS; t++) {
+            const Bytes v = values_of<T>(tables, h[t]);
+            *(uint2 *) (values + mine * T::LEN + (t / 2 * T::THREADS + k) * 16 + t % 2 * 8) = make_uint2(v.a, v.b);
+        }
+        __syncwarp();
+        constexpr int N    = T::STEPS, TOGETHER = WARP / T::LANES; // blocks that are rotated at a time
+        const int     j    = lane % T::LANES;
+        for (int at = lane / T::LANES; at < BLOCKS; at += TOGETHER) {
+            const int code = __shfl_sync(0xffffffff, share.scale_history & 255, at * T::THREADS);
+            int y[N];
+#pragma unroll
+            for (int t = 0; t < N; t++) { y[t] = values[at * T::LEN + quant_place<T>(N * j + t)] - TENPAK_ZERO_POINT; }
+#pragma unroll
+            for (int half = 1; half < N; half *= 2) {
+#pragma unroll
+                for (int t = 0; t < N; t++) {
+                    if (!(t & half)) {
+                        const int low = y[t], high = y[t + half];
+                        y[t]        = low + high;
+                        y[t + half] = low - high;
+                    }
+                }
+            }
+#pragma unroll
+            for (int half = 1; half < T::LANES; half *= 2) {
+#pragma unroll
+                for (int t = 0; t < N; t++) {
+                    const int other = __shfl_xor_sync(0xffffffff, y[t], half);
+                    y[t] = j & half ? other - y[t] : y[t] + other;
+                }
+            }
+            if (first + at < blocks) {
+                const float scale = scale_of(code) * T::UNIT;
+#pragma unroll
+                for (int t = 0; t < N; t++) {
+                    const int i = N * j + t;
+                    store(out + (int64_t) (first + at) * T::LEN + i,
+                          multiply((float) y[t], tenpak_signs[i / 64] >> i % 64 & 1 ? -scale : scale));
+                }
+            }
+        }
+        __syncwarp();
+    }
+};
+
+template <class F> struct Floats<G4_128, F> {
+    static constexpr int BLOCKS = 8;
+
+    TENPAK_DEVICE void write(const uint8_t * row, int first, int blocks, F * out, uint8_t *) {
+        for (int b = first; b < min(first + BLOCKS, blocks); b++) {
+            const uint8_t * at    = row + (int64_t) b * G4_128::BYTES;
+            const float     scale = g4_scale(at[TENPAK_G4_D] | at[TENPAK_G4_D + 1] << 8);
+            for (int i = threadIdx.x % WARP; i < G4_128::LEN; i += WARP) {
+                const int byte = at[G4_128::QS + i % (G4_128::LEN / 2)], code = i < G4_128::LEN / 2 ? byte & 15 : byte >> 4;
+                store(out + (int64_t) b * G4_128::LEN + i, multiply((float) (code - at[TENPAK_G4_ZERO]), scale));
+            }
+        }
+    }
+};
+
+template <class F> struct Floats<NF4_64, F> {
+    static constexpr int BLOCKS = 8;
+
+    TENPAK_DEVICE void write(const uint8_t * row, int first, int blocks, F * out, uint8_t *) {
+        for (int b = first; b < min(first + BLOCKS, blocks); b++) {
+            const uint8_t * at    = row + (int64_t) b * NF4_64::BYTES;
+            const float     scale = nf4_scale(load32(at, TENPAK_NF4_D));
+            for (int i = threadIdx.x % WARP; i < NF4_64::LEN; i += WARP) {
+                const int byte = at[NF4_64::QS + i % (NF4_64::LEN / 2)], code = i < NF4_64::LEN / 2 ? byte & 15 : byte >> 4;
+                store(out + (int64_t) b * NF4_64::LEN + i, multiply(tenpak_nf4[code], scale));
+            }
+        }
+    }
+};
+
+// Rows as floats. Row r of the results is row ids[..] of the weights, as in ggml's get_rows, or row r where there are no ids.
+struct Rows {
+    const uint8_t * weights;
+    int64_t         row_bytes, bytes2, bytes3;
+    int             blocks; // of a row
+    const int32_t * ids;
+    int64_t         ids_s0, ids_s1, ids_s2;
+    int             n1;         // of the results, i1
+    int64_t         s0, s1, s2; // of the results, in elements: row, i1, i2
+};
+
+constexpr int FLOAT_WARPS = 4; // of a CTA
+
+// Grid (rows, groups of blocks, i1 and i2).
+template <class T, class F> static __global__ void rows_as_floats(Rows rows, F * out) {
+    __shared__ alignas(8) uint8_t values[FLOAT_WARPS][Floats<T, F>::BLOCKS * T::LEN];
+    const int64_t r = blockIdx.x;
+    const int     warp = threadIdx.x / WARP, i1 = blockIdx.z % rows.n1, i2 = blockIdx.z / rows.n1;
+    const int64_t from = rows.ids ? rows.ids[r * rows.ids_s0 + i1 * rows.ids_s1 + i2 * rows.ids_s2] : r;
+    const uint8_t * row = rows.weights + from * rows.row_bytes + i1 * rows.bytes2 + i2 * rows.bytes3;
+    F * to = out + r * rows.s0 + i1 * rows.s1 + i2 * rows.s2;
+    for (int first = (blockIdx.y * FLOAT_WARPS + warp) * Floats<T, F>::BLOCKS; first < rows.blocks;
+         first += gridDim.y * FLOAT_WARPS * Floats<T, F>::BLOCKS) {
+        Floats<T, F>::write(row, first, rows.blocks, to, values[warp]);
+    }
+}
+
+} // namespace tenpak

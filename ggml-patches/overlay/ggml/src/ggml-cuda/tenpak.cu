@@ -1,0 +1,275 @@
+// The tensor types of tenpak-gguf in ggml's CUDA backend: which kernels do an operation, with which grids and buffers.
+
+#include "tenpak.cuh"
+#include "tenpak-kernels.cuh"
+
+#define TENPAK_FOR_EACH_CUDA_TYPE(X) X(T2) X(T3) X(T4) X(T2_64) X(T3_64) X(T4_64) X(G4_128) X(NF4_64)
+
+namespace tenpak {
+
+// Columns up to which weights are multiplied as they are decoded; more go through f16 and cuBLAS.
+constexpr int FEW = 8;
+
+// Bytes of rotated weights in f16 that are made and multiplied at a time: the caches of large cards hold them.
+constexpr size_t ROTATED_BYTES = 32 << 20;
+
+template <class T> constexpr bool is_trellis = true;
+template <> constexpr bool is_trellis<G4_128> = false;
+template <> constexpr bool is_trellis<NF4_64> = false;
+
+// Calls f(T()) for the type's description; false for types that are not ours.
+template <class F> static bool with_type(ggml_type type, F && f) {
+    switch (type) {
+#define TENPAK_CASE(NAME) case GGML_TYPE_##NAME: f(NAME()); return true;
+        TENPAK_FOR_EACH_CUDA_TYPE(TENPAK_CASE)
+#undef TENPAK_CASE
+        default: return false;
+    }
+}
+
+static int ceil_div(int64_t n, int64_t by) {
+    return (int) ((n + by - 1) / by);
+}
+
+// ---- Matrix times few columns ----
+
+// Activations of all columns of src1 as quants, in one buffer of the pool: it takes buffers back in reverse order only.
+struct Quantized {
+    ggml_cuda_pool_alloc<char> buffer;
+    const int8_t *             quants = nullptr;
+    const Scaled *             scaled = nullptr;
+};
+
+static Columns columns_of(const ggml_tensor * src1) {
+    const int64_t size = sizeof(float);
+    return { (const float *) src1->data, (int64_t) src1->nb[1] / size, (int64_t) src1->nb[2] / size, (int64_t) src1->nb[3] / size,
+             (int) src1->ne[1], (int) src1->ne[2] };
+}
+
+// Columns are the second dimension of a grid, which ends at 65535.
+constexpr int64_t MAX_COLUMNS = 65535;
+
+template <class T> static void quantize(ggml_backend_cuda_context & ctx, const ggml_tensor * src1, Quantized & to) {
+    using A = Activations<T>;
+    constexpr int THREADS = 128;
+    const int64_t k = src1->ne[0], n = ggml_nrows(src1), blocks = k / A::LEN;
+    char *        buffer = to.buffer.alloc(ctx.pool(), n * (k + blocks * sizeof(Scaled)));
+    int8_t *      quants = (int8_t *) buffer;
+    Scaled *      scaled = (Scaled *) (buffer + n * k);
+    quantize_columns<T><<<dim3(ceil_div(blocks, THREADS / A::THREADS), n), THREADS, 0, ctx.stream()>>>(columns_of(src1), blocks, quants, scaled);
+    to.quants = quants;
+    to.scaled = scaled;
+    CUDA_CHECK(cudaGetLastError());
+}
+
+// Warps that share a row: as many as fill the device where rows are few, but not more than find work in a row.
+template <class T> static int warps_of_a_row(int64_t rows, int64_t blocks) {
+    const char *  forced = getenv("TENPAK_CUDA_WARPS");
+    if (forced) { return atoi(forced); }
+    const int64_t sms = ggml_cuda_info().devices[ggml_cuda_get_device()].nsm;
+    int warps = 1;
+    while (warps < 4 && rows * warps < 16 * sms && blocks * T::THREADS >= 2 * warps * WARP) { warps *= 2; }
+    return warps;
+}
+
+template <class T, int COLUMNS, int WARPS>
+static void launch_warps(const Matrices & m, int n2, int n3, const Quantized & a, cudaStream_t stream) {
+    multiply_columns<T, COLUMNS, WARPS><<<dim3(ceil_div(m.rows, 4 / WARPS), n2, n3), 4 * WARP, 0, stream>>>(m, a.quants, a.scaled);
+}
+
+template <class T, int COLUMNS>
+static void launch(const Matrices & m, int n2, int n3, const Quantized & a, cudaStream_t stream) {
+    switch (warps_of_a_row<T>((int64_t) m.rows * n2 * n3, m.blocks)) {
+        case 1:  launch_warps<T, COLUMNS, 1>(m, n2, n3, a, stream); break;
+        case 2:  launch_warps<T, COLUMNS, 2>(m, n2, n3, a, stream); break;
+        default: launch_warps<T, COLUMNS, 4>(m, n2, n3, a, stream); break;
+    }
+    CUDA_CHECK(cudaGetLastError());
+}
+
+template <class T> static void launch_columns(int columns, const Matrices & m, int n2, int n3, const Quantized & a, cudaStream_t stream) {
+    switch (columns) {
+        case 1: launch<T, 1>(m, n2, n3, a, stream); break;
+        case 2: launch<T, 2>(m, n2, n3, a, stream); break;
+        case 3: launch<T, 3>(m, n2, n3, a, stream); break;
+        case 4: launch<T, 4>(m, n2, n3, a, stream); break;
+        case 5: launch<T, 5>(m, n2, n3, a, stream); break;
+        case 6: launch<T, 6>(m, n2, n3, a, stream); break;
+        case 7: launch<T, 7>(m, n2, n3, a, stream); break;
+        case 8: launch<T, 8>(m, n2, n3, a, stream); break;
+        default: GGML_ABORT("more columns than kernels");
+    }
+}
+
+template <class T> static Matrices matrices_of(const ggml_tensor * src0, const ggml_tensor * dst) {
+    Matrices m = {};
+    m.weights   = (const uint8_t *) src0->data;
+    m.row_bytes = src0->nb[1];
+    m.bytes2    = src0->nb[2];
+    m.bytes3    = src0->nb[3];
+    m.rows      = src0->ne[1];
+    m.blocks    = src0->ne[0] / T::LEN;
+    m.out       = (float *) dst->data;
+    m.s1        = dst->nb[1] / sizeof(float);
+    m.s2        = dst->nb[2] / sizeof(float);
+    m.s3        = dst->nb[3] / sizeof(float);
+    return m;
+}
+
+template <class T>
+static void multiply_few(ggml_backend_cuda_context & ctx, const ggml_tensor * src0, const ggml_tensor * src1, ggml_tensor * dst) {
+    Quantized a;
+    quantize<T>(ctx, src1, a);
+    Matrices m = matrices_of<T>(src0, dst);
+    m.r2 = dst->ne[2] / src0->ne[2];
+    m.r3 = dst->ne[3] / src0->ne[3];
+    launch_columns<T>(src1->ne[1], m, dst->ne[2], dst->ne[3], a, ctx.stream());
+}
+
+// ---- Matrix times many columns ----
+
+// In the rotated space, where weights are integers times the scale of their block and exact as f16.
+template <class T>
+static void multiply_many(ggml_backend_cuda_context & ctx, const ggml_tensor * src0, const ggml_tensor * src1, ggml_tensor * dst) {
+    cudaStream_t  stream = ctx.stream();
+    constexpr int THREADS = 128;
+    const int64_t k = src0->ne[0], rows = src0->ne[1], blocks = k / T::LEN, n = src1->ne[1];
+
+    ggml_cuda_pool_alloc<half> columns(ctx.pool(), ggml_nrows(src1) * k);
+    for (int64_t first = 0; first < ggml_nrows(src1); first += MAX_COLUMNS) { // of one matrix, else columns are fewer
+        Columns from = columns_of(src1);
+        from.x += first * from.s1;
+        rotate_columns<T><<<dim3(ceil_div(blocks, THREADS / T::LANES), std::min(ggml_nrows(src1) - first, MAX_COLUMNS)), THREADS, 0, stream>>>(
+            from, blocks, columns.ptr + first * k);
+    }
+    CUDA_CHECK(cudaGetLastError());
+
+    const int64_t chunk = std::min<int64_t>(rows, std::max<int64_t>(256, ROTATED_BYTES / sizeof(half) / k / 256 * 256));
+    ggml_cuda_pool_alloc<half> weights(ctx.pool(), chunk * k);
+    const float alpha = 1.0f / ROTATED_SCALE, beta = 0.0f;
+    for (int64_t i3 = 0; i3 < src0->ne[3]; i3++) {
+        for (int64_t i2 = 0; i2 < src0->ne[2]; i2++) {
+            const uint8_t * matrix = (const uint8_t *) src0->data + i2 * src0->nb[2] + i3 * src0->nb[3];
+            for (int64_t first = 0; first < rows; first += chunk) {
+                const int64_t count = std::min(chunk, rows - first);
+                rotated_weights<T><<<dim3(ceil_div(blocks, THREADS / T::THREADS), count), THREADS, 0, stream>>>(
+                    matrix + first * src0->nb[1], src0->nb[1], blocks, weights.ptr, 0);
+                CUDA_CHECK(cudaGetLastError());
+                const int64_t r2 = dst->ne[2] / src0->ne[2], r3 = dst->ne[3] / src0->ne[3];
+                for (int64_t j3 = i3 * r3; j3 < (i3 + 1) * r3; j3++) {
+                    for (int64_t j2 = i2 * r2; j2 < (i2 + 1) * r2; j2++) {
+                        float * out = (float *) ((char *) dst->data + j2 * dst->nb[2] + j3 * dst->nb[3]) + first;
+                        CUBLAS_CHECK(cublasGemmEx(ctx.cublas_handle(), CUBLAS_OP_T, CUBLAS_OP_N, count, n, k, &alpha, weights.ptr, CUDA_R_16F, k,
+                                                  columns.ptr + (j3 * dst->ne[2] + j2) * n * k, CUDA_R_16F, k, &beta, out, CUDA_R_32F,
+                                                  dst->nb[1] / sizeof(float), CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT_TENSOR_OP));
+                    }
+                }
+            }
+        }
+    }
+}
+
+// ---- Rows as floats ----
+
+template <class T, class F> static void launch_rows(const Rows & rows, int64_t n, int n12, F * out, cudaStream_t stream) {
+    const int groups = std::min(ceil_div(rows.blocks, FLOAT_WARPS * Floats<T, F>::BLOCKS), 65535);
+    rows_as_floats<T, F><<<dim3(n, groups, n12), FLOAT_WARPS * WARP, 0, stream>>>(rows, out);
+    CUDA_CHECK(cudaGetLastError());
+}
+
+template <class T, class F> static void contiguous_to_float(const void * x, F * y, int64_t k, cudaStream_t stream) {
+    // one row of all blocks: blocks decode alone
+    const Rows rows = { (const uint8_t *) x, 0, 0, 0, (int) (k / T::LEN), nullptr, 0, 0, 0, 1, 0, 0, 0 };
+    launch_rows<T, F>(rows, 1, 1, y, stream);
+}
+
+} // namespace tenpak
+
+bool tenpak_cuda_is_ours(ggml_type type) {
+    return tenpak::with_type(type, [](auto) {});
+}
+
+bool tenpak_cuda_supports(const ggml_tensor * op) {
+    if (!tenpak_cuda_is_ours(op->src[0]->type) || op->type != GGML_TYPE_F32) {
+        return false;
+    }
+    return op->op == GGML_OP_GET_ROWS || op->src[1]->type == GGML_TYPE_F32;
+}
+
+bool tenpak_cuda_mul_mat(ggml_backend_cuda_context & ctx, const ggml_tensor * src0, const ggml_tensor * src1, ggml_tensor * dst) {
+    bool done = false;
+    tenpak::with_type(src0->type, [&](auto t) {
+        using T = decltype(t);
+        GGML_ASSERT(src1->type == GGML_TYPE_F32 && dst->type == GGML_TYPE_F32);
+        if (src1->ne[1] <= tenpak::FEW && ggml_nrows(src1) <= tenpak::MAX_COLUMNS && dst->ne[2] <= 65535 && dst->ne[3] <= 65535) {
+            tenpak::multiply_few<T>(ctx, src0, src1, dst);
+            done = true;
+        } else if constexpr (tenpak::is_trellis<T>) {
+            tenpak::multiply_many<T>(ctx, src0, src1, dst);
+            done = true;
+        }
+    });
+    return done;
+}
+
+bool tenpak_cuda_does_mul_mat_id(const ggml_tensor * dst) {
+    return tenpak_cuda_is_ours(dst->src[0]->type) && dst->ne[2] <= tenpak::FEW;
+}
+
+bool tenpak_cuda_mul_mat_id(ggml_backend_cuda_context & ctx, ggml_tensor * dst) {
+    if (!tenpak_cuda_does_mul_mat_id(dst)) {
+        return false;
+    }
+    const ggml_tensor * src0 = dst->src[0], * src1 = dst->src[1], * ids = dst->src[2];
+    tenpak::with_type(src0->type, [&](auto t) {
+        using T = decltype(t);
+        tenpak::Quantized a;
+        tenpak::quantize<T>(ctx, src1, a);
+        tenpak::Matrices m = tenpak::matrices_of<T>(src0, dst);
+        m.ids    = (const int32_t *) ids->data;
+        m.ids_s0 = ids->nb[0] / sizeof(int32_t);
+        m.ids_s1 = ids->nb[1] / sizeof(int32_t);
+        m.n2     = src1->ne[1];
+        m.s3     = m.s2; // the results of a token are a matrix of theirs, those of an expert a column of it
+        m.s2     = m.s1;
+        tenpak::launch<T, 1>(m, dst->ne[1], dst->ne[2], a, ctx.stream());
+    });
+    return true;
+}
+
+template <class F>
+bool tenpak_cuda_get_rows(
+        const void * src0, ggml_type type, const int32_t * ids, F * dst, int64_t ne00, size_t nb01, size_t nb02, size_t nb03,
+        int64_t ne10, int64_t ne11, int64_t ne12, size_t nb10, size_t nb11, size_t nb12, size_t nb1, size_t nb2, size_t nb3,
+        cudaStream_t stream) {
+    return tenpak::with_type(type, [&](auto t) {
+        using T = decltype(t);
+        const int64_t n = ne11 * ne12;
+        GGML_ASSERT(n <= 65535);
+        const tenpak::Rows rows = { (const uint8_t *) src0, (int64_t) nb01, (int64_t) nb02, (int64_t) nb03, (int) (ne00 / T::LEN), ids,
+                                    (int64_t) (nb10 / sizeof(int32_t)), (int64_t) (nb11 / sizeof(int32_t)), (int64_t) (nb12 / sizeof(int32_t)),
+                                    (int) ne11, (int64_t) (nb1 / sizeof(F)), (int64_t) (nb2 / sizeof(F)), (int64_t) (nb3 / sizeof(F)) };
+        tenpak::launch_rows<T, F>(rows, ne10, n, dst, stream);
+    });
+}
+
+template <class F> to_t_cuda_t<F> tenpak_get_to_float_cuda(ggml_type type) {
+    to_t_cuda_t<F> result = nullptr;
+    tenpak::with_type(type, [&](auto t) { result = tenpak::contiguous_to_float<decltype(t), F>; });
+    return result;
+}
+
+#define TENPAK_INSTANTIATE(F)                                                                                                        \
+    template bool tenpak_cuda_get_rows<F>(const void *, ggml_type, const int32_t *, F *, int64_t, size_t, size_t, size_t, int64_t,   \
+                                          int64_t, int64_t, size_t, size_t, size_t, size_t, size_t, size_t, cudaStream_t);           \
+    template to_t_cuda_t<F> tenpak_get_to_float_cuda<F>(ggml_type);
+TENPAK_INSTANTIATE(float)
+TENPAK_INSTANTIATE(half)
+TENPAK_INSTANTIATE(nv_bfloat16)
+
+// ggml reads rows of integers with the same function; weights are none.
+template <>
+bool tenpak_cuda_get_rows<int32_t>(const void *, ggml_type, const int32_t *, int32_t *, int64_t, size_t, size_t, size_t, int64_t, int64_t,
+                                   int64_t, size_t, size_t, size_t, size_t, size_t, size_t, cudaStream_t) {
+    return false;
+}
