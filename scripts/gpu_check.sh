@@ -25,7 +25,7 @@ cd "$ROOT"
 PACKED=$TARGET/gpu
 MAX_MIB=60
 PARTS="ops real pipes bench cpu sanitize"
-declare -A LIMITS=([ops]=120 [real]=70 [pipes]=30 [bench]=210 [cpu]=90 [sanitize]=60)
+declare -A LIMITS=([ops]=120 [real]=70 [pipes]=30 [bench]=200 [cpu]=85 [sanitize]=85)
 PROGRAMS="llama-bench llama-perplexity llama-completion test-backend-ops"
 table=(python3 "$ROOT/scripts/gpu_check.py")
 
@@ -125,10 +125,13 @@ start() {
     fi
     [ -f "$PACKED/programs/programs.tar.xz" ] || die "target/gpu/programs is not here: scripts/gpu_check.sh prepare makes it"
     tar xJf "$PACKED/programs/programs.tar.xz" -C "$WORK/bin"
-    LD_LIBRARY_PATH=$WORK/bin:${LD_LIBRARY_PATH:-}
+    LD_LIBRARY_PATH=$WORK/bin${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
     local folder missing
     while read -r folder; do
-        [ -d "$folder" ] && LD_LIBRARY_PATH=$LD_LIBRARY_PATH:$folder
+        [ -d "$folder" ] || continue
+        LD_LIBRARY_PATH=$LD_LIBRARY_PATH:$folder
+        # Where there is no driver, its stub lets the programs start.
+        on_gpu || [ ! -e "$folder/stubs/libcuda.so" ] || ln -sf "$folder/stubs/libcuda.so" "$WORK/bin/libcuda.so.1"
     done < <(cuda_libraries)
     export LD_LIBRARY_PATH
     missing=$(ldd "$WORK/bin/"* 2>/dev/null | grep 'not found' | sort -u || true)
@@ -206,7 +209,9 @@ part_real() {
             >"$RESULTS/text-$place.txt" 2>"$RESULTS/text-$place.log" </dev/null || { result FAIL "llama-completion ($place)"; tail "$RESULTS/text-$place.log"; }
         echo "greedy text ($place): $(tr '\n' ' ' <"$RESULTS/text-$place.txt")"
     done
-    if cmp -s "$RESULTS/text-cpu.txt" "$RESULTS/text-gpu.txt"; then
+    if [ ! -s "$RESULTS/text-cpu.txt" ]; then
+        result FAIL "there is no greedy text"
+    elif cmp -s "$RESULTS/text-cpu.txt" "$RESULTS/text-gpu.txt"; then
         result PASS "greedy text is the same"
     else
         result NOTE "greedy text differs: sums in another order may do that, look at it"
@@ -286,11 +291,11 @@ part_sanitize() {
     command -v compute-sanitizer >/dev/null || { result NOTE "compute-sanitizer is not installed"; return; }
     types=$(weight_types)
     for tool in ${SANITIZE_TOOLS:-memcheck}; do
-        for operation in "MUL_MAT:type_a=($types),.*(m=77,n=1,|m=33,n=7,k=512,bs=.1,1)" "MUL_MAT_ID:type_a=($types),.*(m=77,n=1,)" "GET_ROWS:type=($types),.*v=0"; do
+        for operation in "MUL_MAT:type_a=($types),.*(m=77|m=33)," "MUL_MAT_ID:type_a=($types),.*(m=77|m=33)," "GET_ROWS:type=($types),.*v=0"; do
             key=${operation#*:} operation=${operation%%:*}
             if compute-sanitizer --tool "$tool" --error-exitcode 9 "$WORK/bin/test-backend-ops" test -b CUDA0 -o "$operation" -p "$key" >"$RESULTS/sanitize-$tool-$operation.txt" 2>&1 &&
-                grep -aq OK "$RESULTS/sanitize-$tool-$operation.txt"; then
-                result PASS "$tool, $operation: $(grep -ac ': .*OK' "$RESULTS/sanitize-$tool-$operation.txt") cases without an error"
+                grep -aq '): .*OK' "$RESULTS/sanitize-$tool-$operation.txt"; then
+                result PASS "$tool, $operation: $(grep -ac '): .*OK' "$RESULTS/sanitize-$tool-$operation.txt") cases without an error"
             else
                 result FAIL "$tool, $operation"
                 grep -aE '=====|FAIL' "$RESULTS/sanitize-$tool-$operation.txt" | head -n 30 || true
