@@ -124,7 +124,9 @@ start() {
         nvidia-smi --query-gpu=name,driver_version,memory.total,clocks.max.sm,clocks.max.memory,power.limit --format=csv,noheader
     fi
     [ -f "$PACKED/programs/programs.tar.xz" ] || die "target/gpu/programs is not here: scripts/gpu_check.sh prepare makes it"
-    tar xJf "$PACKED/programs/programs.tar.xz" -C "$WORK/bin"
+    # Python unpacks it: xz is not everywhere.
+    python3 -c 'import sys, tarfile; tarfile.open(sys.argv[1]).extractall(sys.argv[2])' "$PACKED/programs/programs.tar.xz" "$WORK/bin" ||
+        die "$PACKED/programs/programs.tar.xz cannot be unpacked into $WORK/bin"
     LD_LIBRARY_PATH=$WORK/bin${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
     local folder missing
     while read -r folder; do
