@@ -13,40 +13,54 @@ use crate::isa::Avx2;
 use crate::simd::x86::*;
 use std::arch::x86_64::*;
 
-impl Level4 for Avx2 {
+/// A level whose vectors have 256 bits. How it multiplies is its own.
+pub trait Level256: Into<Avx2> + Copy {
+    /// Adds the products of 64 weights and quants to `start`, lane by lane.
+    fn sums<T: Codes4>(self, codes: [__m256i; 2], a: &BlockQ8, start: __m256i) -> __m256i;
+}
+
+impl<L: Level256> Level4 for L {
     type Codes = [__m256i; 2];
     type Sums = __m256i;
     type Totals = __m256;
 
     #[inline(always)]
     fn codes<T: Codes4>(self, w: &T) -> [[__m256i; 2]; 2] {
-        // SAFETY: the token proves the level.
+        // SAFETY: the token proves AVX2.
         unsafe { codes(w) }
     }
 
     #[inline(always)]
     fn product<T: Codes4>(self, codes: [__m256i; 2], a: &BlockQ8, zero: i32) -> __m256i {
-        // SAFETY: the token proves the level.
-        unsafe { sums::<T>(codes, a, start(zero, a.sum)) }
+        // SAFETY: the token proves AVX2.
+        self.sums::<T>(codes, a, unsafe { start(zero, a.sum) })
     }
 
     #[inline(always)]
     fn add_scaled(self, totals: __m256, scale: f32, sums: __m256i) -> __m256 {
-        // SAFETY: the token proves the level.
+        // SAFETY: the token proves AVX2.
         unsafe { add_scaled(totals, scale, sums) }
     }
 
     #[inline(always)]
     fn dequantize<T: Codes4>(self, w: &[T], out: &mut [f32]) {
-        // SAFETY: every level of x86 above scalar has AVX2.
+        // SAFETY: the token proves AVX2.
         unsafe { dequantize(w, out) }
+    }
+}
+
+impl Level256 for Avx2 {
+    #[inline(always)]
+    fn sums<T: Codes4>(self, codes: [__m256i; 2], a: &BlockQ8, start: __m256i) -> __m256i {
+        // SAFETY: the token proves the level.
+        unsafe { sums::<T>(codes, a, start) }
     }
 }
 
 /// The codes of a block, 64 at a time, in two vectors.
 #[inline]
 #[target_feature(enable = "avx2")]
-pub fn codes<T: Codes4>(w: &T) -> [[__m256i; 2]; 2] {
+fn codes<T: Codes4>(w: &T) -> [[__m256i; 2]; 2] {
     let nibble = _mm256_set1_epi8(15);
     let low = |v| _mm256_and_si256(v, nibble);
     let high = |v| _mm256_and_si256(_mm256_srli_epi16::<4>(v), nibble);

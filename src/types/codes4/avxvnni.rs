@@ -1,42 +1,18 @@
 //! AVX-VNNI: one instruction adds four products. Same results as `scalar`.
 
-use super::avx2::{codes, dequantize, quants};
+use super::avx2::{Level256, quants};
 use super::halves;
 use super::layout::Codes4;
-use super::level::Level4;
 use super::q8::BlockQ8;
-use super::x86::*;
 use crate::isa::AvxVnni;
 use crate::simd::x86::*;
 use std::arch::x86_64::*;
 
-impl Level4 for AvxVnni {
-    type Codes = [__m256i; 2];
-    type Sums = __m256i;
-    type Totals = __m256;
-
+impl Level256 for AvxVnni {
     #[inline(always)]
-    fn codes<T: Codes4>(self, w: &T) -> [[__m256i; 2]; 2] {
+    fn sums<T: Codes4>(self, codes: [__m256i; 2], a: &BlockQ8, start: __m256i) -> __m256i {
         // SAFETY: the token proves the level.
-        unsafe { codes(w) }
-    }
-
-    #[inline(always)]
-    fn product<T: Codes4>(self, codes: [__m256i; 2], a: &BlockQ8, zero: i32) -> __m256i {
-        // SAFETY: the token proves the level.
-        unsafe { sums::<T>(codes, a, start(zero, a.sum)) }
-    }
-
-    #[inline(always)]
-    fn add_scaled(self, totals: __m256, scale: f32, sums: __m256i) -> __m256 {
-        // SAFETY: the token proves the level.
-        unsafe { add_scaled(totals, scale, sums) }
-    }
-
-    #[inline(always)]
-    fn dequantize<T: Codes4>(self, w: &[T], out: &mut [f32]) {
-        // SAFETY: every level of x86 above scalar has AVX2.
-        unsafe { dequantize(w, out) }
+        unsafe { sums::<T>(codes, a, start) }
     }
 }
 

@@ -19,8 +19,6 @@ mod avx512;
 mod avxvnni;
 #[cfg(feature = "converter")]
 pub mod calibrated;
-#[cfg(target_arch = "aarch64")]
-mod dotprod;
 pub mod float16;
 pub mod layout;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
@@ -39,7 +37,6 @@ use layout::Codes4;
 use q8::BlockQ8;
 pub use types::*;
 
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 /// The low and the high seven bits of the integers of a type.
 const fn halves<T: Codes4>() -> ([u8; 16], [u8; 16]) {

@@ -1,4 +1,4 @@
-//! NEON. Same results as `scalar`, whose eight sums are the lanes of two vectors.
+//! NEON, with and without dot products of bytes. Same results as `scalar`, whose eight sums are the lanes of two vectors.
 //!
 //! Products are those of signed bytes: codes as they are, or integers of 14 bits as two halves of 7.
 
@@ -13,9 +13,9 @@ use crate::simd::neon::{load, load_quants};
 use std::arch::aarch64::*;
 
 /// Sums of 64 products: `scalar`'s lanes 0 to 3 and 4 to 7.
-pub type Sums = [int32x4_t; 2];
+type Sums = [int32x4_t; 2];
 /// Totals of a row, likewise.
-pub type Totals = [float32x4_t; 2];
+type Totals = [float32x4_t; 2];
 
 impl<L: Into<Neon>> Sum<L> for Totals {
     #[inline(always)]
@@ -31,38 +31,39 @@ impl<L: Into<Neon>> Sum<L> for Totals {
     }
 }
 
-impl Level4 for Neon {
+/// NEON as it is and with dot products of bytes, where one instruction adds four products.
+impl<L: Words<Vector = int32x4_t> + Into<Neon>> Level4 for L {
     type Codes = [uint8x16_t; 4];
     type Sums = Sums;
     type Totals = Totals;
 
     #[inline(always)]
     fn codes<T: Codes4>(self, w: &T) -> [[uint8x16_t; 4]; 2] {
-        // SAFETY: the token proves the level.
+        // SAFETY: the token proves NEON.
         unsafe { codes(w) }
     }
 
     #[inline(always)]
     fn product<T: Codes4>(self, codes: [uint8x16_t; 4], a: &BlockQ8, zero: i32) -> Sums {
-        sums::<Neon, T>(self, codes, a, zero)
+        sums::<L, T>(self, codes, a, zero)
     }
 
     #[inline(always)]
     fn add_scaled(self, totals: Totals, scale: f32, sums: Sums) -> Totals {
-        // SAFETY: the token proves the level.
+        // SAFETY: the token proves NEON.
         unsafe { add_scaled(totals, scale, sums) }
     }
 
     #[inline(always)]
     fn dequantize<T: Codes4>(self, w: &[T], out: &mut [f32]) {
-        // SAFETY: every level of ARM above scalar has NEON.
+        // SAFETY: the token proves NEON.
         unsafe { dequantize(w, out) }
     }
 }
 
 /// The sums of the products of 64 integers and quants, less `zero` times the sum of the quants.
 #[inline(always)]
-pub fn sums<L, T>(level: L, codes: [uint8x16_t; 4], a: &BlockQ8, zero: i32) -> Sums
+fn sums<L, T>(level: L, codes: [uint8x16_t; 4], a: &BlockQ8, zero: i32) -> Sums
 where
     L: Words<Vector = int32x4_t> + Into<Neon>,
     T: Codes4,
@@ -92,7 +93,7 @@ where
 /// The codes of a block, 64 at a time, in four vectors.
 #[inline]
 #[target_feature(enable = "neon")]
-pub fn codes<T: Codes4>(w: &T) -> [[uint8x16_t; 4]; 2] {
+fn codes<T: Codes4>(w: &T) -> [[uint8x16_t; 4]; 2] {
     let low = |v| vandq_u8(v, vdupq_n_u8(15));
     let high = |v| vshrq_n_u8::<4>(v);
     let [a, b] = [load(w.qs(), 0), load(w.qs(), 16)];
@@ -106,7 +107,7 @@ pub fn codes<T: Codes4>(w: &T) -> [[uint8x16_t; 4]; 2] {
 /// Adds `scale * sums` to totals, lane by lane.
 #[inline]
 #[target_feature(enable = "neon")]
-pub fn add_scaled(totals: Totals, scale: f32, sums: Sums) -> Totals {
+fn add_scaled(totals: Totals, scale: f32, sums: Sums) -> Totals {
     let add = |total, sums| vaddq_f32(total, vmulq_f32(vdupq_n_f32(scale), vcvtq_f32_s32(sums)));
     [add(totals[0], sums[0]), add(totals[1], sums[1])]
 }
@@ -114,7 +115,7 @@ pub fn add_scaled(totals: Totals, scale: f32, sums: Sums) -> Totals {
 /// The sums before the first product: minus what the zero point adds, in lane 0.
 #[inline]
 #[target_feature(enable = "neon")]
-pub fn start(zero: i32, sum: i32) -> Sums {
+fn start(zero: i32, sum: i32) -> Sums {
     [vsetq_lane_s32::<0>(-zero * sum, vdupq_n_s32(0)), vdupq_n_s32(0)]
 }
 
@@ -128,7 +129,7 @@ fn sum_lanes(totals: Totals) -> f32 {
 
 /// Same result as `scalar::dequantize`: the 16 weights of a block are looked up, each byte of them in a table of its own.
 #[target_feature(enable = "neon")]
-pub fn dequantize<T: Codes4>(w: &[T], out: &mut [f32]) {
+fn dequantize<T: Codes4>(w: &[T], out: &mut [f32]) {
     for (w, out) in w.iter().zip(out.chunks_exact_mut(T::LEN)) {
         let weights: [f32; 16] = std::array::from_fn(|code| w.weight(code as u8));
         // SAFETY: 64 readable bytes; no alignment asked for.

@@ -15,13 +15,13 @@
 //! it would come late, and the loads of the carries with it.
 
 use super::a8::Activation;
-use super::code::{Code, ZERO_POINT};
+use super::code::Code;
 use super::layout::*;
 use super::scale;
 use super::x86::*;
 use crate::isa::Avx2;
-use crate::products::prompts::{self, DecodeQuants};
-use crate::products::{Columns, Decoder, GROUP, Matrix, Results};
+use crate::products::prompts;
+use crate::products::{Columns, GROUP, Matrix, Results};
 use crate::simd::x86::*;
 use std::arch::x86_64::*;
 
@@ -34,80 +34,52 @@ pub trait Avx2Block: Trellis {
     unsafe fn decode(&self) -> [__m256i; 8];
 }
 
-impl<const PLANES: usize> Decoder<Avx2> for Block<PLANES>
+impl<const PLANES: usize> X86Level<Block<PLANES>> for Avx2
 where
-    Self: Avx2Block,
+    Block<PLANES>: Avx2Block,
 {
-    const GROUPS: bool = true;
     type Decoded = [__m256i; 8];
     type Lanes = __m256i;
-    type Term = f32;
-    type Sum = f32;
 
     #[inline(always)]
-    fn decode(_: Avx2, w: &Self) -> [__m256i; 8] {
+    fn decode(self, w: &Block<PLANES>) -> [__m256i; 8] {
         // SAFETY: the token proves the level.
-        unsafe { Avx2Block::decode(w) }
+        unsafe { w.decode() }
     }
 
     #[inline(always)]
-    fn product(_: Avx2, _: &Self, r: &[__m256i; 8], a: &Self::Activations) -> __m256i {
+    fn product(self, r: &[__m256i; 8], a: &<Block<PLANES> as Trellis>::Activation) -> __m256i {
         // SAFETY: the token proves the level.
-        unsafe { product::<Self>(r, a) }
+        unsafe { product::<Block<PLANES>>(r, a) }
     }
 
     #[inline(always)]
-    fn decode_product(_: Avx2, w: &Self, a: &Self::Activations) -> __m256i {
+    fn decode_product(self, w: &Block<PLANES>, a: &<Block<PLANES> as Trellis>::Activation) -> __m256i {
         // SAFETY: the token proves the level.
         unsafe { decode_product(w, a) }
     }
 
     #[inline(always)]
-    fn term(_: Avx2, w: &Self, a: &Self::Activations, lanes: __m256i) -> f32 {
+    fn sum(self, lanes: __m256i) -> i32 {
         // SAFETY: the token proves the level.
-        term(w, a, unsafe { sum_lanes(lanes) })
+        unsafe { sum_lanes(lanes) }
     }
 
     #[inline(always)]
-    fn terms(
-        _: Avx2,
-        w: &[Self; GROUP],
-        a: [&Self::Activations; GROUP],
-        lanes: [__m256i; GROUP],
-    ) -> [f32; GROUP] {
+    fn sum_group(self, lanes: [__m256i; GROUP]) -> __m128i {
         // SAFETY: the token proves the level.
-        unsafe { terms(w, a, sum_lanes_group(lanes)) }
+        unsafe { sum_lanes_group(lanes) }
     }
 
     #[inline(always)]
-    fn add(_: Avx2, sum: f32, term: f32) -> f32 {
-        sum + term
+    fn multiply_many(self, rows: Matrix, columns: Columns, out: &mut Results) {
+        prompts::multiply::<Avx2, Block<PLANES>, 16, 4>(self, rows, columns, out);
     }
 
     #[inline(always)]
-    fn multiply_many(level: Avx2, rows: Matrix, columns: Columns, out: &mut Results) {
-        prompts::multiply::<Avx2, Self, 16, 4>(level, rows, columns, out);
-    }
-
-    #[inline(always)]
-    fn dequantize(_: Avx2, w: &[Self], out: &mut [f32]) {
+    fn dequantize(self, w: &[Block<PLANES>], out: &mut [f32]) {
         // SAFETY: the token proves the level.
         unsafe { dequantize(w, out) }
-    }
-}
-
-impl<const PLANES: usize> DecodeQuants<Avx2> for Block<PLANES>
-where
-    Self: Avx2Block,
-{
-    #[inline(always)]
-    fn quants(level: Avx2, w: &Self) -> [u8; MAX_LEN] {
-        bytemuck::cast(<Self as Decoder<Avx2>>::decode(level, w))
-    }
-
-    #[inline(always)]
-    fn start(a: &Self::Activations) -> i32 {
-        -ZERO_POINT * a.sum()
     }
 }
 

@@ -5,91 +5,62 @@
 //! broadcasts share two ports on Zen 5, so that a plane for the lower half alone is not broadcast.
 
 use super::a8::Activation;
-use super::code::ZERO_POINT;
 use super::gfni::{Term, hash};
 use super::layout::*;
 use super::scale;
 use super::x86::*;
 use crate::isa::Avx512;
-use crate::products::prompts::{self, DecodeQuants};
-use crate::products::{Columns, Decoder, GROUP, Matrix, Results};
+use crate::products::prompts;
+use crate::products::{Columns, GROUP, Matrix, Results};
 use crate::simd::x86::*;
 use std::arch::x86_64::*;
 
-impl<const PLANES: usize> Decoder<Avx512> for Block<PLANES>
+impl<const PLANES: usize> X86Level<Block<PLANES>> for Avx512
 where
-    Self: Trellis,
+    Block<PLANES>: Trellis,
 {
-    const GROUPS: bool = true;
     type Decoded = [__m512i; 4];
     type Lanes = __m512i;
-    type Term = f32;
-    type Sum = f32;
 
     #[inline(always)]
-    fn decode(_: Avx512, w: &Self) -> [__m512i; 4] {
+    fn decode(self, w: &Block<PLANES>) -> [__m512i; 4] {
         // SAFETY: the token proves the level.
         unsafe { decode(w) }
     }
 
     #[inline(always)]
-    fn product(_: Avx512, _: &Self, r: &[__m512i; 4], a: &Self::Activations) -> __m512i {
+    fn product(self, r: &[__m512i; 4], a: &<Block<PLANES> as Trellis>::Activation) -> __m512i {
         // SAFETY: the token proves the level.
-        unsafe { product::<Self>(r, a) }
+        unsafe { product::<Block<PLANES>>(r, a) }
     }
 
     #[inline(always)]
-    fn decode_product(_: Avx512, w: &Self, a: &Self::Activations) -> __m512i {
+    fn decode_product(self, w: &Block<PLANES>, a: &<Block<PLANES> as Trellis>::Activation) -> __m512i {
         // SAFETY: the token proves the level.
         unsafe { decode_product(w, a) }
     }
 
     #[inline(always)]
-    fn term(_: Avx512, w: &Self, a: &Self::Activations, lanes: __m512i) -> f32 {
+    fn sum(self, lanes: __m512i) -> i32 {
         // SAFETY: the token proves the level.
-        term(w, a, unsafe { sum_lanes_512(lanes) })
+        unsafe { sum_lanes_512(lanes) }
     }
 
     #[inline(always)]
-    fn terms(
-        _: Avx512,
-        w: &[Self; GROUP],
-        a: [&Self::Activations; GROUP],
-        lanes: [__m512i; GROUP],
-    ) -> [f32; GROUP] {
+    fn sum_group(self, lanes: [__m512i; GROUP]) -> __m128i {
         // SAFETY: the token proves the level.
-        unsafe { terms(w, a, sum_lanes_group_512(lanes)) }
+        unsafe { sum_lanes_group_512(lanes) }
     }
 
     #[inline(always)]
-    fn add(_: Avx512, sum: f32, term: f32) -> f32 {
-        sum + term
+    fn multiply_many(self, rows: Matrix, columns: Columns, out: &mut Results) {
+        prompts::multiply::<Avx512, Block<PLANES>, 32, 8>(self, rows, columns, out);
     }
 
     #[inline(always)]
-    fn multiply_many(level: Avx512, rows: Matrix, columns: Columns, out: &mut Results) {
-        prompts::multiply::<Avx512, Self, 32, 8>(level, rows, columns, out);
-    }
-
-    #[inline(always)]
-    fn dequantize(_: Avx512, w: &[Self], out: &mut [f32]) {
+    fn dequantize(self, w: &[Block<PLANES>], out: &mut [f32]) {
         // SAFETY: the token proves the level.
         unsafe { dequantize(w, out) }
-    }
-}
-
-impl<const PLANES: usize> DecodeQuants<Avx512> for Block<PLANES>
-where
-    Self: Trellis,
-{
-    #[inline(always)]
-    fn quants(level: Avx512, w: &Self) -> [u8; MAX_LEN] {
-        bytemuck::cast(<Self as Decoder<Avx512>>::decode(level, w))
-    }
-
-    #[inline(always)]
-    fn start(a: &Self::Activations) -> i32 {
-        -ZERO_POINT * a.sum()
     }
 }
 

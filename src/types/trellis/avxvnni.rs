@@ -2,91 +2,62 @@
 //! as `scalar`.
 
 use super::a8::Activation;
-use super::code::ZERO_POINT;
 use super::gfni::{Term, hash};
 use super::layout::*;
 use super::scale;
 use super::x86::*;
 use crate::isa::AvxVnni;
-use crate::products::prompts::{self, DecodeQuants};
-use crate::products::{Columns, Decoder, GROUP, Matrix, Results};
+use crate::products::prompts;
+use crate::products::{Columns, GROUP, Matrix, Results};
 use crate::simd::x86::*;
 use std::arch::x86_64::*;
 
-impl<const PLANES: usize> Decoder<AvxVnni> for Block<PLANES>
+impl<const PLANES: usize> X86Level<Block<PLANES>> for AvxVnni
 where
-    Self: Trellis,
+    Block<PLANES>: Trellis,
 {
-    const GROUPS: bool = true;
     type Decoded = [__m256i; 8];
     type Lanes = __m256i;
-    type Term = f32;
-    type Sum = f32;
 
     #[inline(always)]
-    fn decode(_: AvxVnni, w: &Self) -> [__m256i; 8] {
+    fn decode(self, w: &Block<PLANES>) -> [__m256i; 8] {
         // SAFETY: the token proves the level.
         unsafe { decode(w) }
     }
 
     #[inline(always)]
-    fn product(_: AvxVnni, _: &Self, r: &[__m256i; 8], a: &Self::Activations) -> __m256i {
+    fn product(self, r: &[__m256i; 8], a: &<Block<PLANES> as Trellis>::Activation) -> __m256i {
         // SAFETY: the token proves the level.
-        unsafe { product::<Self>(r, a) }
+        unsafe { product::<Block<PLANES>>(r, a) }
     }
 
     #[inline(always)]
-    fn decode_product(_: AvxVnni, w: &Self, a: &Self::Activations) -> __m256i {
+    fn decode_product(self, w: &Block<PLANES>, a: &<Block<PLANES> as Trellis>::Activation) -> __m256i {
         // SAFETY: the token proves the level.
         unsafe { decode_product(w, a) }
     }
 
     #[inline(always)]
-    fn term(_: AvxVnni, w: &Self, a: &Self::Activations, lanes: __m256i) -> f32 {
+    fn sum(self, lanes: __m256i) -> i32 {
         // SAFETY: the token proves the level.
-        term(w, a, unsafe { sum_lanes(lanes) })
+        unsafe { sum_lanes(lanes) }
     }
 
     #[inline(always)]
-    fn terms(
-        _: AvxVnni,
-        w: &[Self; GROUP],
-        a: [&Self::Activations; GROUP],
-        lanes: [__m256i; GROUP],
-    ) -> [f32; GROUP] {
+    fn sum_group(self, lanes: [__m256i; GROUP]) -> __m128i {
         // SAFETY: the token proves the level.
-        unsafe { terms(w, a, sum_lanes_group(lanes)) }
+        unsafe { sum_lanes_group(lanes) }
     }
 
     #[inline(always)]
-    fn add(_: AvxVnni, sum: f32, term: f32) -> f32 {
-        sum + term
+    fn multiply_many(self, rows: Matrix, columns: Columns, out: &mut Results) {
+        prompts::multiply::<AvxVnni, Block<PLANES>, 16, 6>(self, rows, columns, out);
     }
 
     #[inline(always)]
-    fn multiply_many(level: AvxVnni, rows: Matrix, columns: Columns, out: &mut Results) {
-        prompts::multiply::<AvxVnni, Self, 16, 6>(level, rows, columns, out);
-    }
-
-    #[inline(always)]
-    fn dequantize(_: AvxVnni, w: &[Self], out: &mut [f32]) {
+    fn dequantize(self, w: &[Block<PLANES>], out: &mut [f32]) {
         // SAFETY: the token proves the level.
         unsafe { dequantize(w, out) }
-    }
-}
-
-impl<const PLANES: usize> DecodeQuants<AvxVnni> for Block<PLANES>
-where
-    Self: Trellis,
-{
-    #[inline(always)]
-    fn quants(level: AvxVnni, w: &Self) -> [u8; MAX_LEN] {
-        bytemuck::cast(<Self as Decoder<AvxVnni>>::decode(level, w))
-    }
-
-    #[inline(always)]
-    fn start(a: &Self::Activations) -> i32 {
-        -ZERO_POINT * a.sum()
     }
 }
 

@@ -19,7 +19,7 @@ use super::layout::*;
 use super::neon_rotation::{unrotate_64, unrotate_256};
 use super::scale;
 use crate::isa::Neon;
-use crate::products::prompts::{self, DecodeQuants};
+use crate::products::prompts::{self, DecodeQuants, Words};
 use crate::products::{Columns, Decoder, GROUP, Matrix, Results};
 use crate::simd::neon::*;
 use std::arch::aarch64::*;
@@ -34,7 +34,16 @@ pub trait NeonBlock: Trellis {
     unsafe fn indices(&self, lane: usize) -> [uint8x16_t; 10];
 }
 
-impl<const PLANES: usize> Decoder<Neon> for Block<PLANES>
+/// What a level does with blocks.
+pub trait NeonLevel: Words<Vector = int32x4_t> + Into<Neon> {
+    /// Lanes whose sum is the sum of `r * q` of a decoded block.
+    fn product<T: NeonBlock>(self, r: &[int8x16_t; 16], a: &T::Activation) -> int32x4_t;
+
+    /// The product of a block that is decoded for it.
+    fn decode_product<T: NeonBlock>(self, w: &T, a: &T::Activation) -> int32x4_t;
+}
+
+impl<L: NeonLevel, const PLANES: usize> Decoder<L> for Block<PLANES>
 where
     Self: NeonBlock,
 {
@@ -45,69 +54,81 @@ where
     type Sum = f32;
 
     #[inline(always)]
-    fn decode(_: Neon, w: &Self) -> [int8x16_t; 16] {
-        // SAFETY: the token proves the level.
+    fn decode(_: L, w: &Self) -> [int8x16_t; 16] {
+        // SAFETY: every level of ARM above scalar has NEON.
         unsafe { decode(w) }
     }
 
     #[inline(always)]
-    fn product(_: Neon, _: &Self, r: &[int8x16_t; 16], a: &Self::Activations) -> int32x4_t {
-        // SAFETY: the token proves the level.
-        unsafe { product::<Self>(r, a) }
+    fn product(level: L, _: &Self, r: &[int8x16_t; 16], a: &Self::Activations) -> int32x4_t {
+        level.product::<Self>(r, a)
     }
 
     #[inline(always)]
-    fn decode_product(_: Neon, w: &Self, a: &Self::Activations) -> int32x4_t {
-        // SAFETY: the token proves the level.
-        unsafe { decode_product(w, a) }
+    fn decode_product(level: L, w: &Self, a: &Self::Activations) -> int32x4_t {
+        level.decode_product(w, a)
     }
 
     #[inline(always)]
-    fn term(_: Neon, w: &Self, a: &Self::Activations, lanes: int32x4_t) -> f32 {
-        // SAFETY: the token proves the level.
+    fn term(_: L, w: &Self, a: &Self::Activations, lanes: int32x4_t) -> f32 {
+        // SAFETY: every level of ARM above scalar has NEON.
         term(w, a, unsafe { sum_lanes(lanes) })
     }
 
     #[inline(always)]
     fn terms(
-        _: Neon,
+        _: L,
         w: &[Self; GROUP],
         a: [&Self::Activations; GROUP],
         lanes: [int32x4_t; GROUP],
     ) -> [f32; GROUP] {
-        // SAFETY: the token proves the level.
+        // SAFETY: every level of ARM above scalar has NEON.
         unsafe { terms(w, a, sum_lanes_group(lanes)) }
     }
 
     #[inline(always)]
-    fn add(_: Neon, sum: f32, term: f32) -> f32 {
+    fn add(_: L, sum: f32, term: f32) -> f32 {
         sum + term
     }
 
     #[inline(always)]
-    fn multiply_many(level: Neon, rows: Matrix, columns: Columns, out: &mut Results) {
-        prompts::multiply::<Neon, Self, 8, 8>(level, rows, columns, out);
+    fn multiply_many(level: L, rows: Matrix, columns: Columns, out: &mut Results) {
+        prompts::multiply::<L, Self, 8, 8>(level, rows, columns, out);
     }
 
     #[inline(always)]
-    fn dequantize(_: Neon, w: &[Self], out: &mut [f32]) {
-        // SAFETY: the token proves the level.
+    fn dequantize(_: L, w: &[Self], out: &mut [f32]) {
+        // SAFETY: every level of ARM above scalar has NEON.
         unsafe { dequantize(w, out) }
     }
 }
 
-impl<const PLANES: usize> DecodeQuants<Neon> for Block<PLANES>
+impl<L: NeonLevel, const PLANES: usize> DecodeQuants<L> for Block<PLANES>
 where
     Self: NeonBlock,
 {
     #[inline(always)]
-    fn quants(level: Neon, w: &Self) -> [u8; MAX_LEN] {
-        bytemuck::cast(<Self as Decoder<Neon>>::decode(level, w))
+    fn quants(level: L, w: &Self) -> [u8; MAX_LEN] {
+        bytemuck::cast(<Self as Decoder<L>>::decode(level, w))
     }
 
     #[inline(always)]
     fn start(_: &Self::Activations) -> i32 {
         0
+    }
+}
+
+impl NeonLevel for Neon {
+    #[inline(always)]
+    fn product<T: NeonBlock>(self, r: &[int8x16_t; 16], a: &T::Activation) -> int32x4_t {
+        // SAFETY: the token proves the level.
+        unsafe { product::<T>(r, a) }
+    }
+
+    #[inline(always)]
+    fn decode_product<T: NeonBlock>(self, w: &T, a: &T::Activation) -> int32x4_t {
+        // SAFETY: the token proves the level.
+        unsafe { decode_product(w, a) }
     }
 }
 
@@ -139,7 +160,7 @@ fn decode_product<T: NeonBlock>(w: &T, a: &T::Activation) -> int32x4_t {
 /// `(d_w * d_a) * integer` of a group.
 #[inline]
 #[target_feature(enable = "neon")]
-pub fn terms<T: Trellis>(w: &[T; GROUP], a: [&T::Activation; GROUP], integers: int32x4_t) -> [f32; GROUP] {
+fn terms<T: Trellis>(w: &[T; GROUP], a: [&T::Activation; GROUP], integers: int32x4_t) -> [f32; GROUP] {
     let d_a: float32x4_t = bytemuck::cast(a.map(|a| a.d()));
     bytemuck::cast(vmulq_f32(vmulq_f32(scales(w), d_a), vcvtq_f32_s32(integers)))
 }
@@ -156,13 +177,13 @@ fn scales<T: Trellis>(w: &[T; GROUP]) -> float32x4_t {
 
 /// As [`terms`], for one block.
 #[inline(always)]
-pub fn term<T: Trellis>(w: &T, a: &T::Activation, integer: i32) -> f32 {
+fn term<T: Trellis>(w: &T, a: &T::Activation, integer: i32) -> f32 {
     (scale::decode(w.d()) * a.d()) * integer as f32
 }
 
 /// Same result as `scalar::dequantize`.
 #[target_feature(enable = "neon")]
-pub fn dequantize<T: NeonBlock>(w: &[T], out: &mut [f32]) {
+fn dequantize<T: NeonBlock>(w: &[T], out: &mut [f32]) {
     for (w, out) in w.iter().zip(out.chunks_exact_mut(T::LEN)) {
         let (r, d) = (decode(w), scale::decode(w.d()));
         if T::LEN == 256 {

@@ -1,12 +1,120 @@
-//! What the x86 levels of the trellis types share: tables, loads that double their lanes, and the terms of blocks.
+//! What the x86 levels of the trellis types share: [`X86Level`] is what a level's file has, and the decoders of all types
+//! are made of it here; tables, loads that double their lanes, and the terms of blocks.
 
 use super::a8::Activation;
 use super::code::ZERO_POINT;
-use super::layout::{MAX_LEN, Trellis};
+use super::layout::{Block, MAX_LEN, Trellis};
 use super::{rotation, scale};
-use crate::products::GROUP;
+use crate::isa::Avx2;
+use crate::products::prompts::{DecodeQuants, Words};
+use crate::products::{Columns, Decoder, GROUP, Matrix, Results};
 use crate::simd::x86::load_128;
+use bytemuck::Pod;
 use std::arch::x86_64::*;
+
+/// What a level does with blocks of a trellis type.
+pub trait X86Level<T: Trellis>: Words + Into<Avx2> {
+    /// Reconstructions plus the zero point in lane order.
+    type Decoded: Pod;
+    /// Lanes whose sum is the sum of `r * q`, without the zero point.
+    type Lanes: Copy;
+
+    /// Decodes a block.
+    fn decode(self, w: &T) -> Self::Decoded;
+
+    /// Multiplies a decoded block with activations.
+    fn product(self, r: &Self::Decoded, a: &T::Activation) -> Self::Lanes;
+
+    /// The product of a block that is decoded for it.
+    fn decode_product(self, w: &T, a: &T::Activation) -> Self::Lanes;
+
+    /// The sum of the lanes of a product.
+    fn sum(self, lanes: Self::Lanes) -> i32;
+
+    /// The sums of the lanes of a group of products.
+    fn sum_group(self, lanes: [Self::Lanes; GROUP]) -> __m128i;
+
+    /// `prompts::multiply` with the tile that fits the registers.
+    fn multiply_many(self, rows: Matrix, columns: Columns, out: &mut Results);
+
+    /// Same result as `scalar::dequantize`.
+    fn dequantize(self, w: &[T], out: &mut [f32]);
+}
+
+impl<L, const PLANES: usize> Decoder<L> for Block<PLANES>
+where
+    Self: Trellis,
+    L: X86Level<Self>,
+{
+    const GROUPS: bool = true;
+    type Decoded = L::Decoded;
+    type Lanes = L::Lanes;
+    type Term = f32;
+    type Sum = f32;
+
+    #[inline(always)]
+    fn decode(level: L, w: &Self) -> L::Decoded {
+        level.decode(w)
+    }
+
+    #[inline(always)]
+    fn product(level: L, _: &Self, r: &L::Decoded, a: &Self::Activations) -> L::Lanes {
+        level.product(r, a)
+    }
+
+    #[inline(always)]
+    fn decode_product(level: L, w: &Self, a: &Self::Activations) -> L::Lanes {
+        level.decode_product(w, a)
+    }
+
+    #[inline(always)]
+    fn term(level: L, w: &Self, a: &Self::Activations, lanes: L::Lanes) -> f32 {
+        term(w, a, level.sum(lanes))
+    }
+
+    #[inline(always)]
+    fn terms(
+        level: L,
+        w: &[Self; GROUP],
+        a: [&Self::Activations; GROUP],
+        lanes: [L::Lanes; GROUP],
+    ) -> [f32; GROUP] {
+        let products = level.sum_group(lanes);
+        // SAFETY: every level of x86 above scalar has AVX2.
+        unsafe { terms(w, a, products) }
+    }
+
+    #[inline(always)]
+    fn add(_: L, sum: f32, term: f32) -> f32 {
+        sum + term
+    }
+
+    #[inline(always)]
+    fn multiply_many(level: L, rows: Matrix, columns: Columns, out: &mut Results) {
+        level.multiply_many(rows, columns, out);
+    }
+
+    #[inline(always)]
+    fn dequantize(level: L, w: &[Self], out: &mut [f32]) {
+        level.dequantize(w, out);
+    }
+}
+
+impl<L, const PLANES: usize> DecodeQuants<L> for Block<PLANES>
+where
+    Self: Trellis,
+    L: X86Level<Self>,
+{
+    #[inline(always)]
+    fn quants(level: L, w: &Self) -> [u8; MAX_LEN] {
+        bytemuck::cast(level.decode(w))
+    }
+
+    #[inline(always)]
+    fn start(a: &Self::Activations) -> i32 {
+        -ZERO_POINT * a.sum()
+    }
+}
 
 /// XOR of `columns[b]` over the set bits b of a nibble, for a byte shuffle.
 pub const fn nibble_table(columns: [u8; 4]) -> [u8; 16] {
@@ -28,7 +136,7 @@ pub const fn nibble_table(columns: [u8; 4]) -> [u8; 16] {
 /// `(d_w * d_a) * integer` of a group. `products` are the sums of `r * q`, without the zero point.
 #[inline]
 #[target_feature(enable = "avx2")]
-pub fn terms<T: Trellis>(w: &[T; GROUP], a: [&T::Activation; GROUP], products: __m128i) -> [f32; GROUP] {
+fn terms<T: Trellis>(w: &[T; GROUP], a: [&T::Activation; GROUP], products: __m128i) -> [f32; GROUP] {
     let sums = _mm_setr_epi32(a[0].sum(), a[1].sum(), a[2].sum(), a[3].sum());
     let integers = _mm_sub_epi32(products, _mm_mullo_epi32(sums, _mm_set1_epi32(ZERO_POINT)));
     let d = _mm_mul_ps(scales(w), _mm_setr_ps(a[0].d(), a[1].d(), a[2].d(), a[3].d()));
@@ -37,7 +145,7 @@ pub fn terms<T: Trellis>(w: &[T; GROUP], a: [&T::Activation; GROUP], products: _
 
 /// As [`terms`], for one block.
 #[inline(always)]
-pub fn term<T: Trellis>(w: &T, a: &T::Activation, product: i32) -> f32 {
+fn term<T: Trellis>(w: &T, a: &T::Activation, product: i32) -> f32 {
     let integer = product - ZERO_POINT * a.sum();
     (scale::decode(w.d()) * a.d()) * integer as f32
 }
