@@ -50,7 +50,7 @@ mod neon;
 #[cfg(target_arch = "aarch64")]
 mod neon_rotation;
 pub mod rotation;
-mod scalar;
+pub mod scalar;
 pub mod scale;
 pub mod search;
 mod types;

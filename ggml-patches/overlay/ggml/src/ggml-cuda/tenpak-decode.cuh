@@ -1,8 +1,7 @@
 // Decoding blocks of tenpak-gguf's weight types in the registers of a few threads, over the constants of tenpak-tables.h.
 //
 // Nothing here knows of grids, streams or ggml: what a thread computes is a function of some words of a block and of what its
-// neighbour hands over. Compiled as plain C++, a Word is the words of a whole warp and the functions run in lockstep;
-// tests/cuda_decode.rs holds them to the golden bits that way.
+// neighbour hands over. tests/cuda_decode.rs compiles it for the host, over functions that stand in for CUDA's, and compares bits.
 //
 // How a trellis block is shared: LANES / 8 threads have eight lanes each; thread k has the lanes 4 k .. 4 k + 3 of both halves
 // of the lanes, l0 .. l3 of the first and m0 .. m3 of the second. Two kinds of registers hold eight lanes, lowest bits first:
@@ -15,17 +14,10 @@
 // the sign of the byte in place of the byte, and the signs of values are 0, so one half of a table of 16 is silent without a mask.
 #pragma once
 
-#ifdef __CUDACC__
 #define TENPAK_TABLE static constexpr __device__
 #define TENPAK_CONSTANT constexpr __host__ __device__
 #define TENPAK_DEVICE static __device__ __forceinline__
 #define TENPAK_MEMBER __device__ __forceinline__
-#else
-#define TENPAK_TABLE static constexpr
-#define TENPAK_CONSTANT constexpr
-#define TENPAK_DEVICE static inline
-#define TENPAK_MEMBER
-#endif
 
 #include "tenpak-tables.h"
 
@@ -33,7 +25,6 @@ namespace tenpak {
 
 // ---- Words and instructions ----
 
-#ifdef __CUDACC__
 using Word = uint32_t;
 
 // Byte i of the result is byte s & 7 of b:a for nibble i, s, of the selector; or the sign of that byte, eight times, if s & 8.
@@ -63,11 +54,6 @@ TENPAK_DEVICE Word load16(Pointer at, int offset) {
 TENPAK_DEVICE Word if_zero(Word x, Word then, Word otherwise) {
     return x == 0 ? then : otherwise;
 }
-#else
-} // namespace tenpak
-#include "tenpak-warp.h" // Word as the words of a warp, and the same functions
-namespace tenpak {
-#endif
 
 // The bits of x where the mask is set, those of y elsewhere.
 TENPAK_DEVICE Word select(uint32_t mask, Word x, Word y) {
