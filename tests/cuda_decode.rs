@@ -97,16 +97,35 @@ impl Kernels {
 fn without_ptx(text: &str) -> String {
     let mut out = String::new();
     let mut rest = text;
-    while let Some((before, after)) = rest.split_once("asm(\"") {
-        let (statement, after) = after.split_once(");").expect("the end of a statement");
-        let instruction = statement.split(' ').next().expect("an instruction").replace('.', "_");
-        let operands = statement.split('(').skip(1).map(|part| part.trim_end_matches(|c| c != ')'));
-        let operands: Vec<_> = operands.map(|operand| operand.trim_end_matches(')')).collect();
-        let (result, operands) = operands.split_first().expect("a result");
-        out += &format!("{before}{result} = ptx_{instruction}({});", operands.join(", "));
+    while let Some((before, statement)) = rest.split_once("asm") {
+        out += before;
+        rest = statement;
+        let Some(arguments) =
+            statement.trim_start().trim_start_matches("volatile").trim_start().strip_prefix('(')
+        else {
+            out += "asm"; // a word with these letters
+            continue;
+        };
+        let (arguments, after) = enclosed(arguments);
+        let mut parts = arguments.split('"').skip(1);
+        let instruction = parts.next().and_then(|ptx| ptx.split(' ').next()).expect("an instruction");
+        // text in quotes alternates with what follows it: constraints with their operands
+        let operands: Vec<_> = parts.filter_map(|part| Some(enclosed(part.strip_prefix('(')?).0)).collect();
+        out += &format!("ptx_{}({})", instruction.replace('.', "_"), operands.join(", "));
         rest = after;
     }
     out + rest
+}
+
+/// What stands before the parenthesis that closes one before the text, and what after it.
+fn enclosed(text: &str) -> (&str, &str) {
+    let mut depth = 1;
+    let end = text.find(|c| {
+        depth += (c == '(') as i32 - (c == ')') as i32;
+        depth == 0
+    });
+    let end = end.expect("a closing parenthesis");
+    (&text[..end], &text[end + 1..])
 }
 
 fn weight_types() -> impl Iterator<Item = &'static TensorType> {

@@ -1,6 +1,6 @@
 // CUDA on the host, as far as tenpak-kernels.cuh needs it: one CTA after another, whose threads are fibers that take turns where they
 // wait for one another. tests/cuda_decode.rs compiles the kernels with it, their inline PTX turned into calls: `asm("add.rn.f32 %0,
-// %1, %2;" : "=f"(sum) : "f"(x), "f"(y))` is `sum = ptx_add_rn_f32(x, y)`.
+// %1, %2;" : "=f"(sum) : "f"(x), "f"(y))` is `ptx_add_rn_f32(sum, x, y)`.
 #pragma once
 
 #include <cmath>
@@ -210,16 +210,22 @@ static inline nv_bfloat16 __float2bfloat16_rn(float x) {
 
 // ---- PTX ----
 
-static inline uint32_t ptx_prmt_b32(uint32_t a, uint32_t b, uint32_t selector) {
-    uint32_t result = 0;
+static inline void ptx_prmt_b32(uint32_t & result, uint32_t a, uint32_t b, uint32_t selector) {
+    result = 0;
     for (int i = 0; i < 4; i++) {
         const uint32_t s = selector >> 4 * i & 15, byte = (s & 4 ? b : a) >> 8 * (s & 3) & 255;
         result |= (s & 8 ? byte >> 7 ? 255u : 0u : byte) << 8 * i;
     }
-    return result;
 }
 
-static inline float ptx_add_rn_f32(float x, float y) { return x + y; }
-static inline float ptx_sub_rn_f32(float x, float y) { return x - y; }
-static inline float ptx_mul_rn_f32(float x, float y) { return x * y; }
-static inline float ptx_div_rn_f32(float x, float y) { return x / y; }
+static inline void ptx_add_rn_f32(float & result, float x, float y) { result = x + y; }
+static inline void ptx_sub_rn_f32(float & result, float x, float y) { result = x - y; }
+static inline void ptx_mul_rn_f32(float & result, float x, float y) { result = x * y; }
+static inline void ptx_div_rn_f32(float & result, float x, float y) { result = x / y; }
+
+static inline void ptx_ld_global_v4_u32(uint32_t & x, uint32_t & y, uint32_t & z, uint32_t & w, size_t address) {
+    const uint4 words = *(const uint4 *) address;
+    x = words.x, y = words.y, z = words.z, w = words.w;
+}
+
+static inline size_t __cvta_generic_to_global(const void * at) { return (size_t) at; }
