@@ -34,7 +34,8 @@ pub const GROUP: usize = 4;
 /// multiples of it.
 pub const TILE: usize = 32;
 
-/// Columns from which on a matrix product decodes tiles of rows; fewer take the rows one by one.
+/// Columns from which on a matrix product decodes tiles of rows; fewer take the rows one by one. `cargo bench --bench
+/// columns` measures both ways.
 const MANY_COLUMNS: usize = 6;
 
 /// Blocks of weights and what is computed with them, in plain Rust. Every [`Decoder`] gives these bits.
@@ -170,6 +171,21 @@ pub fn multiply<D: AtEveryLevel>(isa: Isa, rows: Matrix, columns: Columns, out: 
     dispatch(isa, Multiply::<D> { rows, columns, out, of: std::marker::PhantomData });
 }
 
+/// As [`multiply`], in the way for many columns if `MANY` is set, however many there are, and else in the other: for
+/// benches/columns.rs, which compares the two.
+///
+/// # Panics
+/// As [`multiply`].
+pub fn multiply_in_way<D: AtEveryLevel, const MANY: bool>(
+    isa: Isa,
+    rows: Matrix,
+    columns: Columns,
+    out: &mut Results,
+) {
+    operands::check::<D>(rows, columns, out);
+    dispatch(isa, InWay::<D, MANY>(Multiply { rows, columns, out, of: std::marker::PhantomData }));
+}
+
 /// Writes the weights of some blocks, the same bits at every level.
 ///
 /// # Panics
@@ -301,6 +317,28 @@ impl<L: Vectors, D: Decoder<L>> Operation<L> for Multiply<'_, '_, D> {
             (1, Some(w)) => generation::dot_rows(level, w, columns.column(0), out.column(0)),
             (MANY_COLUMNS.., _) => D::multiply_many(level, rows, columns, out),
             _ => columns::multiply_rows::<L, D>(level, rows, columns, out),
+        }
+    }
+}
+
+/// See [`multiply_in_way`].
+struct InWay<'a, 'o, D, const MANY: bool>(Multiply<'a, 'o, D>);
+
+impl<D: Definition, const MANY: bool> Operation<Scalar> for InWay<'_, '_, D, MANY> {
+    #[inline(always)]
+    fn run(self, level: Scalar) {
+        self.0.run(level);
+    }
+}
+
+impl<L: Vectors, D: Decoder<L>, const MANY: bool> Operation<L> for InWay<'_, '_, D, MANY> {
+    #[inline(always)]
+    fn run(self, level: L) {
+        let Multiply { rows, columns, out, .. } = self.0;
+        if MANY {
+            D::multiply_many(level, rows, columns, out);
+        } else {
+            columns::multiply_rows::<L, D>(level, rows, columns, out);
         }
     }
 }
