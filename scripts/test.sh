@@ -44,7 +44,7 @@ lints() {
 
 rust_tests() {
     cargo test --profile quick
-    cargo test --profile quick --lib --no-default-features --features check_kernels check_
+    cargo test --profile quick --lib --no-default-features --features check_kernels check::
 }
 
 builds() {

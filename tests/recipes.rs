@@ -55,7 +55,7 @@ fn built_in_recipes_are_listed_and_printed() {
 /// A recipe that is printed, given back and named makes the same file as the options that stand for it.
 #[test]
 fn recipes_make_what_options_make() {
-    let folder = TinyLlama::new().write();
+    let folder = TinyLlama::of_one_block().write();
     for (name, change, options) in [
         ("default", ("", ""), &[][..]),
         ("all", ("type = \"t3\"", "type = \"t2\""), &["--type", "t2"]),

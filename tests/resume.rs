@@ -76,7 +76,7 @@ fn goes_on(folder: &Folder, output: &Path, options: &[&str], whole: &[u8]) {
 
 #[test]
 fn a_killed_conversion_goes_on() {
-    let folder = TinyLlama::new().write();
+    let folder = TinyLlama::of_one_block().write();
     for options in [&["--type", "t3"][..], &["--outtype", "f32"]] {
         let out = folder.beside("out.gguf");
         let whole = bytes_of(&folder, &out, options);
@@ -103,7 +103,7 @@ fn a_killed_conversion_goes_on() {
 /// Tensors that are there are taken as they are: this is what makes it go on, and why others must not be used.
 #[test]
 fn what_is_there_is_not_made_again() {
-    let folder = TinyLlama::new().write();
+    let folder = TinyLlama::of_one_block().write();
     let out = folder.beside("out.gguf");
     let left = killed(&folder, "out.gguf", &["--type", "t3"]);
     let mut bytes = bytes_of(&folder, &out, &["--type", "t3"]);
@@ -211,7 +211,7 @@ fn a_plain_part_is_not_complete_for_a_calibration_made_later() {
 /// Every file that decides about the tensors, not only those that hold them.
 #[test]
 fn a_changed_file_of_the_model_is_another_model() {
-    let folder = TinyLlama::new().write();
+    let folder = TinyLlama::of_one_block().write();
     let out = folder.beside("out.gguf");
     let left = killed(&folder, "out.gguf", &["--type", "t3"]);
     convert(&folder, &out, &["--type", "t3"]);
@@ -237,7 +237,7 @@ fn a_changed_file_of_the_model_is_another_model() {
 /// The second part of a model in parts counts as the first does.
 #[test]
 fn a_changed_part_of_the_model_is_another_model() {
-    let folder = TinyLlama::new().write();
+    let folder = TinyLlama::of_one_block().write();
     let part = folder.beside("part.gguf");
     convert(&folder, &part, &["--outtype", "f32", "--split-max-size", "200K"]);
     let parts: Vec<_> =

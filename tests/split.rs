@@ -104,7 +104,7 @@ fn shards_are_the_parts_of_one_run() {
 /// One part is a file like any other, as of llama.cpp's converter.
 #[test]
 fn the_only_part_is_the_whole() {
-    let folder = TinyLlama::new().write();
+    let folder = TinyLlama::of_one_block().write();
     convert(&folder, &folder.beside("whole.gguf"), &["--type", "t2"]).unwrap();
     for (name, options) in [("size.gguf", ["--split-max-size", "1G"]), ("count-v0.1", ["--shard", "1/1"])] {
         convert(&folder, &folder.beside(name), &[&["--type", "t2"][..], &options].concat()).unwrap();
@@ -149,7 +149,7 @@ fn parts_are_no_larger_than_asked() {
 /// A model in parts is converted like any other.
 #[test]
 fn parts_are_a_model() {
-    let folder = TinyLlama::new().write();
+    let folder = TinyLlama::of_one_block().write();
     let part = folder.beside("part.gguf");
     convert(&folder, &part, &["--outtype", "f32", "--split-max-size", "200K"]).unwrap();
     convert(&folder, &folder.beside("direct.gguf"), &["--type", "t3"]).unwrap();

@@ -107,6 +107,15 @@ impl TinyLlama {
         }
     }
 
+    /// The same model with the first block only: half of the work for who converts it again and again.
+    pub fn of_one_block() -> TinyLlama {
+        let mut tiny = TinyLlama::new();
+        tiny.config["num_hidden_layers"] = json!(1);
+        tiny.tensors
+            .retain(|name, _| !name.starts_with("model.layers.") || name.starts_with("model.layers.0."));
+        tiny
+    }
+
     /// Writes the folder `tiny-llama` with one safetensors file.
     pub fn write(&self) -> Folder {
         let folder = self.write_without_tensors();
