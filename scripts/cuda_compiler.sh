@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # Prints the path of nvcc: CUDACXX, the one on PATH, or one that is installed from Python packages into target/tools. The latter
 # needs no GPU, no driver and no rights on the machine, and 1 GB of disk; it runs on x86-64 Linux.
+#
+#   scripts/cuda_compiler.sh pinned      that one in any case
 source "$(dirname "$0")/setup.sh"
 
 found=${CUDACXX:-$(command -v nvcc || true)}
-if [ -n "$found" ]; then
+if [ -n "$found" ] && [ "${1:-}" != pinned ]; then
     echo "$found"
     exit
 fi

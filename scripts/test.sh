@@ -8,6 +8,7 @@
 #   scripts/test.sh vocabularies    tokenizers of llama.cpp's own vocabularies
 #   scripts/test.sh pytorch     checkpoints that are pickles, against transformers' logits; memory of large models
 #   scripts/test.sh model       conversion, llama.cpp's programs and perplexity on a real model
+#   scripts/test.sh cuda        the CUDA kernels as nvcc compiles them; no GPU is needed
 #   scripts/test.sh aarch64     kernels and a real model on 64-bit ARM, under qemu
 #   scripts/test.sh PART NAME...    of a part, the tests whose names contain one of these
 source "$(dirname "$0")/setup.sh"
@@ -78,9 +79,10 @@ ggml | vocabularies) tests=$what:: ;;
 pytorch) tests="pytorch:: memory::" ;;
 model) tests=$MODEL ;;
 aarch64) tests=aarch64:: ;;
+cuda) tests= ;;
 quick) tests="ggml::test_backend_ops experts:: conversion::f16 pytorch::iglm_s vocabularies::llama" ;;
 all | code) tests= ;;
-*) die "there is no part $what: code, quick, ggml, vocabularies, pytorch, model or aarch64" ;;
+*) die "there is no part $what: code, quick, ggml, vocabularies, pytorch, model, cuda or aarch64" ;;
 esac
 
 case $what in all | code | quick)
@@ -88,6 +90,7 @@ case $what in all | code | quick)
     section "Rust tests" rust_tests
     ;;
 esac
+case $what in all | cuda) section CUDA "$ROOT/scripts/check_cuda_build.sh" ;; esac
 case $what in all | aarch64) section "ARM tools" tools_for_aarch64 ;; esac
 if [ "$what" = all ]; then
     section llama.cpp builds

@@ -108,9 +108,17 @@ fn without_ptx(text: &str) -> String {
         };
         let (arguments, after) = enclosed(arguments);
         let mut parts = arguments.split('"').skip(1);
-        let instruction = parts.next().and_then(|ptx| ptx.split(' ').next()).expect("an instruction");
+        let ptx = parts.next().expect("an instruction").trim_end_matches(';');
+        let (instruction, places) = ptx.split_once(' ').expect("operands");
         // text in quotes alternates with what follows it: constraints with their operands
         let operands: Vec<_> = parts.filter_map(|part| Some(enclosed(part.strip_prefix('(')?).0)).collect();
+        let places = places.split(',').map(|place| place.trim_matches([' ', '{', '}', '[', ']']));
+        let operands: Vec<_> = places
+            .map(|place| match place.strip_prefix('%') {
+                Some(number) => operands[number.parse::<usize>().expect("a number")],
+                None => place,
+            })
+            .collect();
         out += &format!("ptx_{}({})", instruction.replace('.', "_"), operands.join(", "));
         rest = after;
     }

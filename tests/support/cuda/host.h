@@ -161,6 +161,8 @@ static inline uint32_t __funnelshift_r(uint32_t low, uint32_t high, uint32_t shi
     return (uint32_t) (((uint64_t) high << 32 | low) >> (shift & 31));
 }
 
+static inline uint32_t __umulhi(uint32_t x, uint32_t y) { return (uint32_t) ((uint64_t) x * y >> 32); }
+
 static inline int __dp4a(int x, int y, int sum) {
     uint32_t result = sum;
     for (int i = 0; i < 4; i++) { result += (int8_t) (x >> 8 * i) * (int8_t) (y >> 8 * i); }
@@ -216,6 +218,17 @@ static inline void ptx_prmt_b32(uint32_t & result, uint32_t a, uint32_t b, uint3
         const uint32_t s = selector >> 4 * i & 15, byte = (s & 4 ? b : a) >> 8 * (s & 3) & 255;
         result |= (s & 8 ? byte >> 7 ? 255u : 0u : byte) << 8 * i;
     }
+}
+
+static inline void ptx_lop3_b32(uint32_t & result, uint32_t x, uint32_t y, uint32_t z, int table) {
+    result = 0;
+    for (int i = 0; i < 8; i++) { // where the bits of x, y and z are those of i
+        if (table >> i & 1) { result |= (i & 4 ? x : ~x) & (i & 2 ? y : ~y) & (i & 1 ? z : ~z); }
+    }
+}
+
+static inline void ptx_dp2a_lo_u32_u32(uint32_t & result, uint32_t x, uint32_t y, uint32_t sum) {
+    result = sum + (x & 0xffff) * (y & 0xff) + (x >> 16) * (y >> 8 & 0xff);
 }
 
 static inline void ptx_add_rn_f32(float & result, float x, float y) { result = x + y; }

@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# Compiles the CUDA kernels with nvcc, whatever GPU is here or none, and looks at what the compiler made of them:
+#
+#   - machine code for every architecture, without warnings, within the limits of tests/cuda/limits.csv (registers, spills,
+#     instructions for 4 weights), and the shares of bandwidth that this leaves room for on the cards of tests/cuda/cards.csv
+#   - our files and those with hooks in the patched llama.cpp, in its own build, for one architecture; how many kernels there spill
+#
+# Only the compiler of cuda_compiler.sh is looked at, which runs on x86-64 Linux.
+source "$(dirname "$0")/setup.sh"
+ARCHITECTURES="75 80 86 89 90 120"
+IN_LLAMA=89
+MAX_STACK=8 # bytes that a kernel there may spill: one or two registers, of 4 and 6 columns
+OBJECTS="tenpak convert getrows ggml-cuda"
+
+if [ "$(uname -sm)" != "Linux x86_64" ]; then
+    say "CUDA: SKIPPED, the packages of nvcc are for x86-64 Linux"
+    exit
+fi
+need python3 'install Python 3.9 or later'
+nvcc=$("$ROOT/scripts/cuda_compiler.sh" pinned)
+cuobjdump=$(dirname "$nvcc")/cuobjdump
+python3 -m doctest "$ROOT/scripts/cuda_counts.py"
+
+say "CUDA kernels as nvcc compiles them"
+made=$TARGET/cuda
+rm -rf "$made"
+mkdir -p "$made"
+# compiled ARCHITECTURE: its machine code, and what ptxas says of it
+compiled() {
+    "$nvcc" -std=c++17 -O3 -use_fast_math -arch="sm_$1" -cubin -Werror all-warnings -Xptxas -v \
+        -I"$ROOT/ggml-patches" -I"$ROOT/ggml-patches/overlay/ggml/src/ggml-cuda" \
+        -o "$made/$1.cubin" "$ROOT/tests/cuda/instances.cu" 2>"$made/$1.log" || die "sm_$1: $(cat "$made/$1.log")"
+    "$cuobjdump" -sass "$made/$1.cubin" >"$made/$1.sass"
+}
+export -f compiled die
+export nvcc cuobjdump made ROOT
+# shellcheck disable=SC2086 # words
+printf '%s\n' $ARCHITECTURES | xargs -n 1 -P "$(nproc)" bash -c 'set -euo pipefail; compiled "$1"' _
+python3 "$ROOT/scripts/cuda_counts.py" "$made"
+
+say "CUDA in the patched llama.cpp, for sm_$IN_LLAMA"
+folder=ggml/src/ggml-cuda/CMakeFiles/ggml-cuda.dir
+# shellcheck disable=SC2086 # words
+build=$(CUDACXX=$nvcc LLAMA_TARGETS=$(printf "$folder/%s.cu.o " $OBJECTS) "$ROOT/scripts/build_cuda.sh" "$IN_LLAMA-real")
+"$cuobjdump" -res-usage "$(dirname "$build")/$folder/tenpak.cu.o" 2>/dev/null | python3 -c '
+import re, sys
+kernels = re.findall(r"Function (\w+):\s+REG:(\d+) STACK:(\d+)", sys.stdin.read())
+stacks = {name: int(stack) for name, _, stack in kernels if int(stack)}
+print(f"{len(kernels)} kernels, {max(int(registers) for _, registers, _ in kernels)} registers at most, {len(stacks)} with a stack")
+sys.exit("\n".join(f"error: {stack} bytes on the stack: {name}" for name, stack in stacks.items() if stack > int(sys.argv[1])) or 0)
+' $MAX_STACK

@@ -1,0 +1,22 @@
+// The kernels whose machine code scripts/check_cuda_build.sh looks at.
+#include "tenpak-kernels.cuh"
+
+namespace tenpak {
+
+#define MULTIPLY(T, COLUMNS) template __global__ void multiply_columns<T, COLUMNS, 1>(Matrices, const int8_t *, const Scaled *);
+MULTIPLY(T2, 1)
+MULTIPLY(T3, 1)
+MULTIPLY(T4, 1)
+MULTIPLY(T2_64, 1)
+MULTIPLY(T3_64, 1)
+MULTIPLY(T4_64, 1)
+MULTIPLY(G4_128, 1)
+MULTIPLY(NF4_64, 1)
+MULTIPLY(T3, 4)
+MULTIPLY(T3, 8)
+
+template __global__ void rotated_weights<T3>(const uint8_t *, int64_t, int, half *, uint32_t);
+template __global__ void quantize_columns<T3>(Columns, int, int8_t *, Scaled *);
+template __global__ void rows_as_floats<T3, float>(Rows, float *);
+
+} // namespace tenpak
