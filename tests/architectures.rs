@@ -5,9 +5,9 @@
 
 mod support;
 
-use assert_cmd::Command;
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::process::Command;
 use support::reference_case::Case;
 use support::tiny_llama::{self, Folder, Stored};
 use tenpak_gguf::arch::Architecture;
@@ -15,7 +15,7 @@ use tenpak_gguf::checkpoint::{Model, Options};
 
 /// Lines of `inspect --digest`, sha256 cut as in the references.
 fn digest(path: &Path) -> Vec<String> {
-    let mut inspect = Command::cargo_bin("tenpak-gguf").expect("the program");
+    let mut inspect = Command::new(env!("CARGO_BIN_EXE_tenpak-gguf"));
     let out = inspect.arg("inspect").arg("--digest").arg(path).output().expect("it runs");
     let text = String::from_utf8(out.stdout).expect("UTF-8");
     let cut = |line: &str| {
@@ -34,9 +34,10 @@ fn is_forgotten(case: &Case, line: &str) -> bool {
 /// Runs `convert` or `export` on a file or folder.
 #[track_caller]
 fn run(command: &str, from: &Path, to: &Path, outtype: &str, more: &[&str]) {
-    let mut program = Command::cargo_bin("tenpak-gguf").expect("the program");
+    let mut program = Command::new(env!("CARGO_BIN_EXE_tenpak-gguf"));
     program.arg(command).arg(from).arg("-o").arg(to).args(["--outtype", outtype]).args(more);
-    program.assert().success();
+    let done = program.output().expect("it runs");
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
 }
 
 /// The option that names the pre-tokenizer of a case.

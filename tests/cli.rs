@@ -2,8 +2,8 @@
 
 mod support;
 
-use assert_cmd::Command;
 use std::path::Path;
+use std::process::Command;
 use support::quantized_case::Case;
 use support::tiny_llama::{self, Folder, TinyLlama};
 use support::{assert_says, files_in};
@@ -144,9 +144,10 @@ fn the_input_is_never_written_over() {
 #[cfg(unix)]
 fn with_small_files(args: &[&str]) -> std::process::Output {
     let limited = "trap '' XFSZ; ulimit -f 8; exec \"$@\"";
-    let program = assert_cmd::cargo::cargo_bin("tenpak-gguf");
-    let done =
-        std::process::Command::new("sh").args(["-c", limited, "sh", text(&program)]).args(args).output();
+    let done = std::process::Command::new("sh")
+        .args(["-c", limited, "sh", env!("CARGO_BIN_EXE_tenpak-gguf")])
+        .args(args)
+        .output();
     done.expect("a shell")
 }
 

@@ -3,9 +3,9 @@
 
 mod support;
 
-use assert_cmd::Command;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::process::Command;
 use support::{assert_says, files_in, tiny_calibration, tiny_gguf};
 use tempfile::TempDir;
 

@@ -2,8 +2,8 @@
 
 mod support;
 
-use assert_cmd::Command;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use support::reference_case::Case;
 use support::tiny_calibration::of_tiny_llama;
 use support::tiny_llama::{Folder, TinyLlama};
@@ -16,7 +16,7 @@ use tenpak_gguf::plan::{Cut, Recipe, cut};
 use tenpak_gguf::quantize::Effort;
 
 fn convert(folder: &Folder, output: &Path, options: &[&str]) -> Result<(), String> {
-    let mut program = Command::cargo_bin("tenpak-gguf").expect("the program");
+    let mut program = Command::new(env!("CARGO_BIN_EXE_tenpak-gguf"));
     let program = program.arg("convert").arg(&folder.path).arg("-o").arg(output).args(options);
     let out = program.output().expect("it runs");
     let says = String::from_utf8_lossy(&out.stderr).into_owned();
