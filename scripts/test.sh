@@ -49,6 +49,10 @@ rust_tests() {
 }
 
 builds() {
+    # One thread compiles a library of kernels: two at a time.
+    TENPAK_FEATURES=check_kernels "$ROOT/scripts/build_kernels.sh" &
+    "$ROOT/scripts/build_kernels.sh"
+    wait $!
     "$ROOT/scripts/build_llama.sh"
     "$ROOT/scripts/build_ggml_variant.sh" checked
     "$ROOT/scripts/build_stock_ggml.sh"
