@@ -1,5 +1,6 @@
 //! config.json by name, with what transformers assumes where it says nothing.
 
+use super::error::Error;
 use serde_json::{Map, Value as Json};
 
 /// The values of a config.json.
@@ -22,12 +23,12 @@ pub struct Shape {
 
 impl Shape {
     /// Refuses numbers that no attention can have.
-    pub fn checked(self) -> Result<Shape, String> {
+    pub fn checked(self) -> Result<Shape, Error> {
         let even = self.head_dim > 0 && self.head_dim.is_multiple_of(2);
         if self.heads > 0 && self.kv_heads > 0 && even {
             Ok(self)
         } else {
-            Err(format!("attention cannot have the shape {self:?}"))
+            Err(Error::Attention(format!("{self:?}")))
         }
     }
 }
@@ -67,30 +68,30 @@ impl Config {
     }
 
     /// An integer, if it is there.
-    pub fn integer(&self, names: &[&str]) -> Result<Option<u64>, String> {
+    pub fn integer(&self, names: &[&str]) -> Result<Option<u64>, Error> {
         let Some(value) = self.find(names) else { return Ok(None) };
         match value.as_u64() {
             Some(n) if n <= MAX_SIZE => Ok(Some(n)),
-            Some(n) => Err(format!("`{}` is {n}, more than any model has", names[0])),
-            None => Err(format!("`{}` is {value}, no size", names[0])),
+            Some(value) => Err(Error::TooLarge { name: names[0].into(), value }),
+            None => Err(Error::NoSize { name: names[0].into(), value: value.to_string() }),
         }
     }
 
     /// An integer that must be there.
-    pub fn needed_integer(&self, names: &[&str]) -> Result<u64, String> {
-        self.integer(names)?.ok_or_else(|| format!("`{}` is not there", names.join("` or `")))
+    pub fn needed_integer(&self, names: &[&str]) -> Result<u64, Error> {
+        self.integer(names)?.ok_or_else(|| missing(names))
     }
 
     /// A number, if it is there.
-    pub fn float(&self, names: &[&str]) -> Result<Option<f64>, String> {
+    pub fn float(&self, names: &[&str]) -> Result<Option<f64>, Error> {
         let Some(value) = self.find(names) else { return Ok(None) };
-        let float = value.as_f64().ok_or_else(|| format!("`{}` is {value}, no number", names[0]))?;
-        Ok(Some(float))
+        let other = || Error::NoNumber { name: names[0].into(), value: value.to_string() };
+        value.as_f64().map(Some).ok_or_else(other)
     }
 
     /// A number that must be there.
-    pub fn needed_float(&self, names: &[&str]) -> Result<f64, String> {
-        self.float(names)?.ok_or_else(|| format!("`{}` is not there", names.join("` or `")))
+    pub fn needed_float(&self, names: &[&str]) -> Result<f64, Error> {
+        self.float(names)?.ok_or_else(|| missing(names))
     }
 
     /// Whether a value is `true`.
@@ -99,7 +100,7 @@ impl Config {
     }
 
     /// The parameters that tensors are interpreted with.
-    pub fn shape(&self) -> Result<Shape, String> {
+    pub fn shape(&self) -> Result<Shape, Error> {
         let heads = self.needed_integer(HEADS)?;
         let head_dim = match self.integer(&["head_dim"])? {
             Some(dim) => dim,
@@ -113,4 +114,8 @@ impl Config {
         };
         shape.checked()
     }
+}
+
+fn missing(names: &[&str]) -> Error {
+    Error::Missing(names.iter().map(|&name| name.into()).collect())
 }

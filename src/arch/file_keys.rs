@@ -1,5 +1,6 @@
 //! Hyper-parameters of a GGUF file on their way back into a config.json.
 
+use super::error::Error;
 use crate::gguf::Value;
 use serde_json::{Map, Value as Json};
 
@@ -52,36 +53,36 @@ impl<'a> FileKeys<'a> {
     }
 
     /// An integer, if the key is there.
-    pub fn integer(&self, name: &str) -> Result<Option<u64>, String> {
+    pub fn integer(&self, name: &str) -> Result<Option<u64>, Error> {
         let Some(value) = self.key(name) else { return Ok(None) };
         value.as_u64().map(Some).ok_or_else(|| self.other(name, "integer"))
     }
 
     /// A number, if the key is there, as the shortest decimal that is the same f32: 1e-5, not 9.999999747378752e-06.
-    pub fn float(&self, name: &str) -> Result<Option<f64>, String> {
+    pub fn float(&self, name: &str) -> Result<Option<f64>, Error> {
         let Some(value) = self.key(name) else { return Ok(None) };
         value.as_f64().map(|v| Some(decimal(v as f32))).ok_or_else(|| self.other(name, "float"))
     }
 
     /// A flag, if the key is there.
-    pub fn flag(&self, name: &str) -> Result<Option<bool>, String> {
+    pub fn flag(&self, name: &str) -> Result<Option<bool>, Error> {
         let Some(value) = self.key(name) else { return Ok(None) };
         value.as_bool().map(Some).ok_or_else(|| self.other(name, "flag"))
     }
 
     /// A text, if the key is there.
-    pub fn text(&self, name: &str) -> Result<Option<&'a str>, String> {
+    pub fn text(&self, name: &str) -> Result<Option<&'a str>, Error> {
         let Some(value) = self.key(name) else { return Ok(None) };
         value.as_str().map(Some).ok_or_else(|| self.other(name, "text"))
     }
 
-    /// The words for a key that is not there.
-    pub fn missing(&self, name: &str) -> String {
-        format!("key `{}.{name}` is not there", self.architecture)
+    /// The error for a key that is not there.
+    pub fn missing(&self, name: &str) -> Error {
+        Error::MissingKey(format!("{}.{name}", self.architecture))
     }
 
-    fn other(&self, name: &str, kind: &str) -> String {
-        format!("key `{}.{name}` is no {kind}", self.architecture)
+    fn other(&self, name: &str, kind: &'static str) -> Error {
+        Error::OtherKind { key: format!("{}.{name}", self.architecture), kind }
     }
 }
 

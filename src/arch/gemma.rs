@@ -1,5 +1,6 @@
 //! Gemma and Gemma 2: norms multiply by one more than their weight.
 
+use super::error::Error;
 use super::file_keys::FileKeys;
 use super::keys::Key;
 use super::pieces::*;
@@ -65,7 +66,7 @@ pub const SANDWICH: [Tensor; 4] = {
 
 /// Says what scores are divided by the root of. No key has it: llama.cpp takes the size of a head, but for models of
 /// 27 billion weights, which it tells by their number of blocks, the width by heads.
-pub fn say_attention_scale(file: &mut FileKeys, blocks_of_27b: u64) -> Result<(), String> {
+pub fn say_attention_scale(file: &mut FileKeys, blocks_of_27b: u64) -> Result<(), Error> {
     let integer = |name: &str| file.integer(name)?.ok_or_else(|| file.missing(name));
     let scalar = match integer("block_count")? == blocks_of_27b {
         true => integer("embedding_length")? / integer("attention.head_count")?.max(1),

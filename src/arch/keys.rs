@@ -1,6 +1,7 @@
 //! Rows of hyper-parameters: GGUF keys and what config.json calls them, in both directions.
 
 use super::config::Config;
+use super::error::Error;
 use super::file_keys::FileKeys;
 use crate::gguf::Value;
 
@@ -43,11 +44,11 @@ enum Absent {
     /// The key is left out.
     LeftOut,
     /// The value follows from others; so it does where a file does not have the key.
-    Follows(fn(&Config) -> Result<u64, String>, fn(&FileKeys) -> Result<Option<u64>, String>),
+    Follows(fn(&Config) -> Result<u64, Error>, fn(&FileKeys) -> Result<Option<u64>, Error>),
 }
 
-type Write = fn(&mut Keys) -> Result<(), String>;
-type Read = fn(&mut FileKeys) -> Result<(), String>;
+type Write = fn(&mut Keys) -> Result<(), Error>;
+type Read = fn(&mut FileKeys) -> Result<(), Error>;
 
 impl Key {
     /// An integer that config.json has to say.
@@ -99,8 +100,8 @@ impl Key {
     /// where a file does not have the key.
     pub const fn or_else(
         self,
-        config: fn(&Config) -> Result<u64, String>,
-        file: fn(&FileKeys) -> Result<Option<u64>, String>,
+        config: fn(&Config) -> Result<u64, Error>,
+        file: fn(&FileKeys) -> Result<Option<u64>, Error>,
     ) -> Key {
         Key { rule: Rule::Integer(Absent::Follows(config, file)), ..self }
     }
@@ -111,7 +112,7 @@ impl Key {
     }
 
     /// Says in config.json what a file says. What no key of the file says is left out.
-    pub fn read(&self, file: &mut FileKeys) -> Result<(), String> {
+    pub fn read(&self, file: &mut FileKeys) -> Result<(), Error> {
         match self.rule {
             Rule::Integer(unsaid) => {
                 let value = match (file.integer(self.gguf)?, unsaid) {
@@ -166,7 +167,7 @@ impl<'a> Keys<'a> {
     }
 
     /// Puts the key of a row.
-    pub fn write(&mut self, key: &Key) -> Result<(), String> {
+    pub fn write(&mut self, key: &Key) -> Result<(), Error> {
         let config = self.config;
         match key.rule {
             Rule::Integer(unsaid) => {

@@ -6,6 +6,7 @@
 //! (`tests/architectures/`).
 
 pub mod config;
+mod error;
 mod falcon;
 pub mod file_keys;
 mod gemma;
@@ -30,6 +31,7 @@ mod starcoder2;
 mod table;
 pub mod tokenizer;
 
+pub use error::Error;
 pub use pieces::VOCABULARY_SIZE;
 pub use table::{Architecture, Conversion, Export, Match, Tensor, Width, filled};
 

@@ -1,6 +1,7 @@
 //! Phi 3, 3.5 and 4: fused matrices stay fused.
 
 use super::config::Config;
+use super::error::Error;
 use super::file_keys::{FileKeys, decimal};
 use super::keys::{Key, Keys};
 use super::pieces::*;
@@ -34,13 +35,14 @@ const FUSED: [Tensor; 4] = [
 const FACTORS: [(&str, &str); 2] =
     [("long_factor", "rope_factors_long.weight"), ("short_factor", "rope_factors_short.weight")];
 
-fn write_rope(keys: &mut Keys) -> Result<(), String> {
+fn write_rope(keys: &mut Keys) -> Result<(), Error> {
     write_rotated_part(keys, 1.0)?;
     let rope = rope::parameters(keys.config);
     let number = |name: &str| rope.get(name).and_then(Json::as_f64);
-    let original = number("original_max_position_embeddings").ok_or("no original context length is said")?;
+    let original = number("original_max_position_embeddings").ok_or(Error::NoOriginalContext)?;
     keys.put("rope.scaling.original_context_length", original as u32);
-    keys.put("rope.freq_base", number("rope_theta").ok_or("`rope_theta` is not there")? as f32);
+    let theta = number("rope_theta").ok_or_else(|| Error::Missing(vec!["rope_theta".into()]))?;
+    keys.put("rope.freq_base", theta as f32);
     // Zero says that there is no window: llama.cpp takes a missing key for an old file.
     let window = keys.config.integer(&["sliding_window"])?.unwrap_or(0);
     keys.put("attention.sliding_window", window as u32);
@@ -51,14 +53,14 @@ fn write_rope(keys: &mut Keys) -> Result<(), String> {
             _ if scale <= 1.0 => 1.0,
             "su" | "longrope" => (1.0 + scale.ln() / original.ln()).sqrt(),
             "yarn" => 0.1 * scale.ln() + 1.0,
-            other => return Err(format!("rope scaling `{other}` is not supported yet")),
+            other => return Err(Error::Scaling(other.into())),
         };
         keys.put("rope.scaling.attn_factor", attention as f32);
     }
     Ok(())
 }
 
-fn read_rope(file: &mut FileKeys) -> Result<(), String> {
+fn read_rope(file: &mut FileKeys) -> Result<(), Error> {
     read_rotated_part(file, "partial_rotary_factor")?;
     let needed = |name: &str| file.integer(name)?.ok_or_else(|| file.missing(name));
     let original = needed("rope.scaling.original_context_length")?;
@@ -77,7 +79,7 @@ fn read_rope(file: &mut FileKeys) -> Result<(), String> {
 }
 
 /// The tensors of [`FACTORS`].
-fn long_rope(config: &Config) -> Result<Computed, String> {
+fn long_rope(config: &Config) -> Result<Computed, Error> {
     let rope = rope::parameters(config);
     let pairs = rope::rotated_dimensions(config, 1.0)? as usize / 2;
     let mut tensors = Vec::new();
@@ -85,10 +87,10 @@ fn long_rope(config: &Config) -> Result<Computed, String> {
         let Some(factors) = rope.get(name).and_then(Json::as_array) else { continue };
         let factors: Option<Vec<f32>> = factors.iter().map(|f| f.as_f64().map(|f| f as f32)).collect();
         let factors = factors.filter(|f| f.len() == pairs);
-        tensors.push((tensor, factors.ok_or_else(|| format!("`{name}` is not {pairs} numbers"))?));
+        tensors.push((tensor, factors.ok_or(Error::Factors { name, pairs })?));
     }
     match tensors.len() {
-        1 => Err("one of `long_factor` and `short_factor` is not there".into()),
+        1 => Err(Error::OneFactor),
         _ => Ok(tensors),
     }
 }

@@ -1,6 +1,7 @@
 //! Rows that architectures share. A family that names its tensors otherwise has rows of its own in its file.
 
 use super::config::{BLOCKS, Config, HEADS, HIDDEN, KV_HEADS};
+use super::error::Error;
 use super::file_keys::FileKeys;
 use super::keys::{Key, Keys};
 use super::rope;
@@ -118,14 +119,14 @@ pub const OPTIONAL_HEAD_SIZE: Key = Key::group(
 /// Size of the heads, also where it follows from the width.
 pub const HEAD_SIZE: Key = Key::group(write_head_size, read_head_size);
 
-fn write_head_size(keys: &mut Keys) -> Result<(), String> {
+fn write_head_size(keys: &mut Keys) -> Result<(), Error> {
     let dim = keys.config.shape()?.head_dim as u32;
     keys.put("attention.key_length", dim);
     keys.put("attention.value_length", dim);
     Ok(())
 }
 
-fn read_head_size(file: &mut FileKeys) -> Result<(), String> {
+fn read_head_size(file: &mut FileKeys) -> Result<(), Error> {
     if let Some(dim) = file.integer("attention.key_length")? {
         file.set("head_dim", dim);
     }
@@ -177,14 +178,14 @@ pub const ATTENTION_BIAS: (&str, &str, bool) = ("attention_bias", "blk.0.attn_q.
 pub const MLP_BIAS: (&str, &str, bool) = ("mlp_bias", "blk.0.ffn_up.bias", false);
 
 /// The part of a head that is rotated, as `rope.dimension_count`; `share` of it where nothing is said.
-pub fn write_rotated_part(keys: &mut Keys, share: f64) -> Result<(), String> {
+pub fn write_rotated_part(keys: &mut Keys, share: f64) -> Result<(), Error> {
     let rotated = rope::rotated_dimensions(keys.config, share)?;
     keys.put("rope.dimension_count", rotated);
     Ok(())
 }
 
 /// The share of a head that is rotated, under its name in config.json.
-pub fn read_rotated_part(file: &mut FileKeys, name: &str) -> Result<(), String> {
+pub fn read_rotated_part(file: &mut FileKeys, name: &str) -> Result<(), Error> {
     let Some(rotated) = file.integer("rope.dimension_count")? else { return Ok(()) };
     let config = Config::new(file.json(), "{}");
     let head_dim = config.shape()?.head_dim as f64;

@@ -1,6 +1,7 @@
 //! Rotary embeddings: parameters, keys, factors.
 
 use super::config::Config;
+use super::error::Error;
 use super::file_keys::{FileKeys, decimal};
 use super::keys::Keys;
 use super::table::Computed;
@@ -58,11 +59,12 @@ const YARN: [(&str, &[&str]); 4] = [
 const USUAL_BASE: f64 = 10000.0;
 
 /// Writes the keys of bases and scaling.
-pub fn write(keys: &mut Keys) -> Result<(), String> {
+pub fn write(keys: &mut Keys) -> Result<(), Error> {
     let rope = parameters(keys.config);
     let number = |name: &str| rope.get(name).and_then(Json::as_f64).map(|v| v as f32);
     let kind = kind(&rope);
-    let factor = || number("factor").ok_or_else(|| format!("rope scaling `{kind}` has no `factor`"));
+    let lacks = |parameter| Error::ScalingLacks { scaling: kind.clone(), parameter };
+    let factor = || number("factor").ok_or_else(|| lacks("factor"));
     match kind.as_str() {
         // llama3's is a tensor; dynamic scaling is none as long as the context is the trained one.
         "default" | "llama3" | "dynamic" => {}
@@ -75,8 +77,8 @@ pub fn write(keys: &mut Keys) -> Result<(), String> {
             keys.put("rope.scaling.factor", factor()?);
             let original = rope.get("original_max_position_embeddings").and_then(Json::as_u64);
             let original = original.and_then(|n| u32::try_from(n).ok());
-            let missing = "rope scaling `yarn` has no `original_max_position_embeddings`";
-            keys.put("rope.scaling.original_context_length", original.ok_or(missing)?);
+            let original = original.ok_or_else(|| lacks("original_max_position_embeddings"))?;
+            keys.put("rope.scaling.original_context_length", original);
             for (key, names) in YARN {
                 if let Some(value) = names.iter().find_map(|name| number(name)) {
                     keys.put(&format!("rope.scaling.{key}"), value);
@@ -84,7 +86,7 @@ pub fn write(keys: &mut Keys) -> Result<(), String> {
             }
         }
         "su" | "longrope" => keys.put("rope.scaling.type", "longrope"),
-        other => return Err(format!("rope scaling `{other}` is not supported yet")),
+        other => return Err(Error::Scaling(other.into())),
     }
     if let Some(theta) = number("rope_theta") {
         keys.put("rope.freq_base", theta);
@@ -96,7 +98,7 @@ pub fn write(keys: &mut Keys) -> Result<(), String> {
 }
 
 /// Says bases and scaling in config.json.
-pub fn read(file: &mut FileKeys) -> Result<(), String> {
+pub fn read(file: &mut FileKeys) -> Result<(), Error> {
     file.set("rope_theta", file.float("rope.freq_base")?.unwrap_or(USUAL_BASE));
     if let Some(theta) = file.float("rope.freq_base_swa")? {
         file.set("rope_local_base_freq", theta);
@@ -122,7 +124,7 @@ pub fn read(file: &mut FileKeys) -> Result<(), String> {
             }
             scaling
         }
-        other => return Err(format!("rope scaling `{other}` cannot be said in config.json")),
+        other => return Err(Error::ScalingNotSaid(other.into())),
     };
     file.set("rope_scaling", scaling);
     Ok(())
@@ -133,7 +135,7 @@ const FACTOR_TOLERANCE: f32 = 1e-4;
 
 /// The parameters of llama3 scaling that these factors come from. A file has the factors only, so parameters are tried:
 /// the thresholds that every Llama has, and contexts that models were trained with.
-fn llama3_parameters(file: &FileKeys, factors: &[f32]) -> Result<Json, String> {
+fn llama3_parameters(file: &FileKeys, factors: &[f32]) -> Result<Json, Error> {
     let factor = factors.iter().copied().fold(1.0, f32::max);
     for original in [8192u32, 4096, 2048, 16384, 32768, 65536, 131072] {
         let scaling = json!({"rope_type": "llama3", "factor": decimal(factor), "low_freq_factor": 1.0,
@@ -149,11 +151,11 @@ fn llama3_parameters(file: &FileKeys, factors: &[f32]) -> Result<Json, String> {
             return Ok(scaling);
         }
     }
-    Err(format!("tensor `{FREQS}` holds factors that no llama3 scaling with the usual thresholds has"))
+    Err(Error::UnknownFactors(FREQS))
 }
 
 /// The part of a head that is rotated.
-pub fn rotated_dimensions(config: &Config, default: f64) -> Result<u32, String> {
+pub fn rotated_dimensions(config: &Config, default: f64) -> Result<u32, Error> {
     let share = parameters(config).get("partial_rotary_factor").and_then(Json::as_f64).unwrap_or(default);
     Ok((share * config.shape()?.head_dim as f64) as u32)
 }
@@ -161,7 +163,7 @@ pub fn rotated_dimensions(config: &Config, default: f64) -> Result<u32, String> 
 /// The factors of llama3 scaling, one for each pair of a head: wavelengths up to `original / high_freq_factor` stay,
 /// those above `original / low_freq_factor` are divided by `factor`, with a smooth step between (transformers,
 /// `_compute_llama3_parameters`).
-pub fn llama3_factors(config: &Config) -> Result<Computed, String> {
+pub fn llama3_factors(config: &Config) -> Result<Computed, Error> {
     let rope = parameters(config);
     if kind(&rope) != "llama3" {
         return Ok(Vec::new());

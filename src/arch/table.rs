@@ -1,6 +1,7 @@
 //! What an architecture is: a table of its tensors and one of its hyper-parameters, and what becomes of a name.
 
 use super::config::{Config, Shape};
+use super::error::Error;
 use super::keys::Key;
 use super::tokenizer::Vocabulary;
 use crate::names::Role;
@@ -27,14 +28,14 @@ pub struct Architecture {
     /// Where its tokenizers come from.
     pub vocabulary: Vocabulary,
     /// Tensors that are computed from config.json.
-    pub computed: fn(&Config) -> Result<Computed, String>,
+    pub computed: fn(&Config) -> Result<Computed, Error>,
 }
 
 /// GGUF names of vectors, and their elements.
 pub type Computed = Vec<(&'static str, Vec<f32>)>;
 
 /// An architecture without computed tensors.
-pub fn nothing_computed(_: &Config) -> Result<Computed, String> {
+pub fn nothing_computed(_: &Config) -> Result<Computed, Error> {
     Ok(Vec::new())
 }
 

@@ -103,8 +103,8 @@ impl Error {
     }
 
     /// An [`Error::Config`].
-    pub(crate) fn config(path: &Path, problem: impl Into<String>) -> Error {
-        Error::Config { path: path.to_owned(), problem: problem.into() }
+    pub(crate) fn config(path: &Path, problem: impl ToString) -> Error {
+        Error::Config { path: path.to_owned(), problem: problem.to_string() }
     }
 
     /// An [`Error::MissingTensor`].

@@ -29,7 +29,7 @@ pub fn open(folder: &Path, options: &Options) -> Result<Model, Error> {
     let config_path = folder.join("config.json");
     let json = object(&config_path)?;
     let architecture = architecture(&json).map_err(|e| Error::unsupported(&config_path, e))?;
-    let at_config = |e: String| Error::config(&config_path, e);
+    let at_config = |e: arch::Error| Error::config(&config_path, e);
     let config = Config::new(&json, architecture.defaults);
     let shape = config.shape().map_err(at_config)?;
     let hyper_parameters = hyper_parameters(architecture, &config, options).map_err(at_config)?;
@@ -67,7 +67,7 @@ fn hyper_parameters(
     architecture: &Architecture,
     config: &Config,
     options: &Options,
-) -> Result<Vec<(String, Value)>, String> {
+) -> Result<Vec<(String, Value)>, arch::Error> {
     let mut keys = Keys::new(config, architecture.name);
     architecture.keys.iter().copied().flatten().try_for_each(|key| keys.write(key))?;
     if options.no_tokenizer {

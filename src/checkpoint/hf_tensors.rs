@@ -42,7 +42,7 @@ const NOT_OF_ONE_MODEL: &str = "they are not of one model, fetch both again";
 
 impl Source<'_> {
     /// Tensors that are computed from config.json.
-    pub fn computed(&self) -> Result<Vec<SourceTensor>, String> {
+    pub fn computed(&self) -> Result<Vec<SourceTensor>, arch::Error> {
         let computed = (self.architecture.computed)(self.config)?;
         let tensor = |(name, values): (&str, Vec<f32>)| SourceTensor {
             name: name.into(),

@@ -1,11 +1,11 @@
 //! config.json from the keys of a GGUF file, by the tables of its architecture.
 
 use super::rows;
-use crate::arch::Architecture;
 use crate::arch::config::{Config, Shape};
 use crate::arch::file_keys::{FileKeys, Source};
 use crate::arch::keys::Keys;
 use crate::arch::tokenizer::SPECIAL;
+use crate::arch::{self, Architecture};
 use crate::checkpoint::Dtype;
 use crate::gguf::{File, Value};
 use serde_json::{Map, Value as Json, json};
@@ -39,6 +39,11 @@ impl Source for File {
     }
 }
 
+/// What an architecture says, beside what is said here.
+fn words(error: arch::Error) -> String {
+    error.to_string()
+}
+
 /// config.json of a file. An error names the key or tensor that config.json has no words for.
 pub fn config(file: &File, architecture: &'static Architecture, dtype: Dtype) -> Result<Exported, String> {
     let mut json: Map<String, Json> = Map::new();
@@ -46,7 +51,7 @@ pub fn config(file: &File, architecture: &'static Architecture, dtype: Dtype) ->
     let fixed: Map<String, Json> = serde_json::from_str(architecture.fixed).expect("a tested constant");
     json.extend(fixed);
     let mut keys = FileKeys::new(file, architecture.name, json);
-    architecture.keys.iter().copied().flatten().try_for_each(|key| key.read(&mut keys))?;
+    architecture.keys.iter().copied().flatten().try_for_each(|key| key.read(&mut keys)).map_err(words)?;
     let has = |name: &str| file.tensors().iter().any(|t| t.name == name);
     for &(flag, tensor, assumed) in architecture.shown {
         if has(tensor) != assumed {
@@ -66,7 +71,7 @@ pub fn config(file: &File, architecture: &'static Architecture, dtype: Dtype) ->
     );
     let json = in_order(keys.finish());
     let config = Config::new(&json, architecture.defaults);
-    let shape = config.shape()?;
+    let shape = config.shape().map_err(words)?;
     check_keys(file, architecture, &config)?;
     let computed = check_computed(file, architecture, &config)?;
     Ok(Exported { json: json.into(), shape, computed })
@@ -93,7 +98,12 @@ fn say_tokens(file: &File, keys: &mut FileKeys) -> Result<(), String> {
     let tokens = file.key("tokenizer.ggml.tokens").and_then(Value::as_array).map(|a| a.len() as u64);
     let embeddings = file.tensors().iter().find(|t| t.name == "token_embd.weight");
     let rows = || embeddings.and_then(|t| t.shape.last().copied());
-    let size = keys.integer("vocab_size")?.or(tokens).or_else(rows).ok_or("the vocabulary has no size")?;
+    let size = keys
+        .integer("vocab_size")
+        .map_err(words)?
+        .or(tokens)
+        .or_else(rows)
+        .ok_or("the vocabulary has no size")?;
     keys.set("vocab_size", size);
     // The files of a BPE tokenizer name the others.
     let is_bpe = file.key("tokenizer.ggml.model").and_then(Value::as_str) == Some("gpt2");
@@ -111,7 +121,7 @@ fn say_tokens(file: &File, keys: &mut FileKeys) -> Result<(), String> {
 /// Refuses a file with a key of the architecture that converting config.json would not give.
 fn check_keys(file: &File, architecture: &Architecture, config: &Config) -> Result<(), String> {
     let mut keys = Keys::new(config, architecture.name);
-    architecture.keys.iter().copied().flatten().try_for_each(|key| keys.write(key))?;
+    architecture.keys.iter().copied().flatten().try_for_each(|key| keys.write(key)).map_err(words)?;
     let ours = keys.finish();
     let prefix = format!("{}.", architecture.name);
     for (name, value) in file.keys() {
@@ -142,7 +152,7 @@ fn is_same(a: &Value, b: &Value) -> bool {
 
 /// The tensors of the file that config.json gives; refuses a file that has other values for them.
 fn check_computed(file: &File, architecture: &Architecture, config: &Config) -> Result<Vec<String>, String> {
-    let computed = (architecture.computed)(config)?;
+    let computed = (architecture.computed)(config).map_err(words)?;
     let mut names = Vec::new();
     for (name, values) in computed {
         let theirs = file.vector(name).unwrap_or_default();

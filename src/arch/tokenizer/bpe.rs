@@ -71,7 +71,7 @@ pub fn write(
 /// Texts and types of all tokens by id.
 fn tokens(files: &Files, tokenizer: &Tokenizer, config: &Map<String, Json>) -> Result<Tokens, String> {
     let vocabulary = tokenizer.get_vocab(true);
-    let size = match files.config.integer(&["vocab_size"])? {
+    let size = match files.config.integer(&["vocab_size"]).map_err(|e| e.to_string())? {
         Some(size) => size as usize,
         None => vocabulary.len(),
     };

@@ -52,7 +52,8 @@ fn tokens(files: &Files, literal: bool, tokenizer_config: &Map<String, Json>) ->
     if model.pieces.is_empty() {
         return Err(at("a SentencePiece model without pieces: fetch it again".into()));
     }
-    let size = files.config.integer(&["vocab_size"]).map_err(Problem::of("config.json"))?;
+    let size =
+        files.config.integer(&["vocab_size"]).map_err(|e| Problem::of("config.json")(e.to_string()))?;
     let size = size.map_or(model.pieces.len(), |n| n as usize);
     let mut table = Table {
         texts: (0..size).map(|id| format!("[PAD{id}]")).collect(),
