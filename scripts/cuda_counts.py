@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Reads what nvcc made of tests/cuda/instances.cu for some architectures and compares it with tests/cuda/limits.csv.
 
-    cuda_counts.py FOLDER       with FOLDER/ARCHITECTURE.log (of ptxas) and FOLDER/ARCHITECTURE.sass (of cuobjdump)
+    cuda_counts.py FOLDER               with FOLDER/ARCHITECTURE.log (of ptxas) and FOLDER/ARCHITECTURE.sass (of cuobjdump)
+    cuda_counts.py FOLDER --limits      prints limits that hold, for limits.csv
 
 Prints, for each kernel, registers and instructions for 4 weights in its main loop; then, for the cards of tests/cuda/cards.csv,
 which share of the memory's bandwidth these instructions leave room for. Fails where a limit or a bar is missed, or registers
@@ -10,6 +11,7 @@ are spilled to memory beyond the limit.
 
 import collections
 import csv
+import math
 import pathlib
 import re
 import sys
@@ -85,6 +87,15 @@ def counts(code, weights, dp4a):
     return [n * 4 / (weights * passes) for n in of]
 
 
+def limits_above(values):
+    """
+    >>> limits_above([(20.1, 7.6, 29.9, 64, 0), (19.0, 7.9, 29.0, 57, 8)])
+    ['21', '9', '31', '64', '8']
+    """
+    *of_counts, registers, spilled = (max(of) for of in zip(*values))
+    return [str(n) for n in [*(math.ceil(n * 1.02) for n in of_counts), -(-registers // 8) * 8, spilled]]
+
+
 def rows(name):
     with open(TESTS / name) as file:
         return list(csv.reader(line for line in file if not line.startswith("#")))
@@ -99,13 +110,18 @@ def share(card, alu, fma, everything, bits):
     return int(multiprocessors) * float(clock) * 4 / clocks * bits / 8 / float(bandwidth)
 
 
-def main(folder):
+def main(folder, limits_only):
     failures = []
     architectures = sorted((path.stem for path in folder.glob("*.sass")), key=int)
     made = {a: ((folder / f"{a}.log").read_text(), (folder / f"{a}.sass").read_text()) for a in architectures}
     made = {a: (resources(log), instructions(sass)) for a, (log, sass) in made.items()}
     known = set()
     measured = {}
+    if limits_only:
+        for kernel, weights, dp4a, *_ in rows("limits.csv"):
+            values = [(*counts(of[kernel], int(weights), int(dp4a)), *used[kernel]) for used, of in made.values()]
+            print(",".join([kernel, weights, dp4a] + limits_above(values)))
+        return 0
     print("Instructions for 4 weights (or 4 activations) and registers, by architecture; limits last\n")
     print(f"{'kernel':24} {'':10}" + "".join(f"{'sm_' + a:>8}" for a in architectures) + "   limit")
     for kernel, weights, dp4a, *limits in rows("limits.csv"):
@@ -139,4 +155,4 @@ def main(folder):
 
 
 if __name__ == "__main__":
-    sys.exit(main(pathlib.Path(sys.argv[1])))
+    sys.exit(main(pathlib.Path(sys.argv[1]), sys.argv[2:] == ["--limits"]))

@@ -29,7 +29,7 @@ struct dim3 {
     dim3(unsigned x = 1, unsigned y = 1, unsigned z = 1) : x(x), y(y), z(z) {}
 };
 
-inline dim3 gridDim, blockDim, blockIdx, threadIdx;
+inline dim3 gridDim, blockDim, blockIdx, threadIdx(0, 0, 0);
 
 namespace host {
 
@@ -240,5 +240,7 @@ static inline void ptx_ld_global_v4_u32(uint32_t & x, uint32_t & y, uint32_t & z
     const uint4 words = *(const uint4 *) address;
     x = words.x, y = words.y, z = words.z, w = words.w;
 }
+
+static inline void ptx_ld_global_u32(uint32_t & x, size_t address) { x = *(const uint32_t *) address; }
 
 static inline size_t __cvta_generic_to_global(const void * at) { return (size_t) at; }
