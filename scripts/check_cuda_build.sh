@@ -3,14 +3,13 @@
 #
 #   - machine code for every architecture, without warnings, within the limits of tests/cuda/limits.csv (registers, spills,
 #     instructions for 4 weights), and the shares of bandwidth that this leaves room for on the cards of tests/cuda/cards.csv
-#   - our files and those with hooks in the patched llama.cpp, in its own build, for one architecture; how many kernels there spill
+#   - our file and those with hooks in the patched llama.cpp, in its own build, for one architecture; how many kernels there spill
 #
 # Only the compiler of cuda_compiler.sh is looked at, which runs on x86-64 Linux.
 source "$(dirname "$0")/setup.sh"
 ARCHITECTURES="75 80 86 89 90 120"
 IN_LLAMA=89
 MAX_STACK=8 # bytes that a kernel there may spill: one or two registers, of 4 and 6 columns
-OBJECTS="tenpak convert getrows ggml-cuda"
 
 if [ "$(uname -sm)" != "Linux x86_64" ]; then
     say "CUDA: SKIPPED, the packages of nvcc are for x86-64 Linux"
@@ -40,8 +39,10 @@ python3 "$ROOT/scripts/cuda_counts.py" "$made"
 
 say "CUDA in the patched llama.cpp, for sm_$IN_LLAMA"
 folder=ggml/src/ggml-cuda/CMakeFiles/ggml-cuda.dir
+sources=$(cd "$("$ROOT/scripts/patch_llama.sh")/ggml/src/ggml-cuda" && grep -l tenpak -- *.cu)
 # shellcheck disable=SC2086 # words
-build=$(CUDACXX=$nvcc LLAMA_TARGETS=$(printf "$folder/%s.cu.o " $OBJECTS) "$ROOT/scripts/build_cuda.sh" "$IN_LLAMA-real")
+build=$(CUDACXX=$nvcc LLAMA_TARGETS=$(printf "$folder/%s.o " $sources) "$ROOT/scripts/build_cuda.sh" "$IN_LLAMA-real")
+echo "compiled: ${sources//$'\n'/ }"
 "$cuobjdump" -res-usage "$(dirname "$build")/$folder/tenpak.cu.o" 2>/dev/null | python3 -c '
 import re, sys
 kernels = re.findall(r"Function (\w+):\s+REG:(\d+) STACK:(\d+)", sys.stdin.read())
