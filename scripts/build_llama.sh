@@ -6,7 +6,8 @@
 #   TRIPLE=aarch64-unknown-linux-gnu scripts/build_llama.sh    for another machine: a Rust target with a cmake
 #                                                toolchain file scripts/TRIPLE.cmake
 #
-# LLAMA_QUICK=1 compiles all but ggml with little optimization, in a build of its own: for tests, in which ggml takes the time.
+# LLAMA_QUICK=1 compiles all but ggml with little optimization and several sources at a time, in a build of its own: for tests,
+# in which ggml takes the time.
 # LLAMA_TARGETS chooses what to build. scripts/patch_llama.sh makes the tree and keeps it: a second run only builds what
 # changed in the kernels and in our own files of ggml-patches.
 source "$(dirname "$0")/setup.sh"
@@ -23,7 +24,8 @@ build=$unpacked/build${triple:+-$triple}${LLAMA_QUICK:+-quick}
 options=(-DBUILD_SHARED_LIBS=ON)
 [ -z "$triple" ] || options=(-DBUILD_SHARED_LIBS=OFF -DGGML_NATIVE=OFF "-DCMAKE_TOOLCHAIN_FILE=$ROOT/scripts/$triple.cmake")
 [ -z "${LLAMA_QUICK:-}" ] || options+=("-DCMAKE_C_FLAGS_RELEASE=-O1 -DNDEBUG" "-DCMAKE_CXX_FLAGS_RELEASE=-O1 -DNDEBUG"
-    "-DCMAKE_PROJECT_ggml_INCLUDE=$ROOT/scripts/optimized_ggml.cmake")
+    "-DCMAKE_PROJECT_ggml_INCLUDE=$ROOT/scripts/optimized_ggml.cmake"
+    "-DCMAKE_PROJECT_llama.cpp_INCLUDE=$ROOT/scripts/joined_llama.cmake")
 
 library=$("$ROOT/scripts/build_kernels.sh")
 if [ ! -f "$build/build.ninja" ]; then

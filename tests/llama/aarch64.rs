@@ -118,15 +118,15 @@ fn continues(model: &Path, levels: &[&str]) {
 
 #[test]
 fn a_model_in_the_default_types() {
-    continues(&short_out(), &["neon", "dotprod"]);
+    continues(&short(&out(), FEW_BLOCKS), &["neon", "dotprod"]);
 }
 
 #[test]
 fn a_model_in_g4_128() {
-    continues(&short_kept(Method::Gptq), &["dotprod"]);
+    continues(&short(&kept(Method::Gptq), FEW_BLOCKS), &["dotprod"]);
 }
 
 #[test]
 fn a_model_in_nf4_64() {
-    continues(&short_kept(Method::Nf4), &["dotprod"]);
+    continues(&short(&kept(Method::Nf4), FEW_BLOCKS), &["dotprod"]);
 }

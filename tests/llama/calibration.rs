@@ -3,10 +3,13 @@
 use super::diagonals;
 use super::fixtures::*;
 use super::place::{Place, THREADS};
+use super::quantized_folder;
 use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
+use tenpak_gguf::gguf::File;
 use tenpak_gguf::llama::Collection;
 
 /// Memory for the Gram matrices in several passes; all of SmolLM2's take 225 MB.
@@ -19,12 +22,35 @@ const COLLECTOR_KILOBYTES: u64 = 300_000;
 /// Tokens of the runs in several passes.
 const TOKENS: &str = "1024";
 
-/// How much smaller the divergence must be with calibration (0.4 seen). It is the ratio of two divergences from one run, and
+/// How much smaller the divergence must be with calibration (0.60 seen). It is the ratio of two divergences from one run, and
 /// processors change either in its fourth digit only.
-const MAX_KLD_RATIO: f64 = 0.6;
+const MAX_KLD_RATIO: f64 = 0.7;
 
 /// Bytes of text for the calibration of a conversion: about 10,000 tokens.
 const TEXT_BYTES: usize = 40_000;
+
+/// Blocks of the conversion with a text, and chunks of 512 tokens that it is judged on.
+const BLOCKS: usize = 8;
+const CHUNKS: usize = 8;
+
+/// The default types, but for embeddings.
+const RECIPE: &str = r#"
+about = "The default types; embeddings stay as they are"
+
+[[rule]]
+why = "no statistics are collected of their input"
+roles = ["embeddings"]
+types = ["f16"]
+
+[[rule]]
+why = "attention"
+roles = ["attention"]
+types = ["t4"]
+
+[[rule]]
+why = "the rest"
+types = ["t3"]
+"#;
 
 #[test]
 fn diagonals_are_those_of_llama_imatrix() {
@@ -134,23 +160,34 @@ fn takes_no_more_memory_than_it_may() {
     assert!(kilobytes <= limit, "the collector took {kilobytes} kB; the limit is {limit} kB");
 }
 
-/// The text that is judged on is another than the one that is calibrated on.
+/// The text that is judged on is another than the one that is calibrated on. The model is short, and its embeddings, of which
+/// nothing is collected, stay floats: the search takes all of the time of this test.
 #[test]
 fn conversion_with_a_text_is_closer_to_the_model() {
     let place = Place::new();
     let whole = std::fs::read(text("c4")).unwrap();
     let start = whole[..TEXT_BYTES].utf8_chunks().next().expect("text").valid();
     std::fs::write(place.path("calibration.txt"), start).unwrap();
-    let calibrated = place.path("calibrated.gguf");
-    let mut convert = tenpak(["convert", arg(&MODEL), "-o", arg(&calibrated), "--collector", arg(&LLAMA)]);
-    place.run("convert", convert.args(["--calibration-text", arg(&place.path("calibration.txt"))]));
-    let evaluation = evaluation(LOGITS_CHUNKS);
-    let with = place.divergence("with", &evaluation, &calibrated, &f16_logits()).mean;
-    let without = place.divergence("without", &evaluation, &out(), &f16_logits()).mean;
+    std::fs::write(place.path("recipe.toml"), RECIPE).unwrap();
+    let (checkpoint, calibrated) = (place.path("checkpoint"), place.path("calibrated.gguf"));
+    quantized_folder::make(&MODEL, None, BLOCKS, &checkpoint).expect("a checkpoint");
+    let mut convert =
+        tenpak(["convert", arg(&checkpoint), "-o", arg(&calibrated), "--collector", arg(&LLAMA)]);
+    convert.args(["--calibration-text", arg(&place.path("calibration.txt"))]);
+    place.run("convert", convert.args(["--recipe", arg(&place.path("recipe.toml"))]));
+
+    let (plain, uncalibrated) = (short(&f16(), BLOCKS), short_with(&out(), &f16(), BLOCKS));
+    let (evaluation, logits) = (evaluation(CHUNKS), place.path("logits"));
+    place.write_logits("logits", &evaluation, &plain, &logits);
+    let with = place.divergence("with", &evaluation, &calibrated, &logits).mean;
+    let without = place.divergence("without", &evaluation, &uncalibrated, &logits).mean;
     note(format!("mean KLD {with}, without calibration {without}"));
     assert!(with <= MAX_KLD_RATIO * without, "{with} is more than {MAX_KLD_RATIO} of {without}");
-    let bytes = |path: &Path| std::fs::metadata(path).unwrap().len();
-    assert_eq!(bytes(&calibrated), bytes(&out()), "calibration changed the size of the file");
+    let types = |path: &Path| {
+        let file = File::open(path).expect("a model");
+        file.tensors().iter().map(|t| (t.name.clone(), t.kind)).collect::<BTreeMap<_, _>>()
+    };
+    assert!(types(&calibrated) == types(&uncalibrated), "calibration changed types");
     let left = std::fs::read_dir(place.path("")).unwrap().map(|entry| entry.unwrap().file_name());
     let left: Vec<_> =
         left.filter(|name| name.to_string_lossy().starts_with(".tenpak-calibration-")).collect();

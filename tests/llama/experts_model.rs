@@ -3,9 +3,11 @@
 //! Two blocks with four experts each, which are feed-forward parts of eight blocks of the dense model; the routers are
 //! rows of its key projections. The text that it writes makes no sense; its activations are those of a real model.
 
+use super::short_model::keys_of_blocks;
 use std::error::Error;
 use std::path::Path;
 use tenpak_gguf::gguf::{File, Tensor, TensorHeader, Value, Writer};
+use tenpak_gguf::names;
 
 const BLOCKS: usize = 2;
 const EXPERTS: usize = 4;
@@ -18,21 +20,14 @@ pub fn make(dense: &Path, moe: &Path) -> Result<(), Box<dyn Error>> {
         let found = dense.tensors().iter().find(|t| t.name == name);
         found.ok_or_else(|| format!("`{name}` is missing"))
     };
-    let mut keys: Vec<(String, Value)> = dense.keys().to_vec();
-    for (key, value) in &mut keys {
-        if key == "llama.block_count" {
-            *value = Value::U32(BLOCKS as u32);
-        }
-    }
+    let mut keys = keys_of_blocks(&dense, BLOCKS as u64);
     keys.push(("llama.expert_count".into(), Value::U32(EXPERTS as u32)));
     keys.push(("llama.expert_used_count".into(), Value::U32(EXPERTS_USED)));
 
     // Name, extents, the tensors that are put one after the other, and how many of their bytes are taken.
     let mut plan: Vec<(String, Vec<u64>, Vec<&Tensor>, usize)> = Vec::new();
     for t in dense.tensors() {
-        let block =
-            t.name.strip_prefix("blk.").and_then(|rest| rest.split('.').next()?.parse::<usize>().ok());
-        let kept = block.is_none_or(|b| b < BLOCKS);
+        let kept = names::block(&t.name).is_none_or(|block| block < BLOCKS as u64);
         let is_expert = ["ffn_gate.", "ffn_up.", "ffn_down."].iter().any(|role| t.name.contains(role));
         if kept && !is_expert {
             plan.push((t.name.clone(), t.shape.clone(), vec![t], t.bytes() as usize));

@@ -3,6 +3,7 @@
 use super::experts_model;
 use super::place::{HOME, Lock, Place, ROOT, TARGET, THREADS, script};
 use super::quantized_folder::{self, Method};
+use super::short_model;
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -19,12 +20,9 @@ pub const CALIBRATION_CHUNKS: &str = "4";
 /// Threads of the conversion whose memory is measured: what each thread holds counts, so that the number of cores must not.
 const MEASURED_THREADS: &str = "2";
 
-/// Blocks of SmolLM2, and of its short forms.
+/// Blocks of SmolLM2, and of its short form for programs that take long or are emulated.
 const BLOCKS: usize = 30;
-const FEW_BLOCKS: usize = 2;
-
-/// Chunks whose logits of the F16 model are kept.
-pub const LOGITS_CHUNKS: usize = 8;
+pub const FEW_BLOCKS: usize = 2;
 
 /// Folder of the patched llama.cpp's programs. `LLAMA` in the environment gives one that is built already.
 pub static LLAMA: LazyLock<PathBuf> = LazyLock::new(|| {
@@ -165,14 +163,6 @@ pub fn exported() -> PathBuf {
     let model = out();
     made("exported.gguf", &[&TENPAK_KEY, arg(&model)], |place, out| {
         place.run("export", &mut tenpak(["export", arg(&model), "-o", arg(out)]));
-    })
-}
-
-/// Logits of [`f16`] over the first chunks of the text.
-pub fn f16_logits() -> PathBuf {
-    let model = f16();
-    made("f16.logits", &[&LLAMA_KEY, arg(&model)], |place, out| {
-        place.write_logits("logits", &evaluation(LOGITS_CHUNKS), &model, out);
     })
 }
 
@@ -329,24 +319,24 @@ pub fn note(text: impl std::fmt::Display) {
 
 /// A checkpoint of SmolLM2 that a method quantized, converted.
 pub fn kept(method: Method) -> PathBuf {
-    converted_checkpoint(&format!("{}.gguf", method.name()), Some(method), BLOCKS)
-}
-
-/// The same of the first blocks only, for programs that are emulated.
-pub fn short_kept(method: Method) -> PathBuf {
-    converted_checkpoint(&format!("short-{}.gguf", method.name()), Some(method), FEW_BLOCKS)
-}
-
-/// The first blocks of SmolLM2 in the types that are the default.
-pub fn short_out() -> PathBuf {
-    converted_checkpoint("short.gguf", None, FEW_BLOCKS)
-}
-
-fn converted_checkpoint(name: &str, method: Option<Method>, blocks: usize) -> PathBuf {
-    made(name, &[include_str!("quantized_folder.rs"), &TENPAK_KEY, arg(&MODEL)], |place, out| {
+    let inputs = [include_str!("quantized_folder.rs"), &TENPAK_KEY, arg(&MODEL)];
+    made(&format!("{}.gguf", method.name()), &inputs, |place, out| {
         let folder = place.path("checkpoint");
-        quantized_folder::make(&MODEL, method, blocks, &folder).expect("a checkpoint");
+        quantized_folder::make(&MODEL, Some(method), BLOCKS, &folder).expect("a checkpoint");
         place.run("convert", &mut tenpak(["convert", arg(&folder), "-o", arg(out)]));
         std::fs::remove_dir_all(folder).expect("the checkpoint can go");
+    })
+}
+
+/// The first blocks of a shared file.
+pub fn short(model: &Path, blocks: usize) -> PathBuf {
+    short_with(model, model, blocks)
+}
+
+/// The first blocks of a shared file, with embeddings and what else is in no block of another.
+pub fn short_with(model: &Path, rest_of: &Path, blocks: usize) -> PathBuf {
+    let name = format!("short-{blocks}-{}", model.file_name().expect("a file").to_string_lossy());
+    made(&name, &[include_str!("short_model.rs"), arg(model), arg(rest_of)], |_, out| {
+        short_model::make(model, rest_of, blocks as u64, out).expect("a short model");
     })
 }

@@ -29,7 +29,7 @@ fn every_part_that_needs_no_gpu_runs() {
             .env("LLAMA_CUDA_BIN", &*LLAMA)
             .env("TENPAK", TENPAK)
             .env("SYNTHETIC_MODEL", maker)
-            .envs([("REAL_MODEL", short_out()), ("TEXT", text("wiki"))]),
+            .envs([("REAL_MODEL", short(&out(), FEW_BLOCKS)), ("TEXT", text("wiki"))]),
     );
     let printed = place.run(
         "run",

@@ -9,6 +9,7 @@ mod fixtures;
 mod diagonals;
 mod experts_model;
 mod quantized_folder;
+mod short_model;
 mod vocabulary;
 
 mod aarch64;
