@@ -1,6 +1,6 @@
 //! Calibrations: what they say, and files that are damaged or of another model.
 
-mod support;
+use crate::support;
 
 use std::path::PathBuf;
 use support::tiny_calibration::{self as tiny, ATTN_COLUMNS, DOWN_COLUMNS, EXPERTS, Parts};

@@ -1,6 +1,6 @@
 //! Files in parts: the same model, whoever writes them.
 
-mod support;
+use crate::support;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,7 +1,7 @@
 //! GGUF files of quantized types as models. What their weights are, ggml has said: tests/golden/ggml.digest, written by
 //! scripts/reference_dequantize.py.
 
-mod support;
+use crate::support;
 
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};

@@ -1,6 +1,6 @@
 //! Hugging Face folders: what is read, what it becomes, and that it comes back.
 
-mod support;
+use crate::support;
 
 use safetensors::Dtype::{BF16, F16, F32};
 use serde_json::json;
@@ -123,7 +123,7 @@ fn the_default_recipe_gives_t4_to_what_is_sensitive() {
     }
 }
 
-/// Squared error over power that a matrix of the tiny model may have; tests/encoder.rs has the exact bars.
+/// Squared error over power that a matrix of the tiny model may have; tests/converter/encoder.rs has the exact bars.
 const T3_ERROR: f64 = 0.022;
 
 #[test]

@@ -1,6 +1,6 @@
 //! Checkpoints that cannot be converted: each error names the file or tensor and says what helps.
 
-mod support;
+use crate::support;
 
 use safetensors::Dtype::F32;
 use serde_json::{Value as Json, json};

@@ -1,6 +1,6 @@
 //! GGUF files: what is written is what is read, and split, old and future files are read too.
 
-mod support;
+use crate::support;
 
 use proptest::prelude::*;
 use std::path::Path;

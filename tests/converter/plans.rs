@@ -2,7 +2,7 @@
 //! has for a tensor. The references are tests/golden/plans.digest and plans-of-names.txt; a change of them is a change
 //! of what users get.
 
-mod support;
+use crate::support;
 
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
@@ -90,7 +90,7 @@ fn plans_of_every_architecture_and_quantization() {
 /// Shapes and types change from name to name, so that every rule meets most kinds of names.
 #[test]
 fn plans_of_every_name() {
-    const NAMES: &str = include_str!("golden/tensor-names.txt");
+    const NAMES: &str = include_str!("../golden/tensor-names.txt");
     const Q8_0: GgmlType = GgmlType(8);
     const I32: GgmlType = GgmlType(26);
     let shapes: &[&[u64]] = &[&[256, 2], &[320, 2], &[256], &[96, 2, 3], &[256, 1, 1], &[64, 3]];

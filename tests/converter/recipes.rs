@@ -1,6 +1,6 @@
 //! Recipes in files: what they make, and what is said about those that cannot be.
 
-mod support;
+use crate::support;
 
 use std::path::{Path, PathBuf};
 use support::tiny_llama::{Folder, HIDDEN, Stored, TinyLlama};

@@ -1,6 +1,6 @@
 //! Checkpoints that are quantized already: their weights are what the library says that quantized them.
 
-mod support;
+use crate::support;
 
 use serde_json::json;
 use sha2::{Digest, Sha256};

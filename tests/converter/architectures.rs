@@ -3,7 +3,7 @@
 //! And every architecture back into a folder: tensors and names of the checkpoint, and the same file when it is converted
 //! again.
 
-mod support;
+use crate::support;
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,6 +1,6 @@
 //! Folders with pytorch_model.bin instead of safetensors. How files of torch itself are read is tested beside the reader.
 
-mod support;
+use crate::support;
 
 use serde_json::{Map, json};
 use std::collections::BTreeMap;

@@ -1,6 +1,6 @@
 //! Conversions under a calibration.
 
-mod support;
+use crate::support;
 
 use std::process::Command;
 use support::random::Random;

@@ -1,6 +1,6 @@
 //! The command line, as a user meets it.
 
-mod support;
+use crate::support;
 
 use std::path::Path;
 use std::process::Command;

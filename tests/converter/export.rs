@@ -1,7 +1,7 @@
 //! Export to a folder: what is refused, by name and with what helps, and quantized files. That every architecture comes
-//! back is in tests/architectures.rs.
+//! back is in tests/converter/architectures.rs.
 
-mod support;
+use crate::support;
 
 use serde_json::json;
 use std::path::PathBuf;

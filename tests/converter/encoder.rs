@@ -1,6 +1,6 @@
 //! The way from rows to blocks: how near it comes, and what it makes of rows that are not like weights.
 
-mod support;
+use crate::support;
 
 use rayon::prelude::*;
 use support::random::Random;

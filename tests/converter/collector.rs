@@ -1,7 +1,7 @@
 //! `tenpak-gguf calibrate` with a collector that is a script: what it is asked, and what is said when it fails.
 #![cfg(unix)]
 
-mod support;
+use crate::support;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;

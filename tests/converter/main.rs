@@ -1,0 +1,25 @@
+//! Tests of the converter, as one program, because programs take long to compile: `cargo test --test converter cli::` runs
+//! those of one file. Files with the kernels alone are programs of their own, which other machines compile too.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod architectures;
+mod calibration;
+mod checkpoint;
+mod cli;
+mod collector;
+mod encoder;
+mod export;
+mod gguf;
+mod gguf_input;
+mod guided;
+mod hostile_checkpoint;
+mod hostile_gguf;
+mod plain;
+mod plans;
+mod pytorch;
+mod quantized;
+mod recipes;
+mod resume;
+mod split;
