@@ -76,7 +76,15 @@ struct Card {
 
 template <class T, int COLUMNS, int WARPS>
 static void run(const Matrices & m, const int8_t * quants, const Scaled * scaled) {
-    multiply_columns<T, COLUMNS, WARPS><<<dim3((m.rows + 4 / WARPS - 1) / (4 / WARPS)), 4 * WARP>>>(m, quants, scaled);
+    constexpr auto kernel = multiply_columns<T, COLUMNS, WARPS, Plain>;
+    static int resident = 0;
+    if (resident == 0) {
+        int sms;
+        CHECK(cudaDeviceGetAttribute(&sms, cudaDevAttrMultiProcessorCount, 0));
+        CHECK(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&resident, kernel, WARPS_OF_CTA * WARP, 0));
+        resident *= sms;
+    }
+    kernel<<<std::min((m.rows + WARPS_OF_CTA / WARPS - 1) / (WARPS_OF_CTA / WARPS), resident), WARPS_OF_CTA * WARP>>>(m, Plain(), quants, scaled);
 }
 
 template <class T> static void bench(const char * name, to_float_t to_float, int rows, int k, const Card & card) {
@@ -132,12 +140,12 @@ template <class T> static void bench(const char * name, to_float_t to_float, int
     const int launches = std::min(copies, 8);
     const auto time = [&](auto launch, int n) {
         CHECK(cudaMemset(out, 0xff, (size_t) rows * columns * 4));
-        m.weights = weights;
+        m.weights = m.gate = weights;
         launch();
         CHECK(cudaDeviceSynchronize());
         check(n);
         const double us = median_us(20, [&](int i) {
-            for (int l = 0; l < launches; l++) { m.weights = weights + bytes * ((i * launches + l) % copies); launch(); }
+            for (int l = 0; l < launches; l++) { m.weights = m.gate = weights + bytes * ((i * launches + l) % copies); launch(); }
             return launches;
         });
         printf(" %7.2f (%4.2f, %3.0f%%)", us, weights_n / us * 1e-6, 100 * bytes / us * 1e6 / card.bandwidth);
@@ -151,7 +159,7 @@ template <class T> static void bench(const char * name, to_float_t to_float, int
     printf(" | %5.2f", median_us(20, [&](int) { for (int l = 0; l < 8; l++) { quantize(1); } return 8; }));
     if constexpr (!std::is_same<T, G4_128>::value && !std::is_same<T, NF4_64>::value) {
         const double us = median_us(20, [&](int i) {
-            rotated_weights<T><<<dim3((blocks + 128 / T::THREADS - 1) / (128 / T::THREADS), rows), 128>>>(weights + bytes * (i % copies), row_bytes, blocks, floats, 0);
+            rotated_weights<T><<<dim3((blocks + 128 / T::THREADS - 1) / (128 / T::THREADS), rows), 128>>>(weights + bytes * (i % copies), row_bytes, blocks, floats);
             return 1;
         });
         printf(" | %7.2f (%4.2f)", us, weights_n / us * 1e-6);

@@ -34,6 +34,26 @@ TENPAK_DEVICE Word prmt(Word a, Word b, Word selector) {
     return result;
 }
 
+// The bits of x where the mask is set, those of y elsewhere. The compiler makes two instructions of the formula.
+template <uint32_t MASK> TENPAK_DEVICE Word select(Word x, Word y) {
+    Word result;
+    asm("lop3.b32 %0, %1, %2, %3, 0xca;" : "=r"(result) : "n"(MASK), "r"(x), "r"(y));
+    return result;
+}
+
+// x >> 16 where multiplications are made, which have time while the other integer instructions are the limit. `second` is 0x100,
+// which takes the second half of x.
+TENPAK_DEVICE Word upper_half(Word x, uint32_t second) {
+    Word result;
+    asm("dp2a.lo.u32.u32 %0, %1, %2, %3;" : "=r"(result) : "r"(x), "r"(second), "r"(0));
+    return result;
+}
+
+// x * factor >> 32: a shift to the right, also there, if the factor is a power of two that the compiler does not know.
+TENPAK_DEVICE Word multiply_high(Word x, uint32_t factor) {
+    return __umulhi(x, factor);
+}
+
 // sum + the products of the signed bytes of a and b.
 TENPAK_DEVICE Word dot4(Word a, Word b, Word sum) {
     return (Word) __dp4a((int) a, (int) b, (int) sum);
@@ -55,10 +75,6 @@ TENPAK_DEVICE Word if_zero(Word x, Word then, Word otherwise) {
     return x == 0 ? then : otherwise;
 }
 
-// The bits of x where the mask is set, those of y elsewhere.
-TENPAK_DEVICE Word select(uint32_t mask, Word x, Word y) {
-    return (x & mask) | (y & ~mask);
-}
 
 // ---- Lookups ----
 
@@ -112,18 +128,6 @@ TENPAK_DEVICE Bytes twice(Bytes x) {
     return { (x.a << 1) & 0xfefefefeu, (x.b << 1) & 0xfefefefeu };
 }
 
-// Nibbles of three bits looked up.
-TENPAK_DEVICE Bytes lookups(Table8 table, Word nibbles) {
-    return { lookup(table, nibbles), lookup(table, nibbles >> 16) };
-}
-
-// The byte where bit 3 of a nibble is set, else 0. Bit 7 of the byte is 0, so that the table's own 0x80 does not show.
-template <uint8_t BYTE> TENPAK_DEVICE Bytes where_bit3(Word nibbles) {
-    static_assert(BYTE < 128, "bit 7 of the column of a fourth bit is 0");
-    constexpr Table8 signs = { 0x80808080, 0x80808080 };
-    return { lookup(signs, nibbles) & (BYTE * 0x01010101u), lookup(signs, nibbles >> 16) & (BYTE * 0x01010101u) };
-}
-
 // ---- Trellis types ----
 
 template <const tenpak_trellis & LAYOUT, const tenpak_code & CODE> struct Trellis {
@@ -149,26 +153,53 @@ using T2_64 = Trellis<tenpak_t2_64, tenpak_code_2>;
 using T3_64 = Trellis<tenpak_t3_64, tenpak_code_3>;
 using T4_64 = Trellis<tenpak_t4_64, tenpak_code_4>;
 
-// The tables of a type. A kernel makes them of a `zero` that is known only when it runs: else the compiler would move the words of
-// the tables, as constants, into registers before each lookup.
-template <class T> struct Tables {
-    Table8 a, b;           // three bits of the hash from the lowest and from those of the lookup after it
-    Table8 v0[2], v1[2];   // the halves of the value tables
-    uint32_t shift16;
+// Words that a kernel reads from memory: constants that the compiler knows it would move into registers before each use.
+struct alignas(16) Unknown {
+    uint32_t low[6]; // of the tables below, in order
+    uint32_t shift4; // 1 << 28
+    uint32_t second; // 0x100
+    uint32_t signs;  // 0x80808080
+    uint32_t unused[3];
+};
 
-    TENPAK_MEMBER Tables(uint32_t zero) {
+// The tables of a type.
+template <class T> struct Tables {
+    Table8   a, b;         // three bits of the hash from the lowest, and from those of the lookup after it
+    Table8   v0[2], v1[2]; // halves of the value tables
+    uint32_t shift4, second, signs;
+
+    TENPAK_MEMBER Tables(const Unknown & unknown) {
         constexpr Table8 A = hash_table(T::code(), 0), B = hash_table(T::code(), T::BITS == 3 ? 3 : 4);
         constexpr Table8 V00 = table8(T::code().v0), V01 = table8(T::code().v0, 8);
         constexpr Table8 V10 = table8(T::code().v1), V11 = table8(T::code().v1, 8);
-        a     = { A.low ^ zero, A.high };
-        b     = { B.low ^ zero, B.high };
-        v0[0] = { V00.low ^ zero, V00.high };
-        v0[1] = { V01.low ^ zero, V01.high };
-        v1[0] = { V10.low ^ zero, V10.high };
-        v1[1] = { V11.low ^ zero, V11.high };
-        shift16 = 65536u ^ zero;
+        a      = { unknown.low[0], A.high };
+        b      = { unknown.low[1], B.high };
+        v0[0]  = { unknown.low[2], V00.high };
+        v0[1]  = { unknown.low[3], V01.high };
+        v1[0]  = { unknown.low[4], V10.high };
+        v1[1]  = { unknown.low[5], V11.high };
+        shift4 = unknown.shift4;
+        second = unknown.second;
+        signs  = unknown.signs;
     }
 };
+
+template <class T> TENPAK_CONSTANT Unknown unknown_of() {
+    return { { hash_table(T::code(), 0).low, hash_table(T::code(), T::BITS == 3 ? 3 : 4).low, table8(T::code().v0).low,
+               table8(T::code().v0, 8).low, table8(T::code().v1).low, table8(T::code().v1, 8).low }, 1u << 28, 0x100, 0x80808080, {} };
+}
+
+// Nibbles of three bits looked up.
+template <class T> TENPAK_DEVICE Bytes lookups(const Tables<T> & tables, Table8 table, Word nibbles) {
+    return { lookup(table, nibbles), lookup(table, upper_half(nibbles, tables.second)) };
+}
+
+// The byte where bit 3 of a nibble is set, else 0. Bit 7 of the byte is 0, so that the table's own 0x80 does not show.
+template <uint8_t BYTE, class T> TENPAK_DEVICE Bytes where_bit3(const Tables<T> & tables, Word nibbles) {
+    static_assert(BYTE < 128, "bit 7 of the column of a fourth bit is 0");
+    const Table8 signs = { tables.signs, tables.signs };
+    return { lookup(signs, nibbles) & (BYTE * 0x01010101u), lookup(signs, upper_half(nibbles, tables.second)) & (BYTE * 0x01010101u) };
+}
 
 // What a thread loads of a block: of every plane a byte for each of its lanes.
 template <class T> struct Share {
@@ -235,7 +266,7 @@ TENPAK_DEVICE Word shifted(Word x, int right) {
 template <class T> TENPAK_DEVICE Word nibbles_of(const Share<T> & share, Piece at) {
     const Word     l = shifted(share.l[at.plane], at.place - at.first), m = shifted(share.m[at.plane], at.place - at.first - 4);
     const uint32_t mask = ((1u << at.bits) - 1) * 0x01010101u << at.first;
-    return at.bits == 4 ? select(mask, l, m) : (l & mask) | (m & mask << 4);
+    return at.bits == 4 ? select<0x0f0f0f0f>(l, m) : (l & mask) | (m & mask << 4);
 }
 
 template <class T, int STEP> TENPAK_DEVICE Word symbols_of(const Share<T> & share) {
@@ -307,8 +338,8 @@ template <class T> TENPAK_DEVICE void hashes_of_3_bits(const Tables<T> & tables,
 #pragma unroll
     for (int t = 0; t < S; t++) {
         const Word nibbles = symbols<T>(share, t);
-        a[t] = lookups(tables.a, nibbles);
-        b[t] = lookups(tables.b, nibbles);
+        a[t] = lookups(tables, tables.a, nibbles);
+        b[t] = lookups(tables, tables.b, nibbles);
         if (t >= 1) { u[t] = a[t] ^ b[t - 1]; }
         if (t >= 2) { g[t] = u[t] ^ twice(a[t - 2]); }
     }
@@ -332,8 +363,8 @@ template <class T> TENPAK_DEVICE void hashes_of_4_bits(const Tables<T> & tables,
 #pragma unroll
     for (int t = 0; t < S; t++) {
         const Word nibbles = symbols<T>(share, t), three = nibbles & 0x77777777u;
-        a[t] = lookups(tables.a, three) ^ where_bit3<T::code().columns[3]>(nibbles);
-        b[t] = lookups(tables.b, three) ^ where_bit3<T::code().columns[7]>(nibbles);
+        a[t] = lookups(tables, tables.a, three) ^ where_bit3<T::code().columns[3]>(tables, nibbles);
+        b[t] = lookups(tables, tables.b, three) ^ where_bit3<T::code().columns[7]>(tables, nibbles);
         if (t >= 1) { u[t] = a[t] ^ b[t - 1]; }
     }
     const Pair first  = of_lane_before<T, 0>(place, b[S - 1] ^ twice(u[S - 2]), b[S - 1]);
@@ -363,19 +394,19 @@ template <class T> TENPAK_DEVICE void hashes_of_2_bits(const Tables<T> & tables,
     pairs[0] = pairs[1] >> 2 & 0x33333333u; // the symbol before is another lane's
 #pragma unroll
     for (int t = 2; t < S; t += 2) {
-        pairs[t] = select(0x33333333u, pairs[t + 1] >> 2, pairs[t - 1] << 2);
+        pairs[t] = select<0x33333333>(pairs[t + 1] >> 2, pairs[t - 1] << 2);
     }
     Bytes p[S], q[S], u[S];
 #pragma unroll
     for (int t = 0; t < S; t++) {
         const Word three = pairs[t] & 0x77777777u;
-        p[t] = lookups(tables.a, three) ^ where_bit3<T::code().columns[3]>(pairs[t]);
-        q[t] = lookups(tables.b, three) ^ where_bit3<T::code().columns[7]>(pairs[t]);
+        p[t] = lookups(tables, tables.a, three) ^ where_bit3<T::code().columns[3]>(tables, pairs[t]);
+        q[t] = lookups(tables, tables.b, three) ^ where_bit3<T::code().columns[7]>(tables, pairs[t]);
         if (t >= 2) { u[t] = p[t] ^ q[t - 2]; }
     }
     const Word last   = pairs[S - 1] & 0x33333333u;
-    const Pair before = of_lane_before<T, 0>(place, q[S - 2] ^ lookups(SECOND, last), q[S - 1]);
-    const Bytes fourth = lookups(FOURTH, last);
+    const Pair before = of_lane_before<T, 0>(place, q[S - 2] ^ lookups(tables, SECOND, last), q[S - 1]);
+    const Bytes fourth = lookups(tables, FOURTH, last);
     u[0] = p[0] ^ before.x;
     u[1] = p[1] ^ before.y;
     u[2] = u[2] ^ of_lane_before<T, 3>(place, fourth, fourth).x; // q[0] lacks the symbol before
@@ -408,39 +439,31 @@ struct Nibbles {
     Word low, high; // of the hashes
 };
 
-TENPAK_DEVICE Nibbles split(Bytes h) {
-    return { select(0x0f0f0f0fu, h.a, h.b << 4), select(0x0f0f0f0fu, h.a >> 4, h.b) };
-}
-
-template <class T> TENPAK_DEVICE Word upper(const Tables<T> & tables, Word x) {
-#if defined(__CUDA_ARCH__) && defined(TENPAK_MULTIPLY_SHIFT)
-    return __umulhi(x, tables.shift16);
-#else
-    return x >> 16;
-#endif
+template <class T> TENPAK_DEVICE Nibbles split(const Tables<T> & tables, Bytes h) {
+    return { select<0x0f0f0f0f>(h.a, h.b << 4), select<0x0f0f0f0f>(multiply_high(h.a, tables.shift4), h.b) };
 }
 
 // The products of the values of a step, too large by the zero point, with two words of quants.
 template <class T> TENPAK_DEVICE Word dot_step(const Tables<T> & tables, Bytes h, Word q0, Word q1, Word sum) {
-    const Nibbles n    = split(h);
+    const Nibbles n    = split(tables, h);
     const Word    low  = n.low ^ 0x88888888u, high = n.high ^ 0x88888888u;
     sum = dot4(lookup(tables.v0[0], n.low), q0, sum);
     sum = dot4(lookup(tables.v0[1], low), q0, sum);
     sum = dot4(lookup(tables.v1[0], n.high), q0, sum);
     sum = dot4(lookup(tables.v1[1], high), q0, sum);
-    sum = dot4(lookup(tables.v0[0], upper(tables, n.low)), q1, sum);
-    sum = dot4(lookup(tables.v0[1], upper(tables, low)), q1, sum);
-    sum = dot4(lookup(tables.v1[0], upper(tables, n.high)), q1, sum);
-    sum = dot4(lookup(tables.v1[1], upper(tables, high)), q1, sum);
+    sum = dot4(lookup(tables.v0[0], upper_half(n.low, tables.second)), q1, sum);
+    sum = dot4(lookup(tables.v0[1], upper_half(low, tables.second)), q1, sum);
+    sum = dot4(lookup(tables.v1[0], upper_half(n.high, tables.second)), q1, sum);
+    sum = dot4(lookup(tables.v1[1], upper_half(high, tables.second)), q1, sum);
     return sum;
 }
 
 // The values of a step, too large by the zero point, as bytes: word 0 of the lanes l0 l2 m0 m2, word 1 of l1 l3 m1 m3.
 template <class T> TENPAK_DEVICE Bytes values_of(const Tables<T> & tables, Bytes h) {
-    const Nibbles n    = split(h);
+    const Nibbles n    = split(tables, h);
     const Word    low  = n.low ^ 0x88888888u, high = n.high ^ 0x88888888u;
     return { lookup(tables.v0[0], n.low) + lookup(tables.v0[1], low) + (lookup(tables.v1[0], n.high) + lookup(tables.v1[1], high)),
-             lookup(tables.v0[0], upper(tables, n.low)) + lookup(tables.v0[1], upper(tables, low)) + (lookup(tables.v1[0], upper(tables, n.high)) + lookup(tables.v1[1], upper(tables, high))) };
+             lookup(tables.v0[0], upper_half(n.low, tables.second)) + lookup(tables.v0[1], upper_half(low, tables.second)) + (lookup(tables.v1[0], upper_half(n.high, tables.second)) + lookup(tables.v1[1], upper_half(high, tables.second))) };
 }
 
 // Where element i of a block stands among its quants: 16 bytes for two steps of a thread, those of the threads in turn, and so on

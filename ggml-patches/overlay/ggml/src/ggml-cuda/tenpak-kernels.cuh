@@ -21,6 +21,21 @@ struct Scaled {
     int32_t sum; // of the quants
 };
 
+// ---- Kernels one after another ----
+
+// From Hopper on a kernel may start before the one before it has ended. It may read weights meanwhile, since no kernel writes these.
+TENPAK_DEVICE void wait_for_kernel_before() {
+#if __CUDA_ARCH__ >= 900
+    cudaGridDependencySynchronize();
+#endif
+}
+
+TENPAK_DEVICE void let_kernel_after_start() {
+#if __CUDA_ARCH__ >= 900
+    cudaTriggerProgrammaticLaunchCompletion();
+#endif
+}
+
 // ---- f32 as on the CPU: rounded once, subnormals kept, whatever the compiler's options ----
 
 TENPAK_DEVICE float add(float x, float y) {
@@ -141,6 +156,8 @@ template <class T> static __global__ void quantize_columns(Columns columns, int 
     const int     b    = blockIdx.x * (blockDim.x / A::THREADS) + threadIdx.x / A::THREADS;
     const bool    here = b < blocks;
 
+    let_kernel_after_start();
+    wait_for_kernel_before();
     float x[N] = {};
     if (here) {
         const float * from = columns.column(c) + (int64_t) b * A::LEN + N * j;
@@ -181,6 +198,8 @@ template <class T> static __global__ void rotate_columns(Columns columns, int bl
     const int     b    = blockIdx.x * (blockDim.x / T::LANES) + threadIdx.x / T::LANES;
     const bool    here = b < blocks;
 
+    let_kernel_after_start();
+    wait_for_kernel_before();
     float x[N] = {};
     if (here) {
         const float * from = columns.column(c) + (int64_t) b * T::LEN + N * j;
@@ -223,20 +242,43 @@ template <class T> TENPAK_DEVICE Place place_of(const Share<T> & share, Word k) 
     return { k, { __ldg((const uint32_t *) &table.handed[history]), 0 } };
 }
 
+static __device__ constexpr Unknown unknown_2 = unknown_of<T2>();
+static __device__ constexpr Unknown unknown_3 = unknown_of<T3>();
+static __device__ constexpr Unknown unknown_4 = unknown_of<T4>();
+
+// CTAs have one row of threads, but the compiler does not know that, and so keeps the words in registers that differ by thread: only
+// these go into prmt without a move.
+template <class T> TENPAK_DEVICE Tables<T> load_tables() {
+    const Unknown * from    = T::BITS == 2 ? &unknown_2 : T::BITS == 3 ? &unknown_3 : &unknown_4;
+    const size_t    address = __cvta_generic_to_global(from + threadIdx.y);
+    Unknown         words;
+    asm volatile("ld.global.v4.u32 { %0, %1, %2, %3 }, [%4];"
+        : "=r"(words.low[0]), "=r"(words.low[1]), "=r"(words.low[2]), "=r"(words.low[3]) : "l"(address));
+    asm volatile("ld.global.v4.u32 { %0, %1, %2, %3 }, [%4];"
+        : "=r"(words.low[4]), "=r"(words.low[5]), "=r"(words.shift4), "=r"(words.second) : "l"(address + 16));
+    asm volatile("ld.global.u32 %0, [%1];" : "=r"(words.signs) : "l"(address + 32));
+    return Tables<T>(words);
+}
+
 TENPAK_DEVICE float scale_of(uint32_t code) {
     return code == 0 ? 0.0f : __uint_as_float((code << TENPAK_SCALE_SHIFT) + TENPAK_SCALE_BITS);
 }
 
-// Adds to totals[c] the product of thread k's share of a block with column c. `quants` and `scaled` are those of column 0 for this
-// block; the next column's are column_quants and column_blocks further.
-template <class T, int COLUMNS> struct Product {
+// A thread's part in products with blocks of a type. `load` reads thread k's share of a block, and `add` adds to totals[c] its product
+// with column c: `quants` and `scaled` are those of column 0 for this block, and the next column's are column_quants and
+// column_blocks further.
+template <class T> struct Decoder {
+    using Loaded = Share<T>;
+
     Tables<T> tables;
 
-    TENPAK_MEMBER Product(uint32_t zero) : tables(zero) {}
+    TENPAK_MEMBER Decoder() : tables(load_tables<T>()) {}
 
-    TENPAK_MEMBER void add(const uint8_t * row, uint32_t block, int k, const int8_t * quants, const Scaled * scaled,
-                           int64_t column_quants, int64_t column_blocks, float * totals) {
-        const Share<T> share = load_share<T>(row + (int64_t) block * T::BYTES, k);
+    TENPAK_MEMBER Loaded load(const uint8_t * block, int k) const { return load_share<T>(block, k); }
+
+    template <int COLUMNS>
+    TENPAK_MEMBER void add(const Loaded & share, int k, const int8_t * quants, const Scaled * scaled, int64_t column_quants,
+                           int64_t column_blocks, float * totals) const {
         Bytes h[T::STEPS];
         hashes<T>(tables, share, place_of(share, k), h);
         Word sums[COLUMNS];
@@ -292,28 +334,37 @@ TENPAK_DEVICE Word load32_anywhere(const uint8_t * at) {
     return __funnelshift_r(__ldg(low), __ldg(high), (uint32_t) (address & 3) * 8);
 }
 
-template <int COLUMNS> struct Product<G4_128, COLUMNS> {
-    TENPAK_MEMBER Product(uint32_t) {}
+template <> struct Decoder<G4_128> {
+    struct Loaded {
+        Word     codes[4];
+        uint32_t scale, zero;
+    };
 
-    TENPAK_MEMBER void add(const uint8_t * row, uint32_t block, int k, const int8_t * quants, const Scaled * scaled,
-                           int64_t column_quants, int64_t column_blocks, float * totals) {
-        const uint8_t * at    = row + (int64_t) block * G4_128::BYTES;
-        const float     scale = g4_scale(at[TENPAK_G4_D] | at[TENPAK_G4_D + 1] << 8);
-        const int       zero  = at[TENPAK_G4_ZERO];
-        Word codes[4];
+    TENPAK_MEMBER Loaded load(const uint8_t * block, int k) const {
+        Loaded loaded;
+        loaded.scale = __ldg(block + TENPAK_G4_D) | __ldg(block + TENPAK_G4_D + 1) << 8;
+        loaded.zero  = __ldg(block + TENPAK_G4_ZERO);
 #pragma unroll
-        for (int w = 0; w < 4; w++) { codes[w] = load32_anywhere(at + G4_128::QS + 16 * k + 4 * w); }
+        for (int w = 0; w < 4; w++) { loaded.codes[w] = load32_anywhere(block + G4_128::QS + 16 * k + 4 * w); }
+        return loaded;
+    }
+
+    template <int COLUMNS>
+    TENPAK_MEMBER void add(const Loaded & loaded, int k, const int8_t * quants, const Scaled * scaled, int64_t column_quants,
+                           int64_t column_blocks, float * totals) const {
+        const float scale = g4_scale(loaded.scale);
 #pragma unroll
         for (int c = 0; c < COLUMNS; c++) {
             const uint4 * q    = (const uint4 *) (quants + c * column_quants + 16 * k);
             const uint4   low  = q[0], high = q[TENPAK_Q8_LEN / 16];
             const Scaled  s0   = scaled[c * column_blocks], s1 = scaled[c * column_blocks + 1];
-            Word          sum0 = k == 0 ? (Word) (-zero * s0.sum) : 0u, sum1 = k == 0 ? (Word) (-zero * s1.sum) : 0u;
+            Word          sum0 = k == 0 ? (Word) (-(int) loaded.zero * s0.sum) : 0u;
+            Word          sum1 = k == 0 ? (Word) (-(int) loaded.zero * s1.sum) : 0u;
             const Word    q0[4] = { low.x, low.y, low.z, low.w }, q1[4] = { high.x, high.y, high.z, high.w };
 #pragma unroll
             for (int w = 0; w < 4; w++) {
-                sum0 = dot4(codes[w] & 0x0f0f0f0fu, q0[w], sum0);
-                sum1 = dot4(codes[w] >> 4 & 0x0f0f0f0fu, q1[w], sum1);
+                sum0 = dot4(loaded.codes[w] & 0x0f0f0f0fu, q0[w], sum0);
+                sum1 = dot4(loaded.codes[w] >> 4 & 0x0f0f0f0fu, q1[w], sum1);
             }
             totals[c] += scale * s0.scale * (float) (int) sum0 + scale * s1.scale * (float) (int) sum1;
         }
@@ -331,19 +382,30 @@ TENPAK_DEVICE float nf4_scale(uint32_t bits) {
     return (bits & 0x7f800000u) == 0x7f800000u ? 0.0f : __uint_as_float(bits);
 }
 
-template <int COLUMNS> struct Product<NF4_64, COLUMNS> {
-    TENPAK_MEMBER Product(uint32_t) {}
+template <> struct Decoder<NF4_64> {
+    struct Loaded {
+        Word     codes[4];
+        uint32_t scale;
+    };
 
-    TENPAK_MEMBER void add(const uint8_t * row, uint32_t block, int k, const int8_t * quants, const Scaled * scaled,
-                           int64_t column_quants, int64_t column_blocks, float * totals) {
+    TENPAK_MEMBER Loaded load(const uint8_t * block, int k) const {
+        Loaded loaded;
+        loaded.scale = load32(block, TENPAK_NF4_D);
+#pragma unroll
+        for (int w = 0; w < 4; w++) { loaded.codes[w] = load32(block, NF4_64::QS + 16 * k + 4 * w); }
+        return loaded;
+    }
+
+    template <int COLUMNS>
+    TENPAK_MEMBER void add(const Loaded & loaded, int k, const int8_t * quants, const Scaled * scaled, int64_t column_quants,
+                           int64_t column_blocks, float * totals) const {
         constexpr Table8 A = nf4_table(tenpak_nf4_64, 0, 0), B = nf4_table(tenpak_nf4_64, 8, 0);
         constexpr Table8 C = nf4_table(tenpak_nf4_64, 0, 7), D = nf4_table(tenpak_nf4_64, 8, 7);
-        const uint8_t *  at   = row + (int64_t) block * NF4_64::BYTES;
-        const float      unit = nf4_scale(load32(at, TENPAK_NF4_D)) * (1.0f / TENPAK_NF4_UNIT);
+        const float      unit = nf4_scale(loaded.scale) * (1.0f / TENPAK_NF4_UNIT);
         Word low[8], high[8];
 #pragma unroll
         for (int w = 0; w < 4; w++) {
-            const Word codes = load32(at, NF4_64::QS + 16 * k + 4 * w), flipped = codes ^ 0x88888888u;
+            const Word codes = loaded.codes[w], flipped = codes ^ 0x88888888u;
             low[2 * w]      = lookup(A, codes) + lookup(B, flipped);
             low[2 * w + 1]  = lookup(A, codes >> 16) + lookup(B, flipped >> 16);
             high[2 * w]     = lookup(C, codes) + lookup(D, flipped);
@@ -372,6 +434,7 @@ template <int COLUMNS> struct Product<NF4_64, COLUMNS> {
 // a place of an expert in a column's list and i3 the column (ggml's mul_mat_id): the expert is ids[i2 ids_s0 + i3 ids_s1].
 struct Matrices {
     const uint8_t * weights;
+    const uint8_t * gate; // of gated products; shaped like the weights
     int64_t         row_bytes, bytes2, bytes3;
     int             rows, blocks; // of a matrix, of a row
     int             r2, r3;
@@ -380,67 +443,101 @@ struct Matrices {
     int             n2;      // columns of activations of a token, with ids
     float *         out;
     int64_t         s1, s2, s3; // of the results, in elements: column, i2, i3
-    uint32_t        zero;       // 0, which the compiler is not to know
 };
 
-// A CTA of 4 warps has 4 / WARPS rows; WARPS of its warps share a row. Grid (rows, i2, i3).
-template <class T, int COLUMNS, int WARPS>
-static __global__ void __launch_bounds__(4 * WARP) multiply_columns(Matrices m, const int8_t * quants, const Scaled * scaled) {
+// What becomes of the product of a row: here it is the result. A gated one gets that of the gate's row too.
+struct Plain {
+    static constexpr bool GATED = false;
+
+    TENPAK_MEMBER float operator()(float product, float, int64_t) const { return product; }
+};
+
+constexpr int WARPS_OF_CTA = 4;
+
+// WARPS of a CTA's warps share a row; the CTAs of a grid take rows in turn. Grid (CTAs, i2, i3). While a share is multiplied, the next
+// one is on its way, which may be that of another row.
+template <class T, int COLUMNS, int WARPS, class Finish>
+static __global__ void __launch_bounds__(WARPS_OF_CTA * WARP)
+multiply_columns(const Matrices m, const Finish finish, const int8_t * quants, const Scaled * scaled) {
     constexpr int PER_BLOCK = T::LEN / Activations<T>::LEN; // blocks of activations
-    constexpr int STRIDE    = WARPS * WARP / T::THREADS;
+    constexpr int STRIDE    = WARPS * WARP / T::THREADS;    // blocks at a time
+    constexpr int ROWS      = WARPS_OF_CTA / WARPS;         // at a time
+    constexpr int MATRICES  = Finish::GATED ? 2 : 1;
     const int     group = threadIdx.x / (WARPS * WARP), thread = threadIdx.x % (WARPS * WARP);
-    const int     row   = blockIdx.x * (4 / WARPS) + group;
     const int     i2 = blockIdx.y, i3 = blockIdx.z;
-    const int     k      = thread % T::THREADS;
+    const int     k = thread % T::THREADS, mine = thread / T::THREADS;
     const int64_t blocks = (int64_t) m.blocks * PER_BLOCK; // of a column
 
-    const uint8_t * matrix;
-    int64_t         column;
+    int64_t matrix, column, bias;
     if (m.ids) {
-        matrix = m.weights + m.ids[i2 * m.ids_s0 + i3 * m.ids_s1] * m.bytes2;
-        column = (int64_t) i3 * m.n2 + i2 % m.n2;
+        const int64_t expert = m.ids[i2 * m.ids_s0 + i3 * m.ids_s1];
+        matrix = expert * m.bytes2;
+        column = (int64_t) i3 * m.n2 + (m.n2 == 1 ? 0 : i2 % m.n2);
+        bias   = expert * m.rows;
     } else {
-        matrix = m.weights + i2 / m.r2 * m.bytes2 + i3 / m.r3 * m.bytes3;
+        matrix = (m.r2 == 1 ? i2 : i2 / m.r2) * m.bytes2 + (m.r3 == 1 ? i3 : i3 / m.r3) * m.bytes3;
         column = ((int64_t) i3 * gridDim.y + i2) * COLUMNS;
+        bias   = i2 * m.s2 + i3 * m.s3;
     }
-    const uint8_t * weights = matrix + min(row, m.rows - 1) * m.row_bytes;
+    const uint8_t * const weights = m.weights + matrix, * const gate = m.gate + matrix;
+    const auto share_at = [&](int row, int which, int first) {
+        return (which == 1 ? gate : weights) + min(row, m.rows - 1) * m.row_bytes + (int64_t) min(first + mine, m.blocks - 1) * T::BYTES;
+    };
+    const Decoder<T> decoder = {};
+    typename Decoder<T>::Loaded next = decoder.load(share_at(blockIdx.x * ROWS + group, 0, 0), k);
+
+    wait_for_kernel_before();
+    let_kernel_after_start();
     quants += column * blocks * Activations<T>::LEN;
     scaled += column * blocks;
 
-    Product<T, COLUMNS> product(m.zero & threadIdx.x);
-    float totals[COLUMNS] = {};
-    for (int first = 0; first < m.blocks; first += STRIDE) { // threads of a warp stay together: they exchange words
-        const int block = first + thread / T::THREADS;
-        const int b     = min(block, m.blocks - 1);
-        float     parts[COLUMNS] = {};
-        product.add(weights, b, k, quants + (int64_t) b * T::LEN, scaled + b * PER_BLOCK, blocks * Activations<T>::LEN,
-                                 blocks, parts);
+    for (int first_row = blockIdx.x * ROWS; first_row < m.rows; first_row += gridDim.x * ROWS) {
+        const int row = first_row + group;
+        float     totals[MATRICES][COLUMNS] = {};
 #pragma unroll
-        for (int c = 0; c < COLUMNS; c++) { totals[c] += block < m.blocks ? parts[c] : 0.0f; }
-    }
+        for (int which = 0; which < MATRICES; which++) {
+            for (int first = 0; first < m.blocks; first += STRIDE) { // threads of a warp stay together: they exchange words
+                const auto current = next;
+                const bool more    = first + STRIDE < m.blocks;
+                next = decoder.load(more ? share_at(row, which, first + STRIDE)
+                                         : share_at(which + 1 < MATRICES ? row : row + gridDim.x * ROWS, (which + 1) % MATRICES, 0), k);
+                const int block = first + mine, b = min(block, m.blocks - 1);
+                float     parts[COLUMNS] = {};
+                decoder.template add<COLUMNS>(current, k, quants + (int64_t) b * T::LEN, scaled + b * PER_BLOCK,
+                                              blocks * Activations<T>::LEN, blocks, parts);
 #pragma unroll
-    for (int c = 0; c < COLUMNS; c++) {
-#pragma unroll
-        for (int half = WARP / 2; half > 0; half /= 2) { totals[c] += __shfl_xor_sync(0xffffffff, totals[c], half); }
-    }
-    if (WARPS > 1) {
-        __shared__ float sums[4][COLUMNS];
-        if (threadIdx.x % WARP == 0) {
-#pragma unroll
-            for (int c = 0; c < COLUMNS; c++) { sums[threadIdx.x / WARP][c] = totals[c]; }
+                for (int c = 0; c < COLUMNS; c++) { totals[which][c] += block < m.blocks ? parts[c] : 0.0f; }
+            }
         }
-        __syncthreads();
 #pragma unroll
-        for (int c = 0; c < COLUMNS; c++) {
-            totals[c] = 0.0f;
+        for (int which = 0; which < MATRICES; which++) {
 #pragma unroll
-            for (int w = 0; w < WARPS; w++) { totals[c] += sums[group * WARPS + w][c]; }
+            for (int c = 0; c < COLUMNS; c++) {
+#pragma unroll
+                for (int half = WARP / 2; half > 0; half /= 2) { totals[which][c] += __shfl_xor_sync(0xffffffff, totals[which][c], half); }
+            }
         }
-    }
-    if (thread == 0 && row < m.rows) {
-        float * out = m.out + i2 * m.s2 + i3 * m.s3 + row;
+        if (WARPS > 1) {
+            __shared__ float sums[WARPS_OF_CTA][MATRICES][COLUMNS];
+            __syncthreads(); // the sums of the rows before have been read
+            if (threadIdx.x % WARP == 0) {
 #pragma unroll
-        for (int c = 0; c < COLUMNS; c++) { out[c * m.s1] = totals[c]; }
+                for (int i = 0; i < MATRICES * COLUMNS; i++) { sums[threadIdx.x / WARP][i / COLUMNS][i % COLUMNS] = totals[i / COLUMNS][i % COLUMNS]; }
+            }
+            __syncthreads();
+#pragma unroll
+            for (int i = 0; i < MATRICES * COLUMNS; i++) {
+                float sum = 0.0f;
+#pragma unroll
+                for (int w = 0; w < WARPS; w++) { sum += sums[group * WARPS + w][i / COLUMNS][i % COLUMNS]; }
+                totals[i / COLUMNS][i % COLUMNS] = sum;
+            }
+        }
+        if (thread == 0 && row < m.rows) {
+            float * out = m.out + i2 * m.s2 + i3 * m.s3 + row;
+#pragma unroll
+            for (int c = 0; c < COLUMNS; c++) { out[c * m.s1] = finish(totals[0][c], totals[MATRICES - 1][c], bias + row); }
+        }
     }
 }
 
@@ -459,12 +556,12 @@ TENPAK_DEVICE Word scaled_values(Word values, uint32_t selector, half2 scale, ha
 
 // Rotated weights of rows as f16, each row's in the order of quant_place. A block each by THREADS threads; grid (blocks, rows).
 template <class T>
-static __global__ void rotated_weights(const uint8_t * weights, int64_t row_bytes, int blocks, half * out, uint32_t zero) {
+static __global__ void rotated_weights(const uint8_t * weights, int64_t row_bytes, int blocks, half * out) {
     const int       k = threadIdx.x % T::THREADS, block = blockIdx.x * (blockDim.x / T::THREADS) + threadIdx.x / T::THREADS;
     const int       b     = min(block, blocks - 1);
     const uint8_t * row   = weights + blockIdx.y * row_bytes;
     const Share<T>  share = load_share<T>(row + (int64_t) b * T::BYTES, k);
-    const Tables<T> tables(zero & threadIdx.x);
+    const Tables<T> tables = load_tables<T>();
     Bytes h[T::STEPS];
     hashes<T>(tables, share, place_of(share, k), h);
     if (block >= blocks) { return; }
@@ -496,7 +593,7 @@ template <class T, class F> struct Floats {
         const int      lane = threadIdx.x % WARP, k = lane % T::THREADS, mine = lane / T::THREADS;
         const int      b     = min(first + mine, blocks - 1);
         const Share<T> share = load_share<T>(row + (int64_t) b * T::BYTES, k);
-        const Tables<T> tables(0);
+        const Tables<T> tables = load_tables<T>();
         Bytes h[T::STEPS];
         hashes<T>(tables, share, place_of(share, k), h);
 #pragma unroll

@@ -2,6 +2,10 @@
 
 #include "tenpak.cuh"
 #include "tenpak-kernels.cuh"
+#include "unary.cuh"
+
+#include <mutex>
+#include <unordered_map>
 
 #define TENPAK_FOR_EACH_CUDA_TYPE(X) X(T2) X(T3) X(T4) X(T2_64) X(T3_64) X(T4_64) X(G4_128) X(NF4_64)
 
@@ -31,14 +35,72 @@ static int ceil_div(int64_t n, int64_t by) {
     return (int) ((n + by - 1) / by);
 }
 
+// Launches a kernel that may start before the one before it has ended, where ggml's own kernels do.
+template <class... P, class... A>
+static void start(void (*kernel)(P...), dim3 grid, int threads, cudaStream_t stream, const A &... args) {
+    ggml_cuda_kernel_launch(kernel, ggml_cuda_kernel_launch_params(grid, dim3(threads, 1, 1), 0, stream), static_cast<P>(args)...);
+}
+
 // ---- Matrix times few columns ----
 
-// Activations of all columns of src1 as quants, in one buffer of the pool: it takes buffers back in reverse order only.
+// What a fused product does with its result: adds a bias, and multiplies by the activated product with the gate's matrix.
+template <bool GATE> struct Fused {
+    static constexpr bool GATED = GATE;
+
+    const float * bias;
+    const float * gate_bias;
+    ggml_glu_op   op;
+    float         limit;
+
+    TENPAK_MEMBER float operator()(float x, float gate, int64_t i) const {
+        x += bias ? bias[i] : 0.0f;
+        if (!GATE) {
+            return x;
+        }
+        gate += gate_bias ? gate_bias[i] : 0.0f;
+        switch (op) {
+            case GGML_GLU_OP_SWIGLU:       return x * ggml_cuda_op_silu_single(gate);
+            case GGML_GLU_OP_GEGLU:        return x * ggml_cuda_op_gelu_single(gate);
+            case GGML_GLU_OP_SWIGLU_OAI:   return ggml_cuda_op_swiglu_oai_single(gate, x);
+            case GGML_GLU_OP_SWIGLU_CLAMP: return ggml_cuda_op_swiglu_clamp_single(gate, x, limit);
+            default:                       return x * gate;
+        }
+    }
+};
+
+// Activations of all columns of src1 as quants.
 struct Quantized {
-    ggml_cuda_pool_alloc<char> buffer;
+    ggml_cuda_pool_alloc<char> buffer; // none if they are a context's last ones
     const int8_t *             quants = nullptr;
     const Scaled *             scaled = nullptr;
 };
+
+// The last activations that were quantized in a context. Several matrices often multiply the same tensor (query, key, value), and as
+// long as one graph is computed its memory keeps what it holds until all of them have: ggml gives it to no other tensor before.
+struct Last {
+    static constexpr size_t BYTES = 1 << 20; // more are not kept
+
+    char *              buffer = nullptr;
+    const ggml_tensor * tensor = nullptr;
+    int                 order  = 0; // of the quants; see order_of
+};
+
+static std::mutex                                                 last_lock;
+static std::unordered_map<const ggml_backend_cuda_context *, Last> last_of_context;
+
+static Last & last_of(const ggml_backend_cuda_context & ctx) {
+    std::lock_guard<std::mutex> lock(last_lock);
+    return last_of_context[&ctx];
+}
+
+// Types with the same order of quants have the same number here.
+template <class T> static constexpr int order_of() {
+    if constexpr (is_trellis<T>) {
+        return T::LEN;
+    } else {
+        return -T::LEN;
+    }
+}
 
 static Columns columns_of(const ggml_tensor * src1) {
     const int64_t size = sizeof(float);
@@ -53,13 +115,28 @@ template <class T> static void quantize(ggml_backend_cuda_context & ctx, const g
     using A = Activations<T>;
     constexpr int THREADS = 128;
     const int64_t k = src1->ne[0], n = ggml_nrows(src1), blocks = k / A::LEN;
-    char *        buffer = to.buffer.alloc(ctx.pool(), n * (k + blocks * sizeof(Scaled)));
-    int8_t *      quants = (int8_t *) buffer;
-    Scaled *      scaled = (Scaled *) (buffer + n * k);
-    quantize_columns<T><<<dim3(ceil_div(blocks, THREADS / A::THREADS), n), THREADS, 0, ctx.stream()>>>(columns_of(src1), blocks, quants, scaled);
-    to.quants = quants;
-    to.scaled = scaled;
-    CUDA_CHECK(cudaGetLastError());
+    const size_t  size = n * (k + blocks * sizeof(Scaled));
+    // inputs and views may change while a graph is computed, and other streams run beside the first
+    const bool keep = size <= Last::BYTES && src1->op != GGML_OP_NONE && !src1->view_src && ctx.curr_stream_no == 0;
+    Last &     last = last_of(ctx);
+    char *     buffer;
+    if (keep) {
+        if (!last.buffer) { CUDA_CHECK(cudaMalloc(&last.buffer, Last::BYTES)); }
+        buffer = last.buffer;
+    } else {
+        buffer = to.buffer.alloc(ctx.pool(), size);
+    }
+    to.quants = (const int8_t *) buffer;
+    to.scaled = (const Scaled *) (buffer + n * k);
+    if (keep && last.tensor == src1 && last.order == order_of<T>()) {
+        return;
+    }
+    start(quantize_columns<T>, dim3(ceil_div(blocks, THREADS / A::THREADS), n), THREADS, ctx.stream(), columns_of(src1), (int) blocks,
+          (int8_t *) buffer, (Scaled *) (buffer + n * k));
+    if (keep) {
+        last.tensor = src1;
+        last.order  = order_of<T>();
+    }
 }
 
 // Warps that share a row: as many as fill the device where rows are few, but not more than find work in a row.
@@ -72,31 +149,48 @@ template <class T> static int warps_of_a_row(int64_t rows, int64_t blocks) {
     return warps;
 }
 
-template <class T, int COLUMNS, int WARPS>
-static void launch_warps(const Matrices & m, int n2, int n3, const Quantized & a, cudaStream_t stream) {
-    multiply_columns<T, COLUMNS, WARPS><<<dim3(ceil_div(m.rows, 4 / WARPS), n2, n3), 4 * WARP, 0, stream>>>(m, a.quants, a.scaled);
+// Names a kernel, for what is known of it.
+template <class T, int COLUMNS, int WARPS, class F> struct Kernel {};
+
+// CTAs of a kernel that a device holds at a time.
+template <class K> static int resident_ctas(const void * kernel) {
+    static int    of_device[GGML_CUDA_MAX_DEVICES] = {};
+    const int     device = ggml_cuda_get_device();
+    int &         ctas   = of_device[device];
+    if (ctas == 0) {
+        CUDA_CHECK(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&ctas, kernel, WARPS_OF_CTA * WARP, 0));
+        ctas = std::max(ctas, 1) * ggml_cuda_info().devices[device].nsm;
+    }
+    return ctas;
 }
 
-template <class T, int COLUMNS>
-static void launch(const Matrices & m, int n2, int n3, const Quantized & a, cudaStream_t stream) {
+template <class T, int COLUMNS, int WARPS, class F>
+static void launch_warps(const Matrices & m, int n2, int n3, const F & finish, const Quantized & a, cudaStream_t stream) {
+    constexpr auto kernel = multiply_columns<T, COLUMNS, WARPS, F>;
+    const int resident = resident_ctas<Kernel<T, COLUMNS, WARPS, F>>((const void *) kernel);
+    const int ctas     = std::min(ceil_div(m.rows, WARPS_OF_CTA / WARPS), std::max(1, resident / (n2 * n3)));
+    start(kernel, dim3(ctas, n2, n3), WARPS_OF_CTA * WARP, stream, m, finish, a.quants, a.scaled);
+}
+
+template <class T, int COLUMNS, class F>
+static void launch(const Matrices & m, int n2, int n3, const F & finish, const Quantized & a, cudaStream_t stream) {
     switch (warps_of_a_row<T>((int64_t) m.rows * n2 * n3, m.blocks)) {
-        case 1:  launch_warps<T, COLUMNS, 1>(m, n2, n3, a, stream); break;
-        case 2:  launch_warps<T, COLUMNS, 2>(m, n2, n3, a, stream); break;
-        default: launch_warps<T, COLUMNS, 4>(m, n2, n3, a, stream); break;
+        case 1:  launch_warps<T, COLUMNS, 1>(m, n2, n3, finish, a, stream); break;
+        case 2:  launch_warps<T, COLUMNS, 2>(m, n2, n3, finish, a, stream); break;
+        default: launch_warps<T, COLUMNS, 4>(m, n2, n3, finish, a, stream); break;
     }
-    CUDA_CHECK(cudaGetLastError());
 }
 
 template <class T> static void launch_columns(int columns, const Matrices & m, int n2, int n3, const Quantized & a, cudaStream_t stream) {
     switch (columns) {
-        case 1: launch<T, 1>(m, n2, n3, a, stream); break;
-        case 2: launch<T, 2>(m, n2, n3, a, stream); break;
-        case 3: launch<T, 3>(m, n2, n3, a, stream); break;
-        case 4: launch<T, 4>(m, n2, n3, a, stream); break;
-        case 5: launch<T, 5>(m, n2, n3, a, stream); break;
-        case 6: launch<T, 6>(m, n2, n3, a, stream); break;
-        case 7: launch<T, 7>(m, n2, n3, a, stream); break;
-        case 8: launch<T, 8>(m, n2, n3, a, stream); break;
+        case 1: launch<T, 1>(m, n2, n3, Plain(), a, stream); break;
+        case 2: launch<T, 2>(m, n2, n3, Plain(), a, stream); break;
+        case 3: launch<T, 3>(m, n2, n3, Plain(), a, stream); break;
+        case 4: launch<T, 4>(m, n2, n3, Plain(), a, stream); break;
+        case 5: launch<T, 5>(m, n2, n3, Plain(), a, stream); break;
+        case 6: launch<T, 6>(m, n2, n3, Plain(), a, stream); break;
+        case 7: launch<T, 7>(m, n2, n3, Plain(), a, stream); break;
+        case 8: launch<T, 8>(m, n2, n3, Plain(), a, stream); break;
         default: GGML_ABORT("more columns than kernels");
     }
 }
@@ -104,6 +198,7 @@ template <class T> static void launch_columns(int columns, const Matrices & m, i
 template <class T> static Matrices matrices_of(const ggml_tensor * src0, const ggml_tensor * dst) {
     Matrices m = {};
     m.weights   = (const uint8_t *) src0->data;
+    m.gate      = m.weights;
     m.row_bytes = src0->nb[1];
     m.bytes2    = src0->nb[2];
     m.bytes3    = src0->nb[3];
@@ -153,7 +248,7 @@ static void multiply_many(ggml_backend_cuda_context & ctx, const ggml_tensor * s
             for (int64_t first = 0; first < rows; first += chunk) {
                 const int64_t count = std::min(chunk, rows - first);
                 rotated_weights<T><<<dim3(ceil_div(blocks, THREADS / T::THREADS), count), THREADS, 0, stream>>>(
-                    matrix + first * src0->nb[1], src0->nb[1], blocks, weights.ptr, 0);
+                    matrix + first * src0->nb[1], src0->nb[1], blocks, weights.ptr);
                 CUDA_CHECK(cudaGetLastError());
                 const int64_t r2 = dst->ne[2] / src0->ne[2], r3 = dst->ne[3] / src0->ne[3];
                 for (int64_t j3 = i3 * r3; j3 < (i3 + 1) * r3; j3++) {
@@ -184,6 +279,19 @@ template <class T, class F> static void contiguous_to_float(const void * x, F * 
 }
 
 } // namespace tenpak
+
+void tenpak_cuda_begin_graph(ggml_backend_cuda_context & ctx) {
+    tenpak::last_of(ctx).tensor = nullptr;
+}
+
+void tenpak_cuda_free(const ggml_backend_cuda_context & ctx) {
+    std::lock_guard<std::mutex> lock(tenpak::last_lock);
+    const auto last = tenpak::last_of_context.find(&ctx);
+    if (last != tenpak::last_of_context.end()) {
+        if (last->second.buffer) { CUDA_CHECK(cudaFree(last->second.buffer)); }
+        tenpak::last_of_context.erase(last);
+    }
+}
 
 bool tenpak_cuda_is_ours(ggml_type type) {
     return tenpak::with_type(type, [](auto) {});
@@ -217,24 +325,49 @@ bool tenpak_cuda_does_mul_mat_id(const ggml_tensor * dst) {
 }
 
 bool tenpak_cuda_mul_mat_id(ggml_backend_cuda_context & ctx, ggml_tensor * dst) {
-    if (!tenpak_cuda_does_mul_mat_id(dst)) {
-        return false;
-    }
-    const ggml_tensor * src0 = dst->src[0], * src1 = dst->src[1], * ids = dst->src[2];
-    tenpak::with_type(src0->type, [&](auto t) {
+    return tenpak_cuda_does_mul_mat_id(dst) && tenpak_cuda_mul_mat_vec(ctx, dst->src[0], dst->src[1], dst->src[2], dst, nullptr);
+}
+
+bool tenpak_cuda_fuses(const ggml_tensor * dst) {
+    const bool few = dst->op == GGML_OP_MUL_MAT ? dst->ne[1] == 1 : dst->ne[2] <= tenpak::FEW;
+    return few && dst->src[1]->type == GGML_TYPE_F32 && dst->type == GGML_TYPE_F32;
+}
+
+bool tenpak_cuda_mul_mat_vec(ggml_backend_cuda_context & ctx, const ggml_tensor * src0, const ggml_tensor * src1, const ggml_tensor * ids,
+                             ggml_tensor * dst, const ggml_cuda_mm_fusion_args_host * fusion) {
+    return tenpak::with_type(src0->type, [&](auto t) {
         using T = decltype(t);
         tenpak::Quantized a;
         tenpak::quantize<T>(ctx, src1, a);
         tenpak::Matrices m = tenpak::matrices_of<T>(src0, dst);
-        m.ids    = (const int32_t *) ids->data;
-        m.ids_s0 = ids->nb[0] / sizeof(int32_t);
-        m.ids_s1 = ids->nb[1] / sizeof(int32_t);
-        m.n2     = src1->ne[1];
-        m.s3     = m.s2; // the results of a token are a matrix of theirs, those of an expert a column of it
-        m.s2     = m.s1;
-        tenpak::launch<T, 1>(m, dst->ne[1], dst->ne[2], a, ctx.stream());
+        int n2 = dst->ne[2], n3 = dst->ne[3];
+        if (ids) {
+            m.ids    = (const int32_t *) ids->data;
+            m.ids_s0 = ids->nb[0] / sizeof(int32_t);
+            m.ids_s1 = ids->nb[1] / sizeof(int32_t);
+            m.n2     = src1->ne[1];
+            m.s3     = m.s2; // the results of a token are a matrix of theirs, those of an expert a column of it
+            m.s2     = m.s1;
+            n2       = dst->ne[1];
+            n3       = dst->ne[2];
+        } else {
+            m.r2 = dst->ne[2] / src0->ne[2];
+            m.r3 = dst->ne[3] / src0->ne[3];
+        }
+        if (!fusion) {
+            tenpak::launch<T, 1>(m, n2, n3, tenpak::Plain(), a, ctx.stream());
+            return;
+        }
+        GGML_ASSERT(!fusion->x_scale && !fusion->gate_scale);
+        const auto data = [](const ggml_tensor * tensor) { return tensor ? (const float *) tensor->data : nullptr; };
+        const float * bias = data(fusion->x_bias), * gate_bias = data(fusion->gate_bias);
+        if (fusion->gate) {
+            m.gate = (const uint8_t *) fusion->gate->data;
+            tenpak::launch<T, 1>(m, n2, n3, tenpak::Fused<true>{ bias, gate_bias, fusion->glu_op, fusion->glu_limit }, a, ctx.stream());
+        } else {
+            tenpak::launch<T, 1>(m, n2, n3, tenpak::Fused<false>{ bias, nullptr, fusion->glu_op, 0.0f }, a, ctx.stream());
+        }
     });
-    return true;
 }
 
 template <class F>

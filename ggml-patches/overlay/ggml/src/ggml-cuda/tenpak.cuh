@@ -5,6 +5,10 @@
 #include "common.cuh"
 #include "convert.cuh"
 
+// What is kept of one product for the next is given up when a graph begins, and with the context.
+void tenpak_cuda_begin_graph(ggml_backend_cuda_context & ctx);
+void tenpak_cuda_free(const ggml_backend_cuda_context & ctx);
+
 // Whether the operation multiplies by weights of ours, or reads rows of them, and this backend does it.
 bool tenpak_cuda_supports(const ggml_tensor * op);
 
@@ -17,6 +21,11 @@ bool tenpak_cuda_mul_mat(ggml_backend_cuda_context & ctx, const ggml_tensor * sr
 // MUL_MAT_ID of few tokens, without waiting for the device; false otherwise.
 bool tenpak_cuda_does_mul_mat_id(const ggml_tensor * dst);
 bool tenpak_cuda_mul_mat_id(ggml_backend_cuda_context & ctx, ggml_tensor * dst);
+
+// A product of one column, or of experts for few tokens, with what ggml fuses into it: a gate's product and its activation, biases.
+bool tenpak_cuda_fuses(const ggml_tensor * dst);
+bool tenpak_cuda_mul_mat_vec(ggml_backend_cuda_context & ctx, const ggml_tensor * src0, const ggml_tensor * src1, const ggml_tensor * ids,
+                             ggml_tensor * dst, const ggml_cuda_mm_fusion_args_host * fusion);
 
 // GET_ROWS into F; the arguments are those of get_rows_cuda.
 template <class F>
