@@ -76,15 +76,8 @@ struct Card {
 
 template <class T, int COLUMNS, int WARPS>
 static void run(const Matrices & m, const int8_t * quants, const Scaled * scaled) {
-    constexpr auto kernel = multiply_columns<T, COLUMNS, WARPS, Plain>;
-    static int resident = 0;
-    if (resident == 0) {
-        int sms;
-        CHECK(cudaDeviceGetAttribute(&sms, cudaDevAttrMultiProcessorCount, 0));
-        CHECK(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&resident, kernel, WARPS_OF_CTA * WARP, 0));
-        resident *= sms;
-    }
-    kernel<<<std::min((m.rows + WARPS_OF_CTA / WARPS - 1) / (WARPS_OF_CTA / WARPS), resident), WARPS_OF_CTA * WARP>>>(m, Plain(), quants, scaled);
+    constexpr int ROWS = WARPS_OF_CTA / WARPS;
+    multiply_columns<T, COLUMNS, WARPS, Plain><<<(m.rows + ROWS - 1) / ROWS, WARPS_OF_CTA * WARP>>>(m, Plain(), quants, scaled);
 }
 
 template <class T> static void bench(const char * name, to_float_t to_float, int rows, int k, const Card & card) {

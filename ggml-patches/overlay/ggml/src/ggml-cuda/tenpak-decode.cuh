@@ -109,6 +109,15 @@ TENPAK_CONSTANT Table8 hash_table(const tenpak_code & code, int first, uint32_t 
     return table8(bytes);
 }
 
+// Entry n is the hash of a window with bit 0 of n at `first` and bit 1 of n at `second`.
+TENPAK_CONSTANT Table8 table_of_bits(const tenpak_code & code, int first, int second) {
+    uint8_t bytes[8] = {};
+    for (uint32_t n = 0; n < 4; n++) {
+        bytes[n] = hash(code, (n & 1) << first | (n >> 1) << second);
+    }
+    return table8(bytes);
+}
+
 TENPAK_DEVICE Word lookup(Table8 table, Word selector) {
     return prmt(table.low, table.high, selector);
 }
@@ -158,15 +167,18 @@ struct alignas(16) Unknown {
     uint32_t low[6]; // of the tables below, in order
     uint32_t shift4; // 1 << 28
     uint32_t second; // 0x100
-    uint32_t signs;  // 0x80808080
-    uint32_t unused[3];
+    uint32_t shift3; // 1 << 29
+    uint32_t shift2; // 1 << 30
+    uint32_t bits;   // of the table of fourth bits below
+    uint32_t unused;
 };
 
 // The tables of a type.
 template <class T> struct Tables {
     Table8   a, b;         // three bits of the hash from the lowest, and from those of the lookup after it
     Table8   v0[2], v1[2]; // halves of the value tables
-    uint32_t shift4, second, signs;
+    Table8   bits;         // of the fourth bits of two lookups
+    uint32_t shift4, shift3, shift2, second;
 
     TENPAK_MEMBER Tables(const Unknown & unknown) {
         constexpr Table8 A = hash_table(T::code(), 0), B = hash_table(T::code(), T::BITS == 3 ? 3 : 4);
@@ -180,13 +192,16 @@ template <class T> struct Tables {
         v1[1]  = { unknown.low[5], V11.high };
         shift4 = unknown.shift4;
         second = unknown.second;
-        signs  = unknown.signs;
+        shift3 = unknown.shift3;
+        shift2 = unknown.shift2;
+        bits   = { unknown.bits, unknown.bits };
     }
 };
 
 template <class T> TENPAK_CONSTANT Unknown unknown_of() {
     return { { hash_table(T::code(), 0).low, hash_table(T::code(), T::BITS == 3 ? 3 : 4).low, table8(T::code().v0).low,
-               table8(T::code().v0, 8).low, table8(T::code().v1).low, table8(T::code().v1, 8).low }, 1u << 28, 0x100, 0x80808080, {} };
+               table8(T::code().v0, 8).low, table8(T::code().v1).low, table8(T::code().v1, 8).low }, 1u << 28, 0x100, 1u << 29, 1u << 30,
+             table_of_bits(T::code(), 3, 7).low, 0 };
 }
 
 // Nibbles of three bits looked up.
@@ -197,8 +212,13 @@ template <class T> TENPAK_DEVICE Bytes lookups(const Tables<T> & tables, Table8 
 // The byte where bit 3 of a nibble is set, else 0. Bit 7 of the byte is 0, so that the table's own 0x80 does not show.
 template <uint8_t BYTE, class T> TENPAK_DEVICE Bytes where_bit3(const Tables<T> & tables, Word nibbles) {
     static_assert(BYTE < 128, "bit 7 of the column of a fourth bit is 0");
-    const Table8 signs = { tables.signs, tables.signs };
+    constexpr Table8 signs = { 0x80808080, 0x80808080 };
     return { lookup(signs, nibbles) & (BYTE * 0x01010101u), lookup(signs, upper_half(nibbles, tables.second)) & (BYTE * 0x01010101u) };
+}
+
+// Bit 3 of every nibble of x as bit 0, and that of y as bit 1.
+template <class T> TENPAK_DEVICE Word fourth_bits(const Tables<T> & tables, Word x, Word y) {
+    return (multiply_high(x, tables.shift3) & 0x11111111u) | (multiply_high(y, tables.shift2) & 0x22222222u);
 }
 
 // What a thread loads of a block: of every plane a byte for each of its lanes.
@@ -359,14 +379,18 @@ template <class T> TENPAK_DEVICE void hashes_of_3_bits(const Tables<T> & tables,
 template <class T> TENPAK_DEVICE void hashes_of_4_bits(const Tables<T> & tables, const Share<T> & share, const Place & place, Bytes * h) {
     constexpr int    S = T::STEPS;
     static_assert(T::code().window == 4 && T::code().period == 2, "the recurrence below");
-    Bytes a[S], b[S], u[S];
+    Word  nibbles[S];
+    Bytes a[S], b[S], u[S]; // without the fourth bits of symbols but where those of two symbols do not meet in u
 #pragma unroll
     for (int t = 0; t < S; t++) {
-        const Word nibbles = symbols<T>(share, t), three = nibbles & 0x77777777u;
-        a[t] = lookups(tables, tables.a, three) ^ where_bit3<T::code().columns[3]>(tables, nibbles);
-        b[t] = lookups(tables, tables.b, three) ^ where_bit3<T::code().columns[7]>(tables, nibbles);
-        if (t >= 1) { u[t] = a[t] ^ b[t - 1]; }
+        nibbles[t] = symbols<T>(share, t);
+        const Word three = nibbles[t] & 0x77777777u;
+        a[t] = lookups(tables, tables.a, three);
+        b[t] = lookups(tables, tables.b, three);
+        if (t >= 1) { u[t] = a[t] ^ b[t - 1] ^ lookups(tables, tables.bits, fourth_bits(tables, nibbles[t], nibbles[t - 1])); }
     }
+    a[0]     = a[0] ^ where_bit3<T::code().columns[3]>(tables, nibbles[0]);
+    b[S - 1] = b[S - 1] ^ where_bit3<T::code().columns[7]>(tables, nibbles[S - 1]);
     const Pair first  = of_lane_before<T, 0>(place, b[S - 1] ^ twice(u[S - 2]), b[S - 1]);
     const Pair second = of_lane_before<T, 1>(place, u[S - 1], u[S - 1]);
     u[0] = a[0] ^ first.y;
@@ -396,13 +420,18 @@ template <class T> TENPAK_DEVICE void hashes_of_2_bits(const Tables<T> & tables,
     for (int t = 2; t < S; t += 2) {
         pairs[t] = select<0x33333333>(pairs[t + 1] >> 2, pairs[t - 1] << 2);
     }
-    Bytes p[S], q[S], u[S];
+    Bytes p[S], q[S], u[S]; // without the fourth bits of pairs but where those of two pairs do not meet in u
 #pragma unroll
     for (int t = 0; t < S; t++) {
         const Word three = pairs[t] & 0x77777777u;
-        p[t] = lookups(tables, tables.a, three) ^ where_bit3<T::code().columns[3]>(tables, pairs[t]);
-        q[t] = lookups(tables, tables.b, three) ^ where_bit3<T::code().columns[7]>(tables, pairs[t]);
-        if (t >= 2) { u[t] = p[t] ^ q[t - 2]; }
+        p[t] = lookups(tables, tables.a, three);
+        q[t] = lookups(tables, tables.b, three);
+        if (t >= 2) { u[t] = p[t] ^ q[t - 2] ^ lookups(tables, tables.bits, fourth_bits(tables, pairs[t], pairs[t - 2])); }
+    }
+#pragma unroll
+    for (int t = 0; t < 2; t++) {
+        p[t]         = p[t] ^ where_bit3<T::code().columns[3]>(tables, pairs[t]);
+        q[S - 2 + t] = q[S - 2 + t] ^ where_bit3<T::code().columns[7]>(tables, pairs[S - 2 + t]);
     }
     const Word last   = pairs[S - 1] & 0x33333333u;
     const Pair before = of_lane_before<T, 0>(place, q[S - 2] ^ lookups(tables, SECOND, last), q[S - 1]);

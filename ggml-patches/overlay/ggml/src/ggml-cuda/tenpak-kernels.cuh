@@ -256,7 +256,8 @@ template <class T> TENPAK_DEVICE Tables<T> load_tables() {
         : "=r"(words.low[0]), "=r"(words.low[1]), "=r"(words.low[2]), "=r"(words.low[3]) : "l"(address));
     asm volatile("ld.global.v4.u32 { %0, %1, %2, %3 }, [%4];"
         : "=r"(words.low[4]), "=r"(words.low[5]), "=r"(words.shift4), "=r"(words.second) : "l"(address + 16));
-    asm volatile("ld.global.u32 %0, [%1];" : "=r"(words.signs) : "l"(address + 32));
+    asm volatile("ld.global.v4.u32 { %0, %1, %2, %3 }, [%4];"
+        : "=r"(words.shift3), "=r"(words.shift2), "=r"(words.bits), "=r"(words.unused) : "l"(address + 32));
     return Tables<T>(words);
 }
 
@@ -454,10 +455,15 @@ struct Plain {
 
 constexpr int WARPS_OF_CTA = 4;
 
-// WARPS of a CTA's warps share a row; the CTAs of a grid take rows in turn. Grid (CTAs, i2, i3). While a share is multiplied, the next
-// one is on its way, which may be that of another row.
+// CTAs of a multiprocessor in products with one column: registers are 64 for each thread then, which these kernels just get by with.
+constexpr int CTAS_OF_SM = 8;
+
+// Bytes after the Scaled of activations that threads without a block may read.
+constexpr int QUANTS_SLACK = 2 * WARPS_OF_CTA * WARP * 64;
+
+// WARPS of a CTA's warps share a row. Grid (groups of WARPS_OF_CTA / WARPS rows, i2, i3).
 template <class T, int COLUMNS, int WARPS, class Finish>
-static __global__ void __launch_bounds__(WARPS_OF_CTA * WARP)
+static __global__ void __launch_bounds__(WARPS_OF_CTA * WARP, COLUMNS == 1 ? CTAS_OF_SM : 1)
 multiply_columns(const Matrices m, const Finish finish, const int8_t * quants, const Scaled * scaled) {
     constexpr int PER_BLOCK = T::LEN / Activations<T>::LEN; // blocks of activations
     constexpr int STRIDE    = WARPS * WARP / T::THREADS;    // blocks at a time
@@ -468,76 +474,73 @@ multiply_columns(const Matrices m, const Finish finish, const int8_t * quants, c
     const int     k = thread % T::THREADS, mine = thread / T::THREADS;
     const int64_t blocks = (int64_t) m.blocks * PER_BLOCK; // of a column
 
-    int64_t matrix, column, bias;
+    int64_t matrix = 0, column = 0, bias = 0;
     if (m.ids) {
+        wait_for_kernel_before(); // which may be the one that chooses experts
         const int64_t expert = m.ids[i2 * m.ids_s0 + i3 * m.ids_s1];
         matrix = expert * m.bytes2;
         column = (int64_t) i3 * m.n2 + (m.n2 == 1 ? 0 : i2 % m.n2);
         bias   = expert * m.rows;
-    } else {
+    } else if (i2 + i3 > 0) {
         matrix = (m.r2 == 1 ? i2 : i2 / m.r2) * m.bytes2 + (m.r3 == 1 ? i3 : i3 / m.r3) * m.bytes3;
         column = ((int64_t) i3 * gridDim.y + i2) * COLUMNS;
         bias   = i2 * m.s2 + i3 * m.s3;
     }
-    const uint8_t * const weights = m.weights + matrix, * const gate = m.gate + matrix;
-    const auto share_at = [&](int row, int which, int first) {
-        return (which == 1 ? gate : weights) + min(row, m.rows - 1) * m.row_bytes + (int64_t) min(first + mine, m.blocks - 1) * T::BYTES;
-    };
-    const Decoder<T> decoder = {};
-    typename Decoder<T>::Loaded next = decoder.load(share_at(blockIdx.x * ROWS + group, 0, 0), k);
+    const int               row     = blockIdx.x * ROWS + group;
+    const int64_t           first_at = matrix + min(row, m.rows - 1) * m.row_bytes + (int64_t) mine * T::BYTES;
+    const Decoder<T>        decoder = {};
+    typename Decoder<T>::Loaded loaded = {};
+    if (mine < m.blocks) { loaded = decoder.load(m.weights + first_at, k); } // weights are there before the kernel before has ended
 
     wait_for_kernel_before();
     let_kernel_after_start();
-    quants += column * blocks * Activations<T>::LEN;
-    scaled += column * blocks;
+    quants += (column * blocks + mine * PER_BLOCK) * Activations<T>::LEN;
+    scaled += column * blocks + mine * PER_BLOCK;
 
-    for (int first_row = blockIdx.x * ROWS; first_row < m.rows; first_row += gridDim.x * ROWS) {
-        const int row = first_row + group;
-        float     totals[MATRICES][COLUMNS] = {};
+    float totals[MATRICES][COLUMNS] = {};
 #pragma unroll
-        for (int which = 0; which < MATRICES; which++) {
-            for (int first = 0; first < m.blocks; first += STRIDE) { // threads of a warp stay together: they exchange words
-                const auto current = next;
-                const bool more    = first + STRIDE < m.blocks;
-                next = decoder.load(more ? share_at(row, which, first + STRIDE)
-                                         : share_at(which + 1 < MATRICES ? row : row + gridDim.x * ROWS, (which + 1) % MATRICES, 0), k);
-                const int block = first + mine, b = min(block, m.blocks - 1);
-                float     parts[COLUMNS] = {};
-                decoder.template add<COLUMNS>(current, k, quants + (int64_t) b * T::LEN, scaled + b * PER_BLOCK,
-                                              blocks * Activations<T>::LEN, blocks, parts);
+    for (int which = 0; which < MATRICES; which++) {
+        const uint8_t * at = (which == 1 ? m.gate : m.weights) + first_at;
+        const int8_t *  q  = quants;
+        const Scaled *  s  = scaled;
+        // threads of a warp stay together, since they exchange words: what those without a block compute is left out
+        for (int first = 0; first < m.blocks; first += STRIDE) {
+            const bool here = first + mine < m.blocks;
+            if ((first > 0 || which > 0) && here) { loaded = decoder.load(at, k); }
+            float parts[COLUMNS] = {};
+            decoder.template add<COLUMNS>(loaded, k, q, s, blocks * Activations<T>::LEN, blocks, parts);
 #pragma unroll
-                for (int c = 0; c < COLUMNS; c++) { totals[which][c] += block < m.blocks ? parts[c] : 0.0f; }
-            }
+            for (int c = 0; c < COLUMNS; c++) { totals[which][c] += here ? parts[c] : 0.0f; }
+            at += STRIDE * T::BYTES;
+            q += STRIDE * T::LEN;
+            s += STRIDE * PER_BLOCK;
         }
+    }
 #pragma unroll
-        for (int which = 0; which < MATRICES; which++) {
+    for (int i = 0; i < MATRICES * COLUMNS; i++) {
+        float & total = totals[i / COLUMNS][i % COLUMNS];
 #pragma unroll
-            for (int c = 0; c < COLUMNS; c++) {
+        for (int half = WARP / 2; half > 0; half /= 2) { total += __shfl_xor_sync(0xffffffff, total, half); }
+    }
+    if (WARPS > 1) {
+        __shared__ float sums[WARPS_OF_CTA][MATRICES * COLUMNS];
+        if (threadIdx.x % WARP == 0) {
 #pragma unroll
-                for (int half = WARP / 2; half > 0; half /= 2) { totals[which][c] += __shfl_xor_sync(0xffffffff, totals[which][c], half); }
-            }
+            for (int i = 0; i < MATRICES * COLUMNS; i++) { sums[threadIdx.x / WARP][i] = totals[i / COLUMNS][i % COLUMNS]; }
         }
-        if (WARPS > 1) {
-            __shared__ float sums[WARPS_OF_CTA][MATRICES][COLUMNS];
-            __syncthreads(); // the sums of the rows before have been read
-            if (threadIdx.x % WARP == 0) {
+        __syncthreads();
 #pragma unroll
-                for (int i = 0; i < MATRICES * COLUMNS; i++) { sums[threadIdx.x / WARP][i / COLUMNS][i % COLUMNS] = totals[i / COLUMNS][i % COLUMNS]; }
-            }
-            __syncthreads();
+        for (int i = 0; i < MATRICES * COLUMNS; i++) {
+            float sum = 0.0f;
 #pragma unroll
-            for (int i = 0; i < MATRICES * COLUMNS; i++) {
-                float sum = 0.0f;
-#pragma unroll
-                for (int w = 0; w < WARPS; w++) { sum += sums[group * WARPS + w][i / COLUMNS][i % COLUMNS]; }
-                totals[i / COLUMNS][i % COLUMNS] = sum;
-            }
+            for (int w = 0; w < WARPS; w++) { sum += sums[group * WARPS + w][i]; }
+            totals[i / COLUMNS][i % COLUMNS] = sum;
         }
-        if (thread == 0 && row < m.rows) {
-            float * out = m.out + i2 * m.s2 + i3 * m.s3 + row;
+    }
+    if (thread == 0 && row < m.rows) {
+        float * out = m.out + i2 * m.s2 + i3 * m.s3 + row;
 #pragma unroll
-            for (int c = 0; c < COLUMNS; c++) { out[c * m.s1] = finish(totals[0][c], totals[MATRICES - 1][c], bias + row); }
-        }
+        for (int c = 0; c < COLUMNS; c++) { out[c * m.s1] = finish(totals[0][c], totals[MATRICES - 1][c], bias + row); }
     }
 }
 

@@ -1,6 +1,9 @@
 // The tensor types of tenpak-gguf in ggml's CUDA backend: which kernels do an operation, with which grids and buffers.
 
 #include "tenpak.cuh"
+
+#if !defined(GGML_USE_HIP) && !defined(GGML_USE_MUSA)
+
 #include "tenpak-kernels.cuh"
 #include "unary.cuh"
 
@@ -115,7 +118,7 @@ template <class T> static void quantize(ggml_backend_cuda_context & ctx, const g
     using A = Activations<T>;
     constexpr int THREADS = 128;
     const int64_t k = src1->ne[0], n = ggml_nrows(src1), blocks = k / A::LEN;
-    const size_t  size = n * (k + blocks * sizeof(Scaled));
+    const size_t  size = n * (k + blocks * sizeof(Scaled)) + QUANTS_SLACK;
     // inputs and views may change while a graph is computed, and other streams run beside the first
     const bool keep = size <= Last::BYTES && src1->op != GGML_OP_NONE && !src1->view_src && ctx.curr_stream_no == 0;
     Last &     last = last_of(ctx);
@@ -141,7 +144,7 @@ template <class T> static void quantize(ggml_backend_cuda_context & ctx, const g
 
 // Warps that share a row: as many as fill the device where rows are few, but not more than find work in a row.
 template <class T> static int warps_of_a_row(int64_t rows, int64_t blocks) {
-    const char *  forced = getenv("TENPAK_CUDA_WARPS");
+    static const char * forced = getenv("TENPAK_CUDA_WARPS"); // for measurements
     if (forced) { return atoi(forced); }
     const int64_t sms = ggml_cuda_info().devices[ggml_cuda_get_device()].nsm;
     int warps = 1;
@@ -149,27 +152,10 @@ template <class T> static int warps_of_a_row(int64_t rows, int64_t blocks) {
     return warps;
 }
 
-// Names a kernel, for what is known of it.
-template <class T, int COLUMNS, int WARPS, class F> struct Kernel {};
-
-// CTAs of a kernel that a device holds at a time.
-template <class K> static int resident_ctas(const void * kernel) {
-    static int    of_device[GGML_CUDA_MAX_DEVICES] = {};
-    const int     device = ggml_cuda_get_device();
-    int &         ctas   = of_device[device];
-    if (ctas == 0) {
-        CUDA_CHECK(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&ctas, kernel, WARPS_OF_CTA * WARP, 0));
-        ctas = std::max(ctas, 1) * ggml_cuda_info().devices[device].nsm;
-    }
-    return ctas;
-}
-
 template <class T, int COLUMNS, int WARPS, class F>
 static void launch_warps(const Matrices & m, int n2, int n3, const F & finish, const Quantized & a, cudaStream_t stream) {
-    constexpr auto kernel = multiply_columns<T, COLUMNS, WARPS, F>;
-    const int resident = resident_ctas<Kernel<T, COLUMNS, WARPS, F>>((const void *) kernel);
-    const int ctas     = std::min(ceil_div(m.rows, WARPS_OF_CTA / WARPS), std::max(1, resident / (n2 * n3)));
-    start(kernel, dim3(ctas, n2, n3), WARPS_OF_CTA * WARP, stream, m, finish, a.quants, a.scaled);
+    start(multiply_columns<T, COLUMNS, WARPS, F>, dim3(ceil_div(m.rows, WARPS_OF_CTA / WARPS), n2, n3), WARPS_OF_CTA * WARP, stream, m, finish,
+          a.quants, a.scaled);
 }
 
 template <class T, int COLUMNS, class F>
@@ -392,13 +378,33 @@ template <class F> to_t_cuda_t<F> tenpak_get_to_float_cuda(ggml_type type) {
     return result;
 }
 
-#define TENPAK_INSTANTIATE(F)                                                                                                        \
-    template bool tenpak_cuda_get_rows<F>(const void *, ggml_type, const int32_t *, F *, int64_t, size_t, size_t, size_t, int64_t,   \
-                                          int64_t, int64_t, size_t, size_t, size_t, size_t, size_t, size_t, cudaStream_t);           \
-    template to_t_cuda_t<F> tenpak_get_to_float_cuda<F>(ggml_type);
-TENPAK_INSTANTIATE(float)
-TENPAK_INSTANTIATE(half)
-TENPAK_INSTANTIATE(nv_bfloat16)
+#else // the kernels are written for NVIDIA's instructions; with HIP and MUSA, tenpak-devices.cpp leaves our types to the CPU
+
+void tenpak_cuda_begin_graph(ggml_backend_cuda_context &) {}
+void tenpak_cuda_free(const ggml_backend_cuda_context &) {}
+bool tenpak_cuda_supports(const ggml_tensor *) { return false; }
+bool tenpak_cuda_is_ours(ggml_type) { return false; }
+bool tenpak_cuda_mul_mat(ggml_backend_cuda_context &, const ggml_tensor *, const ggml_tensor *, ggml_tensor *) { return false; }
+bool tenpak_cuda_does_mul_mat_id(const ggml_tensor *) { return false; }
+bool tenpak_cuda_mul_mat_id(ggml_backend_cuda_context &, ggml_tensor *) { return false; }
+bool tenpak_cuda_fuses(const ggml_tensor *) { return false; }
+
+bool tenpak_cuda_mul_mat_vec(ggml_backend_cuda_context &, const ggml_tensor *, const ggml_tensor *, const ggml_tensor *, ggml_tensor *,
+                             const ggml_cuda_mm_fusion_args_host *) {
+    return false;
+}
+
+template <class F>
+bool tenpak_cuda_get_rows(const void *, ggml_type, const int32_t *, F *, int64_t, size_t, size_t, size_t, int64_t, int64_t, int64_t, size_t,
+                          size_t, size_t, size_t, size_t, size_t, cudaStream_t) {
+    return false;
+}
+
+template <class F> to_t_cuda_t<F> tenpak_get_to_float_cuda(ggml_type) {
+    return nullptr;
+}
+
+#endif
 
 // ggml reads rows of integers with the same function; weights are none.
 template <>
@@ -406,3 +412,11 @@ bool tenpak_cuda_get_rows<int32_t>(const void *, ggml_type, const int32_t *, int
                                    int64_t, size_t, size_t, size_t, size_t, size_t, size_t, cudaStream_t) {
     return false;
 }
+
+#define TENPAK_INSTANTIATE(F)                                                                                                        \
+    template bool tenpak_cuda_get_rows<F>(const void *, ggml_type, const int32_t *, F *, int64_t, size_t, size_t, size_t, int64_t,   \
+                                          int64_t, int64_t, size_t, size_t, size_t, size_t, size_t, size_t, cudaStream_t);           \
+    template to_t_cuda_t<F> tenpak_get_to_float_cuda<F>(ggml_type);
+TENPAK_INSTANTIATE(float)
+TENPAK_INSTANTIATE(half)
+TENPAK_INSTANTIATE(nv_bfloat16)
