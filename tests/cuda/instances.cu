@@ -3,7 +3,7 @@
 
 namespace tenpak {
 
-#define MULTIPLY(T, COLUMNS) template __global__ void multiply_columns<T, COLUMNS, 1>(Matrices, const int8_t *, const Scaled *);
+#define MULTIPLY(T, COLUMNS) template __global__ void multiply_columns<T, COLUMNS, 1, Plain>(const Matrices, const Plain, const int8_t *, const Scaled *);
 MULTIPLY(T2, 1)
 MULTIPLY(T3, 1)
 MULTIPLY(T4, 1)
@@ -15,7 +15,7 @@ MULTIPLY(NF4_64, 1)
 MULTIPLY(T3, 4)
 MULTIPLY(T3, 8)
 
-template __global__ void rotated_weights<T3>(const uint8_t *, int64_t, int, half *, uint32_t);
+template __global__ void rotated_weights<T3>(const uint8_t *, int64_t, int, half *);
 template __global__ void quantize_columns<T3>(Columns, int, int8_t *, Scaled *);
 template __global__ void rows_as_floats<T3, float>(Rows, float *);
 

@@ -1,4 +1,5 @@
 // The kernels of tenpak-kernels.cuh on the host, with names that tests/cuda_decode.rs finds: NAME_FUNCTION for every type.
+#include <algorithm>
 #include "host.h"
 #include "tenpak-kernels.cuh"
 
@@ -11,7 +12,7 @@ static void decode_blocks(const uint8_t * blocks, int n, const int8_t * quants, 
     const int k = threadIdx.x % T::THREADS, block = blockIdx.x * (blockDim.x / T::THREADS) + threadIdx.x / T::THREADS;
     const int b = min(block, n - 1);
     const Share<T>  share = load_share<T>(blocks + (int64_t) b * T::BYTES, k);
-    const Tables<T> tables(0);
+    const Tables<T> tables = load_tables<T>();
     Bytes h[T::STEPS];
     hashes<T>(tables, share, place_of(share, k), h);
     if (block >= n) { return; }
@@ -66,7 +67,7 @@ static void quantize(const float * x, int blocks, int columns, int8_t * quants, 
 template <class T> static void rotated(const uint8_t * weights, int blocks, int rows, float * out) {
     std::vector<half> to((size_t) rows * blocks * T::LEN);
     host::launch(dim3(ceil_div(blocks, THREADS / T::THREADS), rows), THREADS,
-                 [&] { rotated_weights<T>(weights, (int64_t) blocks * T::BYTES, blocks, to.data(), 0); });
+                 [&] { rotated_weights<T>(weights, (int64_t) blocks * T::BYTES, blocks, to.data()); });
     unplaced<Activations<T>, half, float>(to.data(), to.size(), out, __half2float);
 }
 
@@ -88,9 +89,16 @@ template <class T, int COLUMNS, int WARPS>
 static void multiply(const uint8_t * weights, int blocks, int rows, const int32_t * ids, int n, const int8_t * quants,
                      const Scaled * scaled, float * out) {
     using A = Activations<T>;
-    const auto q = placed<A>(quants, (size_t) COLUMNS * blocks * T::LEN);
+    // as tenpak.cu lays them out, with room behind them
+    const size_t        size = (size_t) (ids ? 1 : COLUMNS) * blocks * T::LEN, n_scaled = size / A::LEN;
+    std::vector<int8_t> buffer(size + n_scaled * sizeof(Scaled) + QUANTS_SLACK + alignof(uint4));
+    int8_t * const      q        = (int8_t *) (((uintptr_t) buffer.data() + alignof(uint4) - 1) / alignof(uint4) * alignof(uint4));
+    Scaled * const      scaled_q = (Scaled *) (q + size);
+    const auto          order    = placed<A>(quants, size);
+    std::copy(order.begin(), order.end(), q);
+    std::copy(scaled, scaled + n_scaled, scaled_q);
     Matrices   m = {};
-    m.weights   = weights;
+    m.weights   = m.gate = weights;
     m.row_bytes = (int64_t) blocks * T::BYTES;
     m.bytes2    = rows * m.row_bytes;
     m.rows      = rows;
@@ -101,7 +109,7 @@ static void multiply(const uint8_t * weights, int blocks, int rows, const int32_
     m.n2        = 1;
     m.out       = out;
     m.s1 = m.s2 = rows;
-    host::launch(dim3(ceil_div(rows, 4 / WARPS), n), THREADS, [&] { multiply_columns<T, COLUMNS, WARPS>(m, q.data(), scaled); });
+    host::launch(dim3(ceil_div(rows, 4 / WARPS), n), THREADS, [&] { multiply_columns<T, COLUMNS, WARPS, Plain>(m, Plain(), q, scaled_q); });
 }
 
 #define OF_TRELLIS(name, T)                                                                                                            \
