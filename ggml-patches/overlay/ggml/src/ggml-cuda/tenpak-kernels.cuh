@@ -11,6 +11,8 @@
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
+#include <type_traits>
+
 namespace tenpak {
 
 constexpr int WARP = 32;
@@ -455,15 +457,18 @@ struct Plain {
 
 constexpr int WARPS_OF_CTA = 4;
 
-// CTAs of a multiprocessor in products with one column: registers are 64 for each thread then, which these kernels just get by with.
-constexpr int CTAS_OF_SM = 8;
+// CTAs that a multiprocessor is to hold: with one column 64 registers are left for a thread, which is just enough (72 for T2), and more
+// with more columns.
+template <class T> constexpr int ctas_of_sm(int columns) {
+    return columns > 4 ? 3 : columns > 1 ? 5 : std::is_same<T, T2>::value ? 7 : 8;
+}
 
 // Bytes after the Scaled of activations that threads without a block may read.
 constexpr int QUANTS_SLACK = 2 * WARPS_OF_CTA * WARP * 64;
 
 // WARPS of a CTA's warps share a row. Grid (groups of WARPS_OF_CTA / WARPS rows, i2, i3).
 template <class T, int COLUMNS, int WARPS, class Finish>
-static __global__ void __launch_bounds__(WARPS_OF_CTA * WARP, COLUMNS == 1 ? CTAS_OF_SM : 1)
+static __global__ void __launch_bounds__(WARPS_OF_CTA * WARP, ctas_of_sm<T>(COLUMNS))
 multiply_columns(const Matrices m, const Finish finish, const int8_t * quants, const Scaled * scaled) {
     constexpr int PER_BLOCK = T::LEN / Activations<T>::LEN; // blocks of activations
     constexpr int STRIDE    = WARPS * WARP / T::THREADS;    // blocks at a time
