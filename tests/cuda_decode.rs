@@ -12,6 +12,7 @@ use std::io::Write;
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::process::Command;
+use std::ptr::null;
 use std::sync::{Mutex, MutexGuard, OnceLock};
 use support::random::Random;
 use tempfile::TempDir;
@@ -36,8 +37,18 @@ type Rotated = unsafe extern "C" fn(*const u8, i32, i32, *mut f32);
 type Rotate = unsafe extern "C" fn(*const f32, i32, i32, *mut f16);
 type Quantize = unsafe extern "C" fn(*const f32, i32, i32, *mut i8, *mut Scaled);
 type Rows<F> = unsafe extern "C" fn(*const u8, i32, *const i32, i32, *mut F);
-type Multiply =
-    unsafe extern "C" fn(*const u8, i32, i32, *const i32, i32, *const i8, *const Scaled, *mut f32);
+type Multiply = unsafe extern "C" fn(
+    *const u8,
+    i32,
+    i32,
+    *const i32,
+    i32,
+    *const u8,
+    *const f32,
+    *const i8,
+    *const Scaled,
+    *mut f32,
+);
 
 /// The compiled kernels. Only one thread may call them: they stand for the threads of a GPU.
 struct Kernels {
@@ -376,9 +387,8 @@ fn norm(x: &[f32]) -> f32 {
     x.iter().map(|v| v * v).sum::<f32>().sqrt()
 }
 
-/// Compares products with the processor's, whose sums over blocks have another order.
-#[track_caller]
-fn assert_products(t: &TensorType, row: &[u8], x: &[f32], got: f32) {
+/// The processor's product, and how far another order of its sums may be from it.
+fn product(t: &TensorType, row: &[u8], x: &[f32]) -> (f32, f32) {
     const ERROR: f32 = 2e-6; // 2^-24 for each of some additions
     let Role::Weight { activation, kernels, .. } = t.role else { panic!("{} is a weight type", t.name) };
     let Role::Activation { quantize } = activation.role else { panic!("{} is none", activation.name) };
@@ -386,9 +396,7 @@ fn assert_products(t: &TensorType, row: &[u8], x: &[f32], got: f32) {
     quantize(x, bytemuck::cast_slice_mut(&mut a));
     let mut product = [f32::NAN];
     aligned(row, |row| (kernels.dot_rows)(row, bytemuck::cast_slice(&a), &mut product));
-    let floats = dequantized(t, row);
-    let error = ERROR * norm(&floats) * norm(x);
-    assert!((got - product[0]).abs() <= error, "{}: {got} is not {} within {error}", t.name, product[0]);
+    (product[0], ERROR * norm(&dequantized(t, row)) * norm(x))
 }
 
 #[test]
@@ -410,37 +418,51 @@ fn products_are_the_processors_but_for_the_order_of_sums() {
                 let (quants, scaled) = quantized(t, &x);
                 let mut out = vec![f32::NAN; rows * columns];
                 let multiply = kernels.function::<Multiply>(t, name);
-                let (w, none) = (weights.as_ptr(), std::ptr::null());
-                let (q, s) = (quants.as_ptr(), scaled.as_ptr());
+                let (w, ids, gate, bias) = (weights.as_ptr(), null(), null(), null());
+                let (q, s, o) = (quants.as_ptr(), scaled.as_ptr(), out.as_mut_ptr());
                 // SAFETY: rows and columns of n blocks, with room for their products.
-                unsafe { multiply(w, n as i32, rows as i32, none, 1, q, s, out.as_mut_ptr()) };
+                unsafe { multiply(w, n as i32, rows as i32, ids, 1, gate, bias, q, s, o) };
                 for (i, &got) in out.iter().enumerate() {
                     let x = &x[i / rows * n * t.block_len..][..n * t.block_len];
-                    assert_products(t, &weights[i % rows * row_bytes..][..row_bytes], x, got);
+                    let (product, error) = product(t, &weights[i % rows * row_bytes..][..row_bytes], x);
+                    assert!((got - product).abs() <= error, "{} {name}: {got} for {product}", t.name);
                 }
             }
         }
     }
 }
 
+/// Of four experts two are multiplied, with gates and biases and without.
 #[test]
 fn products_of_experts_are_the_processors() {
     let Some(kernels) = Kernels::get() else { return };
     for t in weight_types() {
-        let mut random = Random(t.id as u64);
-        let (n, rows, ids) = (9, 3, [3, 0]);
-        let row_bytes = n * t.block_bytes;
-        let weights = weights(t, 4 * rows * n, &mut random);
-        let x = random.gaussians(n * t.block_len);
-        let (quants, scaled) = quantized(t, &x);
-        let mut out = vec![f32::NAN; ids.len() * rows];
-        let multiply = kernels.function::<Multiply>(t, "multiply_1_column_2_warps");
-        let (q, s) = (quants.as_ptr(), scaled.as_ptr());
-        // SAFETY: four matrices, of which two are multiplied with a column of n blocks, with room for the products.
-        unsafe { multiply(weights.as_ptr(), n as i32, rows as i32, ids.as_ptr(), 2, q, s, out.as_mut_ptr()) };
-        for (i, &got) in out.iter().enumerate() {
-            let row = ids[i / rows] as usize * rows + i % rows;
-            assert_products(t, &weights[row * row_bytes..][..row_bytes], &x, got);
+        for gated in [false, true] {
+            let mut random = Random(t.id as u64);
+            let (n, rows, ids, experts) = (9, 3, [3, 0], 4);
+            let row_bytes = n * t.block_bytes;
+            let weights = weights(t, 2 * experts * rows * n, &mut random);
+            let (up, gate) = weights.split_at(weights.len() / 2);
+            let (x, bias) = (random.gaussians(n * t.block_len), random.gaussians(experts * rows));
+            let (quants, scaled) = quantized(t, &x);
+            let mut out = vec![f32::NAN; ids.len() * rows];
+            let multiply = kernels.function::<Multiply>(t, "multiply_1_column_2_warps");
+            let g = if gated { gate.as_ptr() } else { null() };
+            let (w, b, q, s) = (up.as_ptr(), bias.as_ptr(), quants.as_ptr(), scaled.as_ptr());
+            let o = out.as_mut_ptr();
+            // SAFETY: four matrices and gates, of which two are multiplied with a column of n blocks, with room for the products.
+            unsafe { multiply(w, n as i32, rows as i32, ids.as_ptr(), ids.len() as i32, g, b, q, s, o) };
+            for (i, &got) in out.iter().enumerate() {
+                let row = ids[i / rows] as usize * rows + i % rows;
+                let bytes = row * row_bytes..(row + 1) * row_bytes;
+                let (mut expected, mut error) = product(t, &up[bytes.clone()], &x);
+                if gated {
+                    let (product, its_error) = product(t, &gate[bytes], &x);
+                    expected += bias[row] - product;
+                    error += its_error;
+                }
+                assert!((got - expected).abs() <= error, "{}: {got} for {expected}, gated {gated}", t.name);
+            }
         }
     }
 }

@@ -1,9 +1,34 @@
 // The kernels of tenpak-kernels.cuh on the host, with names that tests/cuda_decode.rs finds: NAME_FUNCTION for every type.
-#include <algorithm>
 #include "host.h"
 #include "tenpak-kernels.cuh"
 
+#include <sys/mman.h>
+#include <unistd.h>
+
 using namespace tenpak;
+
+// A buffer of a device that ends where memory ends, but for the rest of 16 bytes: a kernel that reads further ends the test.
+class Buffer {
+    uint8_t * pages;
+    size_t    size;
+
+  public:
+    uint8_t * at;
+
+    explicit Buffer(size_t bytes) {
+        const size_t page = sysconf(_SC_PAGESIZE), whole = (bytes + 15) / 16 * 16, used = (whole + page - 1) / page * page;
+        size  = used + page;
+        pages = (uint8_t *) mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (pages == MAP_FAILED || mprotect(pages + used, page, PROT_NONE) != 0) { abort(); }
+        at = pages + used - whole;
+    }
+
+    Buffer(const uint8_t * from, size_t bytes) : Buffer(bytes) { memcpy(at, from, bytes); }
+
+    Buffer(const Buffer &) = delete;
+
+    ~Buffer() { munmap(pages, size); }
+};
 
 // What decoding alone gives, as every kernel does it: the values of blocks, and their products with quants, both too large by the zero
 // point. Values and quants are in the order of quant_place.
@@ -46,7 +71,8 @@ template <class T> static void decode(const uint8_t * blocks, int n, const int8_
     std::vector<uint8_t>  v(n * T::LEN);
     std::vector<uint32_t> sums(n);
     const auto            q = placed<Activations<T>>(quants, n * T::LEN);
-    host::launch(ceil_div(n, THREADS / T::THREADS), THREADS, [&] { decode_blocks<T>(blocks, n, q.data(), v.data(), sums.data()); });
+    const Buffer          weights(blocks, (size_t) n * T::BYTES);
+    host::launch(ceil_div(n, THREADS / T::THREADS), THREADS, [&] { decode_blocks<T>(weights.at, n, q.data(), v.data(), sums.data()); });
     unplaced<Activations<T>, uint8_t, uint8_t>(v.data(), v.size(), values, same);
     for (int b = 0; b < n; b++) {
         for (int i = 0; i < T::LEN; i++) { sums[b] -= TENPAK_ZERO_POINT * quants[b * T::LEN + i]; }
@@ -66,8 +92,9 @@ static void quantize(const float * x, int blocks, int columns, int8_t * quants, 
 
 template <class T> static void rotated(const uint8_t * weights, int blocks, int rows, float * out) {
     std::vector<half> to((size_t) rows * blocks * T::LEN);
+    const Buffer      copy(weights, (size_t) rows * blocks * T::BYTES);
     host::launch(dim3(ceil_div(blocks, THREADS / T::THREADS), rows), THREADS,
-                 [&] { rotated_weights<T>(weights, (int64_t) blocks * T::BYTES, blocks, to.data()); });
+                 [&] { rotated_weights<T>(copy.at, (int64_t) blocks * T::BYTES, blocks, to.data()); });
     unplaced<Activations<T>, half, float>(to.data(), to.size(), out, __half2float);
 }
 
@@ -78,27 +105,43 @@ template <class T> static void rotate(const float * x, int blocks, int columns, 
     unplaced<Activations<T>, half, uint16_t>(to.data(), to.size(), out, [](half h) { return h.bits; });
 }
 
-// Rows `ids` of the weights, by a grid of few CTAs.
+// Rows `ids` of ROWS rows, by a grid of few CTAs.
+constexpr int ROWS = 5;
+
 template <class T, class F> static void rows(const uint8_t * weights, int blocks, const int32_t * ids, int n, F * out) {
-    const Rows rows = { weights, (int64_t) blocks * T::BYTES, 0, 0, blocks, ids, 1, 0, 0, 1, (int64_t) blocks * T::LEN, 0, 0 };
+    const Buffer copy(weights, (size_t) ROWS * blocks * T::BYTES);
+    const Rows rows = { copy.at, (int64_t) blocks * T::BYTES, 0, 0, blocks, ids, 1, 0, 0, 1, (int64_t) blocks * T::LEN, 0, 0 };
     host::launch(dim3(n, 2), FLOAT_WARPS * tenpak::WARP, [&] { rows_as_floats<T, F>(rows, out); });
 }
 
-// Products of `rows` rows with columns, by warps that share a row; with ids, of a matrix for each of n ids with one column.
+// What becomes of a gated product here.
+struct Difference {
+    static constexpr bool GATED = true;
+
+    const float * bias;
+
+    float operator()(float product, float gate, int64_t i) const { return product - gate + bias[i]; }
+};
+
+constexpr int EXPERTS = 4;
+
+// Products of `rows` rows with columns, by warps that share a row; with ids, of those of EXPERTS matrices with one column. With a gate,
+// which has the shape of the weights, a result is the difference plus a bias.
 template <class T, int COLUMNS, int WARPS>
-static void multiply(const uint8_t * weights, int blocks, int rows, const int32_t * ids, int n, const int8_t * quants,
-                     const Scaled * scaled, float * out) {
+static void multiply(const uint8_t * weights, int blocks, int rows, const int32_t * ids, int n, const uint8_t * gate, const float * bias,
+                     const int8_t * quants, const Scaled * scaled, float * out) {
     using A = Activations<T>;
-    // as tenpak.cu lays them out, with room behind them
-    const size_t        size = (size_t) (ids ? 1 : COLUMNS) * blocks * T::LEN, n_scaled = size / A::LEN;
-    std::vector<int8_t> buffer(size + n_scaled * sizeof(Scaled) + QUANTS_SLACK + alignof(uint4));
-    int8_t * const      q        = (int8_t *) (((uintptr_t) buffer.data() + alignof(uint4) - 1) / alignof(uint4) * alignof(uint4));
-    Scaled * const      scaled_q = (Scaled *) (q + size);
-    const auto          order    = placed<A>(quants, size);
-    std::copy(order.begin(), order.end(), q);
-    std::copy(scaled, scaled + n_scaled, scaled_q);
-    Matrices   m = {};
-    m.weights   = m.gate = weights;
+    // as tenpak.cu lays activations out
+    const size_t k = (size_t) COLUMNS * blocks * T::LEN, n_scaled = k / A::LEN;
+    const Buffer activations(k + n_scaled * sizeof(Scaled) + QUANTS_SLACK);
+    const auto   q = placed<A>(quants, k);
+    memcpy(activations.at, q.data(), k);
+    memcpy(activations.at + k, scaled, n_scaled * sizeof(Scaled));
+    const size_t bytes = (size_t) rows * blocks * T::BYTES * (ids ? EXPERTS : 1);
+    const Buffer up(weights, bytes), gates(gate ? gate : weights, bytes);
+    Matrices m = {};
+    m.weights   = up.at;
+    m.gate      = gates.at;
     m.row_bytes = (int64_t) blocks * T::BYTES;
     m.bytes2    = rows * m.row_bytes;
     m.rows      = rows;
@@ -109,7 +152,19 @@ static void multiply(const uint8_t * weights, int blocks, int rows, const int32_
     m.n2        = 1;
     m.out       = out;
     m.s1 = m.s2 = rows;
-    host::launch(dim3(ceil_div(rows, 4 / WARPS), n), THREADS, [&] { multiply_columns<T, COLUMNS, WARPS, Plain>(m, Plain(), q, scaled_q); });
+    const dim3 grid(ceil_div(rows, WARPS_OF_CTA / WARPS), n);
+    const auto launch = [&](auto finish) {
+        host::launch(grid, THREADS, [&] {
+            multiply_columns<T, COLUMNS, WARPS>(m, finish, (const int8_t *) activations.at, (const Scaled *) (activations.at + k));
+        });
+    };
+    if constexpr (COLUMNS == 1 && WARPS == 2) { // ggml gates single columns
+        if (gate) {
+            launch(Difference{ bias });
+            return;
+        }
+    }
+    launch(Plain{});
 }
 
 #define OF_TRELLIS(name, T)                                                                                                            \
@@ -126,8 +181,9 @@ OF_TRELLIS(t3_64, T3_64)
 OF_TRELLIS(t4_64, T4_64)
 
 #define MULTIPLY                                                                                                                       \
-    const uint8_t * weights, int blocks, int rows, const int32_t * ids, int n, const int8_t * quants, const Scaled * scaled, float * out
-#define MULTIPLIED weights, blocks, rows, ids, n, quants, scaled, out
+    const uint8_t * weights, int blocks, int rows, const int32_t * ids, int n, const uint8_t * gate, const float * bias,               \
+        const int8_t * quants, const Scaled * scaled, float * out
+#define MULTIPLIED weights, blocks, rows, ids, n, gate, bias, quants, scaled, out
 #define OF_WEIGHTS(name, T)                                                                                                            \
     extern "C" void name##_quantize(const float * x, int blocks, int columns, int8_t * quants, Scaled * scaled) {                      \
         quantize<T>(x, blocks, columns, quants, scaled);                                                                               \
