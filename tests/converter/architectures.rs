@@ -4,7 +4,6 @@
 //! again.
 
 use crate::support;
-
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;

@@ -1,7 +1,6 @@
 //! Calibrations: what they say, and files that are damaged or of another model.
 
 use crate::support;
-
 use std::path::PathBuf;
 use support::tiny_calibration::{self as tiny, ATTN_COLUMNS, DOWN_COLUMNS, EXPERTS, Parts};
 use support::{assert_says, error};

@@ -1,7 +1,6 @@
 //! Hugging Face folders: what is read, what it becomes, and that it comes back.
 
 use crate::support;
-
 use safetensors::Dtype::{BF16, F16, F32};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -288,7 +287,7 @@ fn linear_rope_scaling_is_a_key() {
 
 #[test]
 fn threads_do_not_change_the_file() {
-    let folder = TinyLlama::new().write();
+    let folder = TinyLlama::of_one_block().write();
     let model = open(&folder);
     let bytes = |threads: usize| {
         let path = folder.beside(&format!("{threads}.gguf"));

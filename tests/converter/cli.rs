@@ -1,7 +1,6 @@
 //! The command line, as a user meets it.
 
 use crate::support;
-
 use std::path::Path;
 use std::process::Command;
 use support::quantized_case::Case;
@@ -295,7 +294,7 @@ fn a_folder_that_is_not_there_is_named() {
 /// Plain files have all that llama.cpp's converter writes; in others the embeddings serve as the head.
 #[test]
 fn a_stored_tied_head_is_in_plain_files_only() {
-    let mut tiny = TinyLlama::new();
+    let mut tiny = TinyLlama::of_one_block();
     tiny.config["tie_word_embeddings"] = true.into();
     let folder = tiny.write();
     let out = folder.beside("out.gguf");
@@ -441,7 +440,7 @@ fn quantized_checkpoints_are_kept_unless_told_otherwise() {
         ("gptq-4-128", "GPTQ, 4 bits, groups of 128", "g4_128"),
         ("nf4-64-nested", "NF4, blocks of 64, quantized scales", "nf4_64"),
     ] {
-        let folder = Case::load(case).model().write();
+        let folder = Case::load(case).model().first_block().write();
         let path = folder.beside("model.gguf");
         let kept = format!("1 tensors ({how}), kept without loss as {kind}");
         let anew = format!("1 tensors ({how}), quantized anew to t3");

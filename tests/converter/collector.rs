@@ -2,7 +2,6 @@
 #![cfg(unix)]
 
 use crate::support;
-
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;

@@ -1,7 +1,6 @@
 //! The way from rows to blocks: how near it comes, and what it makes of rows that are not like weights.
 
 use crate::support;
-
 use rayon::prelude::*;
 use support::random::Random;
 use tenpak_gguf::types::{self, REGISTRY, TensorType};

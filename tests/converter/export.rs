@@ -2,7 +2,6 @@
 //! back is in tests/converter/architectures.rs.
 
 use crate::support;
-
 use serde_json::json;
 use std::path::PathBuf;
 use support::reference_case::Case;

@@ -1,7 +1,6 @@
 //! GGUF files: what is written is what is read, and split, old and future files are read too.
 
 use crate::support;
-
 use proptest::prelude::*;
 use std::path::Path;
 use support::tiny_gguf::{bytes, every_kind, file, open, ordinary, tensor, write};

@@ -2,7 +2,6 @@
 //! scripts/reference_dequantize.py.
 
 use crate::support;
-
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use support::random::Random;

@@ -1,7 +1,6 @@
 //! Conversions under a calibration.
 
 use crate::support;
-
 use std::process::Command;
 use support::random::Random;
 use support::tiny_calibration::Parts;

@@ -1,7 +1,6 @@
 //! GGUF files that are damaged or made to do harm: each is refused, with words that name the trouble.
 
 use crate::support;
-
 use support::tiny_gguf::{Raw, bytes, file, open, ordinary, tensor};
 use support::{assert_says, error};
 use tenpak_gguf::gguf::{Error, File, GgmlType, Problem, Value};

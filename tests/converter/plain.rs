@@ -1,7 +1,6 @@
 //! Floats to floats: tensors of many pieces, by any number of threads.
 
 use crate::support;
-
 use half::{bf16, f16};
 use std::path::Path;
 use support::random::Random;

@@ -3,7 +3,6 @@
 //! of what users get.
 
 use crate::support;
-
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
 use std::path::Path;

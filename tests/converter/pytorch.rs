@@ -1,7 +1,6 @@
 //! Folders with pytorch_model.bin instead of safetensors. How files of torch itself are read is tested beside the reader.
 
 use crate::support;
-
 use serde_json::{Map, json};
 use std::collections::BTreeMap;
 use support::tiny_llama::{Folder, TinyLlama};

@@ -1,7 +1,6 @@
 //! Checkpoints that are quantized already: their weights are what the library says that quantized them.
 
 use crate::support;
-
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use support::quantized_case::{Case, MODULE, ROWS, TENSOR};

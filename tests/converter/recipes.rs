@@ -1,7 +1,6 @@
 //! Recipes in files: what they make, and what is said about those that cannot be.
 
 use crate::support;
-
 use std::path::{Path, PathBuf};
 use support::tiny_llama::{Folder, HIDDEN, Stored, TinyLlama};
 use support::{assert_says, family};

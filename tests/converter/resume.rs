@@ -1,7 +1,6 @@
 //! A conversion that was killed goes on where it was, and gives the same bytes.
 
 use crate::support;
-
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};

@@ -1,7 +1,6 @@
 //! Files in parts: the same model, whoever writes them.
 
 use crate::support;
-
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use support::reference_case::Case;

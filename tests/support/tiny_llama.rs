@@ -109,11 +109,15 @@ impl TinyLlama {
 
     /// The same model with the first block only: half of the work for who converts it again and again.
     pub fn of_one_block() -> TinyLlama {
-        let mut tiny = TinyLlama::new();
-        tiny.config["num_hidden_layers"] = json!(1);
-        tiny.tensors
+        TinyLlama::new().first_block()
+    }
+
+    /// The model without all blocks but the first.
+    pub fn first_block(mut self) -> TinyLlama {
+        self.config["num_hidden_layers"] = json!(1);
+        self.tensors
             .retain(|name, _| !name.starts_with("model.layers.") || name.starts_with("model.layers.0."));
-        tiny
+        self
     }
 
     /// Writes the folder `tiny-llama` with one safetensors file.
