@@ -9,9 +9,9 @@
 //! Rounds of all ways alternate, and the best round counts, so that a drift of the machine's speed meets all alike.
 
 mod synthetic;
+mod timing;
 
 use std::hint::black_box;
-use std::time::Instant;
 use synthetic::Random;
 use tenpak_gguf::isa::Isa;
 use tenpak_gguf::products::{self, Columns, Matrix, Results};
@@ -40,12 +40,7 @@ impl Contender {
     }
 
     fn run(&mut self) {
-        let (start, mut passes) = (Instant::now(), 0);
-        while passes == 0 || start.elapsed().as_secs_f64() < ROUND {
-            (self.pass)();
-            passes += 1;
-        }
-        self.best = self.best.min(start.elapsed().as_secs_f64() / passes as f64);
+        self.best = self.best.min(timing::round(ROUND, &mut self.pass));
     }
 }
 

@@ -13,11 +13,11 @@
 
 mod ggml;
 mod synthetic;
+mod timing;
 
 use ggml::Ggml;
 use std::hint::black_box;
 use std::path::Path;
-use std::time::Instant;
 use synthetic::Random;
 use tenpak_gguf::isa::Isa;
 use tenpak_gguf::products::{self, AtEveryLevel, Columns, Matrix, Results};
@@ -72,12 +72,7 @@ impl Contender {
     }
 
     fn run(&mut self) {
-        let (start, mut passes) = (Instant::now(), 0);
-        while passes == 0 || start.elapsed().as_secs_f64() < ROUND {
-            (self.pass)();
-            passes += 1;
-        }
-        self.best = self.best.min(start.elapsed().as_secs_f64() / passes as f64);
+        self.best = self.best.min(timing::round(ROUND, &mut self.pass));
     }
 
     /// Products or values, 10^9 a second.
