@@ -15,7 +15,7 @@ need c++ 'install a C++ compiler (package g++ or clang)'
 
 DEFAULT_TARGETS="llama-perplexity llama-completion llama-cli llama-server llama-bench llama-quantize
     llama-gguf-split llama-gguf llama-imatrix llama-tenpak-calibrate test-quantize-fns test-backend-ops
-    test-tokenizer-0 test-tenpak-gram"
+    test-tokenizer-0 test-tenpak-gram ggml-rpc-server"
 
 install_build_tools >&2
 unpacked=$("$ROOT/scripts/patch_llama.sh")
@@ -28,11 +28,12 @@ options=(-DBUILD_SHARED_LIBS=ON)
     "-DCMAKE_PROJECT_llama.cpp_INCLUDE=$ROOT/scripts/joined_llama.cmake")
 
 library=$("$ROOT/scripts/build_kernels.sh")
-if [ ! -f "$build/build.ninja" ]; then
+configure=(cmake -S "$unpacked" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DTENPAK_LIBRARY="$library" "${options[@]}"
+    -DGGML_RPC=ON -DLLAMA_OPENSSL=OFF -DLLAMA_USE_PREBUILT_UI=OFF -DLLAMA_BUILD_UI=OFF)
+if [ "$(cat "$build/configured" 2>/dev/null)" != "${configure[*]}" ]; then
     say "configuring llama.cpp" >&2
-    cmake -S "$unpacked" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DTENPAK_LIBRARY="$library" \
-        "${options[@]}" -DLLAMA_OPENSSL=OFF -DLLAMA_USE_PREBUILT_UI=OFF -DLLAMA_BUILD_UI=OFF >"$build.log" ||
-        die "cmake failed: see $build.log"
+    "${configure[@]}" >"$build.log" || die "cmake failed: see $build.log"
+    echo "${configure[*]}" >"$build/configured"
 fi
 say "building llama.cpp (the first time takes minutes)" >&2
 ninja -C "$build" ${LLAMA_TARGETS:-$DEFAULT_TARGETS} >&2

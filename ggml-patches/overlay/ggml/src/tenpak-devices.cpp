@@ -5,9 +5,11 @@
 #include <cstring>
 
 // Whether a device may be asked for an operation over a type of ours: the CPU and CUDA have kernels, and behind RPC there is a
-// device of a server that is built like this one. Other backends would take some types without being able to read them.
+// device of a server that is built like this one. Other backends would take some types without being able to read them. A device
+// that stands for several (--split-mode tensor) has no backend of its own and asks each of them, which leads here again.
 static bool has_kernels(ggml_backend_dev_t device) {
-    if (ggml_backend_dev_type(device) == GGML_BACKEND_DEVICE_TYPE_CPU) {
+    const enum ggml_backend_dev_type type = ggml_backend_dev_type(device);
+    if (type == GGML_BACKEND_DEVICE_TYPE_CPU || type == GGML_BACKEND_DEVICE_TYPE_META) {
         return true;
     }
     const char * name = ggml_backend_reg_name(ggml_backend_dev_backend_reg(device));
