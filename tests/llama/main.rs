@@ -27,4 +27,5 @@ mod programs;
 mod pytorch;
 mod quantized_checkpoints;
 mod quantized_gguf;
+mod rpc;
 mod vocabularies;

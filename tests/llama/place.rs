@@ -1,10 +1,13 @@
 //! What every test needs: a folder of its own, programs that leave logs there, and the rule that nothing else runs
 //! while a program is measured.
 
+use std::cell::RefCell;
 use std::ffi::OsStr;
 use std::fs::File;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::rc::{Rc, Weak};
 use std::sync::LazyLock;
 use tenpak_gguf::llama::run::{Error, last_lines};
 use tenpak_gguf::llama::{Divergence, Evaluation, Measures, Perplexity, logged};
@@ -81,11 +84,25 @@ impl Place {
     /// Runs a program that has to fail, and returns what it printed.
     #[track_caller]
     pub fn fails(&self, name: &str, command: &mut Command) -> String {
+        let (status, printed) = self.failure(name, command);
+        assert!(status.code().is_some(), "{name} was ended by a signal: see {}", self.log(name).display());
+        printed
+    }
+
+    /// Runs a program that has to end as ggml ends programs that cannot go on, by aborting, and returns what it printed.
+    #[track_caller]
+    pub fn aborts(&self, name: &str, command: &mut Command) -> String {
+        let (status, printed) = self.failure(name, command.env("GGML_NO_BACKTRACE", "1"));
+        assert!(status.code().is_none(), "{name} ended by itself: see {}", self.log(name).display());
+        printed
+    }
+
+    #[track_caller]
+    fn failure(&self, name: &str, command: &mut Command) -> (ExitStatus, String) {
         let _shared = shared();
         match logged(command.current_dir(&self.folder), &self.log(name)) {
             Err(Error::Failed { log, status, .. }) => {
-                assert!(status.code().is_some(), "{name} was ended by a signal: see {}", log.display());
-                std::fs::read_to_string(&log).expect("a log of text")
+                (status, std::fs::read_to_string(&log).expect("a log of text"))
             }
             Err(error) => panic!("{error}"),
             Ok(_) => panic!("{name} should have failed: see {}", self.log(name).display()),
@@ -175,7 +192,7 @@ impl Drop for Place {
 pub struct Started {
     child: Child,
     log: PathBuf,
-    _shared: Lock,
+    _shared: Rc<Lock>,
 }
 
 impl Started {
@@ -201,6 +218,11 @@ impl Drop for Started {
         _ = self.child.kill();
         _ = self.child.wait();
     }
+}
+
+/// A port of this machine on which nobody listens.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
 }
 
 /// A lock that holds between threads and processes.
@@ -229,10 +251,20 @@ impl Lock {
     }
 }
 
-/// Held while a program runs that is not measured. Who waits to measure holds `turn`, so that no further program starts.
-fn shared() -> Lock {
-    let _turn = Lock::exclusive("turn");
-    Lock::shared("running")
+/// Held while a program runs that is not measured. Who waits to measure holds `turn`, so that no further program starts, but for
+/// those of a test that has one running: they share its lock, or the two would wait for each other.
+fn shared() -> Rc<Lock> {
+    thread_local! {
+        static HELD: RefCell<Weak<Lock>> = const { RefCell::new(Weak::new()) };
+    }
+    HELD.with_borrow_mut(|held| {
+        held.upgrade().unwrap_or_else(|| {
+            let _turn = Lock::exclusive("turn");
+            let lock = Rc::new(Lock::shared("running"));
+            *held = Rc::downgrade(&lock);
+            lock
+        })
+    })
 }
 
 /// Held while a program is measured.

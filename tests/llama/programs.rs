@@ -1,21 +1,21 @@
 //! llama.cpp's programs that handle files, with a file of our types.
 
 use super::fixtures::*;
-use super::place::{Place, THREADS, script};
+use super::place::{Place, THREADS, free_port, script};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 pub const PROMPT: &str = "The capital of France is";
 
-/// How long llama-server may take to load 45 MB and to answer: a time that only a server that hangs can reach.
-const PATIENCE: Duration = Duration::from_secs(600);
+/// How long a server may take to load 45 MB and to answer: a time that only a server that hangs can reach.
+pub const PATIENCE: Duration = Duration::from_secs(600);
 
 /// A program of llama.cpp that is to continue the prompt with eight tokens.
-fn prompted(program: &str, model: &Path) -> Command {
+pub fn prompted(program: &str, model: &Path) -> Command {
     let mut command = llama(program);
     command.arg("-m").arg(model).args(["-p", PROMPT, "-n", "8", "--temp", "0", "-t", &THREADS.to_string()]);
     command
@@ -87,7 +87,7 @@ fn llama_gguf_split_splits_and_merges() {
 #[test]
 fn llama_server_answers() {
     let place = Place::new();
-    let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
+    let port = free_port();
     let mut command = llama("llama-server");
     command.arg("-m").arg(out()).args(["--host", "127.0.0.1", "-t", &THREADS.to_string()]);
     let mut server = place.start("server", command.args(["--port", &port.to_string()]));
