@@ -200,10 +200,12 @@ static inline half __float2half_rn(float x) { return half_of(x); }
 
 static inline half2 __float2half2_rn(float x) { return { half_of(x), half_of(x) }; }
 
-// In double a product of halves is exact, and so is its sum with one of 2^-53 to 2^53 times its size.
-static inline half fused(half x, half y, half z) { return half_of((double) __half2float(x) * __half2float(y) + __half2float(z)); }
+// In double the product and the difference of halves are exact.
+static inline half times(half x, half y) { return half_of((double) __half2float(x) * __half2float(y)); }
+static inline half minus(half x, half y) { return half_of((double) __half2float(x) - __half2float(y)); }
 
-static inline half2 __hfma2(half2 x, half2 y, half2 z) { return { fused(x.x, y.x, z.x), fused(x.y, y.y, z.y) }; }
+static inline half2 __hmul2(half2 x, half2 y) { return { times(x.x, y.x), times(x.y, y.y) }; }
+static inline half2 __hsub2(half2 x, half2 y) { return { minus(x.x, y.x), minus(x.y, y.y) }; }
 
 static inline nv_bfloat16 __float2bfloat16_rn(float x) {
     const uint32_t bits = __float_as_uint(x);

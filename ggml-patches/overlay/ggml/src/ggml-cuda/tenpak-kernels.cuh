@@ -457,18 +457,42 @@ struct Plain {
 
 constexpr int WARPS_OF_CTA = 4;
 
-// CTAs that a multiprocessor is to hold: with one column 64 registers are left for a thread, which is just enough (72 for T2), and more
-// with more columns.
-template <class T> constexpr int ctas_of_sm(int columns) {
-    return columns > 4 ? 3 : columns > 1 ? 5 : std::is_same<T, T2>::value ? 7 : 8;
+// CTAs that a multiprocessor is to hold. With one column 64 registers are left for a thread, which is just enough; T2 and the totals of
+// a gate need 72 each, both 80, and more columns more.
+template <class T> constexpr int ctas_of_sm(int columns, bool gated) {
+    return columns > 4 ? 3 : columns > 1 ? 5 : 8 - gated - std::is_same<T, T2>::value;
 }
 
 // Bytes after the Scaled of activations that threads without a block may read.
 constexpr int QUANTS_SLACK = 2 * WARPS_OF_CTA * WARP * 64;
 
+// Sums over the threads of a row: all WARPS of its warps have them afterwards.
+template <int COLUMNS, int WARPS> TENPAK_DEVICE void add_up(float * totals) {
+#pragma unroll
+    for (int c = 0; c < COLUMNS; c++) {
+#pragma unroll
+        for (int half = WARP / 2; half > 0; half /= 2) { totals[c] += __shfl_xor_sync(0xffffffff, totals[c], half); }
+    }
+    if (WARPS > 1) {
+        __shared__ float sums[WARPS_OF_CTA][COLUMNS];
+        __syncthreads(); // what was here before has been read
+        if (threadIdx.x % WARP == 0) {
+#pragma unroll
+            for (int c = 0; c < COLUMNS; c++) { sums[threadIdx.x / WARP][c] = totals[c]; }
+        }
+        __syncthreads();
+#pragma unroll
+        for (int c = 0; c < COLUMNS; c++) {
+            totals[c] = 0.0f;
+#pragma unroll
+            for (int w = 0; w < WARPS; w++) { totals[c] += sums[threadIdx.x / (WARPS * WARP) * WARPS + w][c]; }
+        }
+    }
+}
+
 // WARPS of a CTA's warps share a row. Grid (groups of WARPS_OF_CTA / WARPS rows, i2, i3).
 template <class T, int COLUMNS, int WARPS, class Finish>
-static __global__ void __launch_bounds__(WARPS_OF_CTA * WARP, ctas_of_sm<T>(COLUMNS))
+static __global__ void __launch_bounds__(WARPS_OF_CTA * WARP, ctas_of_sm<T>(COLUMNS, Finish::GATED))
 multiply_columns(const Matrices m, const Finish finish, const int8_t * quants, const Scaled * scaled) {
     constexpr int PER_BLOCK = T::LEN / Activations<T>::LEN; // blocks of activations
     constexpr int STRIDE    = WARPS * WARP / T::THREADS;    // blocks at a time
@@ -495,70 +519,60 @@ multiply_columns(const Matrices m, const Finish finish, const int8_t * quants, c
     const int64_t           first_at = matrix + min(row, m.rows - 1) * m.row_bytes + (int64_t) mine * T::BYTES;
     const Decoder<T>        decoder = {};
     typename Decoder<T>::Loaded loaded = {};
-    if (mine < m.blocks) { loaded = decoder.load(m.weights + first_at, k); } // weights are there before the kernel before has ended
+    if (mine < m.blocks) { loaded = decoder.load((Finish::GATED ? m.gate : m.weights) + first_at, k); } // weights are there before the kernel before has ended
 
     wait_for_kernel_before();
     let_kernel_after_start();
     quants += (column * blocks + mine * PER_BLOCK) * Activations<T>::LEN;
     scaled += column * blocks + mine * PER_BLOCK;
 
-    float totals[MATRICES][COLUMNS] = {};
-#pragma unroll
-    for (int which = 0; which < MATRICES; which++) {
+    // The gate's matrix comes first: its sums wait in `gates` while the others are formed.
+    float totals[COLUMNS] = {}, gates[COLUMNS] = {};
+#pragma unroll 1
+    for (int which = MATRICES - 1; which >= 0; which--) {
         const uint8_t * at = (which == 1 ? m.gate : m.weights) + first_at;
         const int8_t *  q  = quants;
         const Scaled *  s  = scaled;
         // threads of a warp stay together, since they exchange words: what those without a block compute is left out
         for (int first = 0; first < m.blocks; first += STRIDE) {
             const bool here = first + mine < m.blocks;
-            if ((first > 0 || which > 0) && here) { loaded = decoder.load(at, k); }
+            if ((first > 0 || which < MATRICES - 1) && here) { loaded = decoder.load(at, k); }
             float parts[COLUMNS] = {};
             decoder.template add<COLUMNS>(loaded, k, q, s, blocks * Activations<T>::LEN, blocks, parts);
 #pragma unroll
-            for (int c = 0; c < COLUMNS; c++) { totals[which][c] += here ? parts[c] : 0.0f; }
+            for (int c = 0; c < COLUMNS; c++) { totals[c] += here ? parts[c] : 0.0f; }
             at += STRIDE * T::BYTES;
             q += STRIDE * T::LEN;
             s += STRIDE * PER_BLOCK;
         }
-    }
+        if (which == 1) {
 #pragma unroll
-    for (int i = 0; i < MATRICES * COLUMNS; i++) {
-        float & total = totals[i / COLUMNS][i % COLUMNS];
-#pragma unroll
-        for (int half = WARP / 2; half > 0; half /= 2) { total += __shfl_xor_sync(0xffffffff, total, half); }
-    }
-    if (WARPS > 1) {
-        __shared__ float sums[WARPS_OF_CTA][MATRICES * COLUMNS];
-        if (threadIdx.x % WARP == 0) {
-#pragma unroll
-            for (int i = 0; i < MATRICES * COLUMNS; i++) { sums[threadIdx.x / WARP][i] = totals[i / COLUMNS][i % COLUMNS]; }
-        }
-        __syncthreads();
-#pragma unroll
-        for (int i = 0; i < MATRICES * COLUMNS; i++) {
-            float sum = 0.0f;
-#pragma unroll
-            for (int w = 0; w < WARPS; w++) { sum += sums[group * WARPS + w][i]; }
-            totals[i / COLUMNS][i % COLUMNS] = sum;
+            for (int c = 0; c < COLUMNS; c++) {
+                gates[c]  = totals[c];
+                totals[c] = 0.0f;
+            }
         }
     }
+    add_up<COLUMNS, WARPS>(totals);
+    if (Finish::GATED) { add_up<COLUMNS, WARPS>(gates); }
     if (thread == 0 && row < m.rows) {
         float * out = m.out + i2 * m.s2 + i3 * m.s3 + row;
 #pragma unroll
-        for (int c = 0; c < COLUMNS; c++) { out[c * m.s1] = finish(totals[0][c], totals[MATRICES - 1][c], bias + row); }
+        for (int c = 0; c < COLUMNS; c++) { out[c * m.s1] = finish(totals[c], gates[c], bias + row); }
     }
 }
 
 // ---- Matrices as floats ----
 
-// The scale that rotated weights have besides their own, so that the smallest scale codes stay above the subnormal numbers of f16.
-// The largest value is 64 * 60 * 16 = 61440.
+// The scale that rotated weights have besides their own: the greatest value is 64 * 60 * 16 = 61440, and all are exact but those of
+// the scale codes 1, 3, 5 and 7, of weights below 2^-19, whose scale rounds to a subnormal number.
 constexpr float ROTATED_SCALE = 16.0f;
 
-// Two bytes of values as half2, less the zero point and times the scale; exact as long as the result is no subnormal number.
-TENPAK_DEVICE Word scaled_values(Word values, uint32_t selector, half2 scale, half2 offset) {
+// Two bytes of values as half2, less the zero point and times the scale.
+TENPAK_DEVICE Word scaled_values(Word values, uint32_t selector, half2 scale) {
     const Word  bits = prmt(values, 0x64646464u, selector); // 1024 + value
-    const half2 x    = __hfma2(reinterpret_cast<const half2 &>(bits), scale, offset);
+    const half2 zero = __float2half2_rn(1024.0f + TENPAK_ZERO_POINT);
+    const half2 x    = __hmul2(__hsub2(reinterpret_cast<const half2 &>(bits), zero), scale);
     return reinterpret_cast<const Word &>(x);
 }
 
@@ -574,15 +588,15 @@ static __global__ void rotated_weights(const uint8_t * weights, int64_t row_byte
     hashes<T>(tables, share, place_of(share, k), h);
     if (block >= blocks) { return; }
     const float scale  = scale_of(share.scale_history & 255) * ROTATED_SCALE;
-    const half2 s      = __float2half2_rn(scale), offset = __float2half2_rn(scale * -(1024.0f + TENPAK_ZERO_POINT));
+    const half2 s      = __float2half2_rn(scale);
     half *      to     = out + ((int64_t) blockIdx.y * blocks + b) * T::LEN + k * 16;
 #pragma unroll
     for (int t = 0; t < T::STEPS; t += 2) {
         const Bytes v[2] = { values_of<T>(tables, h[t]), values_of<T>(tables, h[t + 1]) };
 #pragma unroll
         for (int i = 0; i < 2; i++) {
-            const uint4 x = { scaled_values(v[i].a, 0x4140, s, offset), scaled_values(v[i].a, 0x4342, s, offset),
-                              scaled_values(v[i].b, 0x4140, s, offset), scaled_values(v[i].b, 0x4342, s, offset) };
+            const uint4 x = { scaled_values(v[i].a, 0x4140, s), scaled_values(v[i].a, 0x4342, s),
+                              scaled_values(v[i].b, 0x4140, s), scaled_values(v[i].b, 0x4342, s) };
             *(uint4 *) (to + t / 2 * T::THREADS * 16 + i * 8) = x;
         }
     }
