@@ -7,7 +7,8 @@
 # whatever this machine has, since the programs go to another one. LLAMA_TARGETS chooses what to build.
 source "$(dirname "$0")/setup.sh"
 architectures=${1:-75-real;80-real;86-real;89-real;90-real;120-real}
-DEFAULT_TARGETS="llama-bench llama-perplexity llama-completion llama-server test-backend-ops"
+DEFAULT_TARGETS="llama-bench llama-perplexity llama-completion llama-server test-backend-ops
+    ggml-rpc-server llama-tenpak-calibrate"
 DEFAULT_CPU="-DGGML_AVX=ON -DGGML_AVX2=ON -DGGML_BMI2=ON -DGGML_FMA=ON -DGGML_F16C=ON -DGGML_SSE42=ON
     -DGGML_AVX512=ON -DGGML_AVX512_VBMI=ON -DGGML_AVX512_VNNI=ON -DGGML_AVX512_BF16=ON"
 

@@ -139,13 +139,16 @@ template <int LEN, int THREADS> TENPAK_DEVICE void rotate(float * x, int j) {
     }
 }
 
-// Where the columns of a matrix of activations are: column c of matrix (i2, i3) is at x + c s1 + i2 s2 + i3 s3, in elements.
+// Where the columns of matrices of activations are: column i1 of matrix (i2, i3) is at x + i1 s1 + i2 s2 + i3 s3, in elements. The columns
+// of all matrices are counted through, and a kernel has those from `first`.
 struct Columns {
     const float * x;
     int64_t       s1, s2, s3;
     int           n1, n2; // columns of a matrix, matrices i2
+    int           first = 0;
 
-    __device__ const float * column(int c) const {
+    __device__ const float * column(int of_kernel) const {
+        const int c = first + of_kernel;
         return x + c % n1 * s1 + c / n1 % n2 * s2 + c / n1 / n2 * s3;
     }
 };

@@ -111,8 +111,8 @@ static Columns columns_of(const ggml_tensor * src1) {
              (int) src1->ne[1], (int) src1->ne[2] };
 }
 
-// Columns are the second dimension of a grid, which ends at 65535.
-constexpr int64_t MAX_COLUMNS = 65535;
+// The second and third dimension of a grid end here.
+constexpr int64_t MAX_GRID = 65535;
 
 template <class T> static void quantize(ggml_backend_cuda_context & ctx, const ggml_tensor * src1, Quantized & to) {
     using A = Activations<T>;
@@ -181,6 +181,10 @@ template <class T> static void launch_columns(int columns, const Matrices & m, i
     }
 }
 
+static bool fits_a_grid(const ggml_tensor * src1, const ggml_tensor * dst) {
+    return ggml_nrows(src1) <= MAX_GRID && dst->ne[2] <= MAX_GRID && dst->ne[3] <= MAX_GRID;
+}
+
 template <class T> static Matrices matrices_of(const ggml_tensor * src0, const ggml_tensor * dst) {
     Matrices m = {};
     m.weights   = (const uint8_t *) src0->data;
@@ -217,15 +221,15 @@ static void multiply_many(ggml_backend_cuda_context & ctx, const ggml_tensor * s
     const int64_t k = src0->ne[0], rows = src0->ne[1], blocks = k / T::LEN, n = src1->ne[1];
 
     ggml_cuda_pool_alloc<half> columns(ctx.pool(), ggml_nrows(src1) * k);
-    for (int64_t first = 0; first < ggml_nrows(src1); first += MAX_COLUMNS) { // of one matrix, else columns are fewer
+    for (int64_t first = 0; first < ggml_nrows(src1); first += MAX_GRID) {
         Columns from = columns_of(src1);
-        from.x += first * from.s1;
-        rotate_columns<T><<<dim3(ceil_div(blocks, THREADS / T::LANES), std::min(ggml_nrows(src1) - first, MAX_COLUMNS)), THREADS, 0, stream>>>(
+        from.first = first;
+        rotate_columns<T><<<dim3(ceil_div(blocks, THREADS / T::LANES), std::min(ggml_nrows(src1) - first, MAX_GRID)), THREADS, 0, stream>>>(
             from, blocks, columns.ptr + first * k);
     }
     CUDA_CHECK(cudaGetLastError());
 
-    const int64_t chunk = std::min<int64_t>(rows, std::max<int64_t>(256, ROTATED_BYTES / sizeof(half) / k / 256 * 256));
+    const int64_t chunk = std::min({ rows, MAX_GRID / 256 * 256, std::max<int64_t>(256, ROTATED_BYTES / sizeof(half) / k / 256 * 256) });
     ggml_cuda_pool_alloc<half> weights(ctx.pool(), chunk * k);
     const float alpha = 1.0f / ROTATED_SCALE, beta = 0.0f;
     for (int64_t i3 = 0; i3 < src0->ne[3]; i3++) {
@@ -253,7 +257,7 @@ static void multiply_many(ggml_backend_cuda_context & ctx, const ggml_tensor * s
 // ---- Rows as floats ----
 
 template <class T, class F> static void launch_rows(const Rows & rows, int64_t n, int n12, F * out, cudaStream_t stream) {
-    const int groups = std::min(ceil_div(rows.blocks, FLOAT_WARPS * Floats<T, F>::BLOCKS), 65535);
+    const int groups = std::min<int64_t>(ceil_div(rows.blocks, FLOAT_WARPS * Floats<T, F>::BLOCKS), MAX_GRID);
     rows_as_floats<T, F><<<dim3(n, groups, n12), FLOAT_WARPS * WARP, 0, stream>>>(rows, out);
     CUDA_CHECK(cudaGetLastError());
 }
@@ -295,7 +299,7 @@ bool tenpak_cuda_mul_mat(ggml_backend_cuda_context & ctx, const ggml_tensor * sr
     tenpak::with_type(src0->type, [&](auto t) {
         using T = decltype(t);
         GGML_ASSERT(src1->type == GGML_TYPE_F32 && dst->type == GGML_TYPE_F32);
-        if (src1->ne[1] <= tenpak::FEW && ggml_nrows(src1) <= tenpak::MAX_COLUMNS && dst->ne[2] <= 65535 && dst->ne[3] <= 65535) {
+        if (src1->ne[1] <= tenpak::FEW && tenpak::fits_a_grid(src1, dst)) {
             tenpak::multiply_few<T>(ctx, src0, src1, dst);
             done = true;
         } else if constexpr (tenpak::is_trellis<T>) {
@@ -316,7 +320,7 @@ bool tenpak_cuda_mul_mat_id(ggml_backend_cuda_context & ctx, ggml_tensor * dst) 
 
 bool tenpak_cuda_fuses(const ggml_tensor * dst) {
     const bool few = dst->op == GGML_OP_MUL_MAT ? dst->ne[1] == 1 : dst->ne[2] <= tenpak::FEW;
-    return few && dst->src[1]->type == GGML_TYPE_F32 && dst->type == GGML_TYPE_F32;
+    return few && dst->src[1]->type == GGML_TYPE_F32 && dst->type == GGML_TYPE_F32 && tenpak::fits_a_grid(dst->src[1], dst);
 }
 
 bool tenpak_cuda_mul_mat_vec(ggml_backend_cuda_context & ctx, const ggml_tensor * src0, const ggml_tensor * src1, const ggml_tensor * ids,
@@ -364,7 +368,7 @@ bool tenpak_cuda_get_rows(
     return tenpak::with_type(type, [&](auto t) {
         using T = decltype(t);
         const int64_t n = ne11 * ne12;
-        GGML_ASSERT(n <= 65535);
+        GGML_ASSERT(n <= tenpak::MAX_GRID);
         const tenpak::Rows rows = { (const uint8_t *) src0, (int64_t) nb01, (int64_t) nb02, (int64_t) nb03, (int) (ne00 / T::LEN), ids,
                                     (int64_t) (nb10 / sizeof(int32_t)), (int64_t) (nb11 / sizeof(int32_t)), (int64_t) (nb12 / sizeof(int32_t)),
                                     (int) ne11, (int64_t) (nb1 / sizeof(F)), (int64_t) (nb2 / sizeof(F)), (int64_t) (nb3 / sizeof(F)) };
