@@ -153,23 +153,35 @@ struct Columns {
     }
 };
 
+// A block of activations and the thread of those that share it.
+struct BlockThread {
+    int b, j;
+};
+
+template <class A> TENPAK_DEVICE BlockThread block_of_thread() {
+    return { (int) (blockIdx.x * (blockDim.x / A::THREADS) + threadIdx.x / A::THREADS), (int) (threadIdx.x % A::THREADS) };
+}
+
+// The elements of this thread, rotated if the type's are; 0 after the last block. Column blockIdx.y.
+template <class A> TENPAK_DEVICE void load_activations(const Columns & columns, int blocks, float * x) {
+    constexpr int N = A::LEN / A::THREADS;
+    const auto [b, j] = block_of_thread<A>();
+    let_kernel_after_start();
+    wait_for_kernel_before();
+    const float * from = columns.column(blockIdx.y) + (int64_t) b * A::LEN + N * j;
+#pragma unroll
+    for (int t = 0; t < N; t++) { x[t] = b < blocks ? from[t] : 0.0f; }
+    if (A::ROTATED) { rotate<A::LEN, A::THREADS>(x, j); }
+}
+
 // One block of activations each by THREADS threads; grid (blocks of a column, columns).
 template <class T> static __global__ void quantize_columns(Columns columns, int blocks, int8_t * quants, Scaled * scaled) {
     using A = Activations<T>;
     constexpr int N = A::LEN / A::THREADS;
-    const int     c = blockIdx.y, j = threadIdx.x % A::THREADS;
-    const int     b    = blockIdx.x * (blockDim.x / A::THREADS) + threadIdx.x / A::THREADS;
-    const bool    here = b < blocks;
-
-    let_kernel_after_start();
-    wait_for_kernel_before();
-    float x[N] = {};
-    if (here) {
-        const float * from = columns.column(c) + (int64_t) b * A::LEN + N * j;
-#pragma unroll
-        for (int t = 0; t < N; t++) { x[t] = from[t]; }
-    }
-    if (A::ROTATED) { rotate<A::LEN, A::THREADS>(x, j); }
+    const auto [b, j] = block_of_thread<A>();
+    const int  c      = blockIdx.y;
+    float      x[N];
+    load_activations<A>(columns, blocks, x);
 
     // the greatest bits of a magnitude are those of the greatest magnitude, or show infinity or NaN
     uint32_t peak = 0;
@@ -189,7 +201,7 @@ template <class T> static __global__ void quantize_columns(Columns columns, int 
     }
 #pragma unroll
     for (int half = 1; half < A::THREADS; half *= 2) { sum += __shfl_xor_sync(0xffffffff, sum, half); }
-    if (!here) { return; }
+    if (b >= blocks) { return; }
     const int64_t at = (int64_t) c * blocks + b;
 #pragma unroll
     for (int t = 0; t < N; t++) { quants[at * A::LEN + A::place(N * j + t)] = q[t]; }
@@ -198,21 +210,13 @@ template <class T> static __global__ void quantize_columns(Columns columns, int 
 
 // Rotated activations as f16, in the order of quant_place; the grid is that of quantize_columns.
 template <class T> static __global__ void rotate_columns(Columns columns, int blocks, half * out) {
-    constexpr int N = T::LEN / T::LANES;
-    const int     c = blockIdx.y, j = threadIdx.x % T::LANES;
-    const int     b    = blockIdx.x * (blockDim.x / T::LANES) + threadIdx.x / T::LANES;
-    const bool    here = b < blocks;
-
-    let_kernel_after_start();
-    wait_for_kernel_before();
-    float x[N] = {};
-    if (here) {
-        const float * from = columns.column(c) + (int64_t) b * T::LEN + N * j;
-#pragma unroll
-        for (int t = 0; t < N; t++) { x[t] = from[t]; }
-    }
-    rotate<T::LEN, T::LANES>(x, j);
-    if (!here) { return; }
+    using A = Activations<T>;
+    constexpr int N = A::LEN / A::THREADS;
+    const auto [b, j] = block_of_thread<A>();
+    const int  c      = blockIdx.y;
+    float      x[N];
+    load_activations<A>(columns, blocks, x);
+    if (b >= blocks) { return; }
 #pragma unroll
     for (int t = 0; t < N; t++) {
         out[((int64_t) c * blocks + b) * T::LEN + quant_place<T>(N * j + t)] = __float2half_rn(x[t]);
