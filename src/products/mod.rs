@@ -34,8 +34,9 @@ pub const GROUP: usize = 4;
 /// multiples of it.
 pub const TILE: usize = 32;
 
-/// Columns from which on a matrix product decodes tiles of rows; fewer take the rows one by one. `cargo bench --bench
-/// columns` measures both ways.
+/// Columns from which on a matrix product decodes tiles of rows; fewer take the rows one by one. On Zen 5 tiles win from 6
+/// on with AVX-VNNI and AVX-512; with AVX2 from 4 on for blocks of 64, but for blocks of 256 they lose up to 15 % at 6 and
+/// win from 12 on (`cargo bench --bench columns`, benches/record/amd-epyc-family-26-model-2/2026-11-27-columns.txt).
 const MANY_COLUMNS: usize = 6;
 
 /// Blocks of weights and what is computed with them, in plain Rust. Every [`Decoder`] gives these bits.
