@@ -66,10 +66,11 @@ impl Kernels {
     fn compiled() -> Option<Kernels> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let folder = tempfile::tempdir().expect("a folder");
-        for file in ["tenpak-decode.cuh", "tenpak-kernels.cuh"] {
-            let path = root.join("ggml-patches/overlay/ggml/src/ggml-cuda").join(file);
+        for name in ["decode", "activations", "products", "floats", "kernels"] {
+            let file = format!("tenpak-{name}.cuh");
+            let path = root.join("ggml-patches/overlay/ggml/src/ggml-cuda").join(&file);
             let text = std::fs::read_to_string(path).expect("the kernels");
-            std::fs::write(folder.path().join(file), without_ptx(&text)).expect("room for the kernels");
+            std::fs::write(folder.path().join(&file), without_ptx(&text)).expect("room for the kernels");
         }
         let library = folder.path().join("kernels.so");
         let mut compiler = Command::new("c++");
