@@ -3,6 +3,9 @@
 //! What it prints is what stands in `src/types/trellis/code.rs`. The search is deterministic:
 //! the same seeds give the same tables on every machine.
 //!
+//! `-- T3 1000 8` searches value tables of 8 entries, which see six bits of the hash: what that costs is in
+//! docs/lab/2026-11-27-hash-of-6-bits.md.
+//!
 //! A code is random columns and 32 values. The values are trained as in Lloyd's algorithm: find the best
 //! symbols for a Gaussian sample, then the least-squares values for those symbols, and again.
 //! Candidates are thinned in rounds, each with more samples than the last, so that
@@ -48,12 +51,14 @@ struct Candidate {
     seed: u64,
     code: Code,
     v: [f64; 32],
+    /// Entries of a value table that differ: 16, or 8 if bits 3 and 7 of the hash are not looked at.
+    entries: usize,
     mse: f64,
 }
 
 impl Candidate {
     /// Random columns; values start as two shuffled sets of 16 Gaussian quantiles times 0.7.
-    fn random(bits: u32, seed: u64) -> Option<Self> {
+    fn random(bits: u32, entries: usize, seed: u64) -> Option<Self> {
         let (window, period) = match bits {
             2 => (8, 4),
             3 => (5, 2),
@@ -68,17 +73,18 @@ impl Candidate {
         let mut v = [0.0; 32];
         for half in v.chunks_mut(16) {
             for (i, x) in half.iter_mut().enumerate() {
-                *x = 0.7 * gaussian_quantile((i as f64 + 0.5) / 16.0);
+                *x = 0.7 * gaussian_quantile(((i % entries) as f64 + 0.5) / entries as f64);
             }
-            for i in (1..16).rev() {
+            for i in (1..entries).rev() {
                 half.swap(i, (rng.next() % (i as u64 + 1)) as usize);
             }
         }
         // Symbols must be told apart.
+        let seen = (entries - 1) as u8 * 0x11;
         let independent = |columns: &[u8]| {
             let mut span = vec![0u8];
-            for c in columns {
-                if span.contains(c) {
+            for c in columns.iter().map(|c| c & seen) {
+                if span.contains(&c) {
                     return None;
                 }
                 span.extend(span.clone().iter().map(|s| s ^ c));
@@ -86,11 +92,19 @@ impl Candidate {
             Some(span)
         };
         independent(&code.base[..bits as usize])?;
-        Some(Candidate { seed, code, v, mse: f64::NAN })
+        Some(Candidate { seed, code, v, entries, mse: f64::NAN })
     }
 
     fn values(&self) -> [f32; HASHES] {
-        std::array::from_fn(|h| (self.v[h & 15] + self.v[16 + (h >> 4)]) as f32)
+        std::array::from_fn(|h| {
+            let (i, j) = self.places(h);
+            (self.v[i] + self.v[j]) as f32
+        })
+    }
+
+    /// The two values whose sum is that of a hash.
+    fn places(&self, hash: usize) -> (usize, usize) {
+        (hash % self.entries, 16 + (hash >> 4) % self.entries)
     }
 
     /// One step of training; sets `mse` to what the values before it reached.
@@ -105,12 +119,12 @@ impl Candidate {
         let peak = self.values().iter().fold(0f32, |a, v| a.max(v.abs())) as f64;
         let unit = 62.9 / peak;
         let mut q: [i32; 32] = self.v.map(|v| (v * unit).round() as i32);
-        let low = q[..16].iter().copied().min().unwrap();
+        let low = q[..self.entries].iter().copied().min().unwrap();
         for (i, q) in q.iter_mut().enumerate() {
             *q += if i < 16 { -low } else { 64 + low };
         }
-        self.code.v0 = std::array::from_fn(|i| q[i].try_into().unwrap());
-        self.code.v1 = std::array::from_fn(|i| q[16 + i].try_into().unwrap());
+        self.code.v0 = std::array::from_fn(|i| q[i % self.entries].try_into().unwrap());
+        self.code.v1 = std::array::from_fn(|i| q[16 + i % self.entries].try_into().unwrap());
         self.code.sigma = unit as f32;
     }
 }
@@ -145,7 +159,7 @@ impl Fit {
             for (&x, &s) in block.iter().zip(&symbols) {
                 window = (window << k | s as u32) & window_mask;
                 let h = c.code.hash(window) as usize;
-                let (i, j) = (h & 15, 16 + (h >> 4));
+                let (i, j) = c.places(h);
                 for (a, b) in [(i, i), (j, j), (i, j), (j, i)] {
                     fit.normal[a * 32 + b] += 1.0;
                 }
@@ -194,7 +208,7 @@ fn gaussian_quantile(p: f64) -> f64 {
 }
 
 fn main() {
-    let usage = "usage: search_tables T2|T3|T4 [SEEDS]";
+    let usage = "usage: search_tables T2|T3|T4 [SEEDS [ENTRIES]]";
     let mut args = std::env::args().skip(1);
     let bits = match args.next().as_deref() {
         Some("T2") => 2,
@@ -203,7 +217,8 @@ fn main() {
         _ => return eprintln!("{usage}"),
     };
     let seeds = args.next().map_or(1000, |s| s.parse().expect(usage));
-    let mut pool: Vec<_> = (0..seeds).filter_map(|seed| Candidate::random(bits, seed)).collect();
+    let entries = args.next().map_or(16, |s| s.parse().expect(usage));
+    let mut pool: Vec<_> = (0..seeds).filter_map(|seed| Candidate::random(bits, entries, seed)).collect();
     for (round, (keep, blocks, iterations)) in ROUNDS.into_iter().enumerate() {
         if round > 0 {
             pool.sort_by(|a, b| a.mse.total_cmp(&b.mse));
