@@ -16,16 +16,17 @@
 #          TENPAK, SYNTHETIC_MODEL, MODEL_FOLDER, TEXT   programs, a Hugging Face folder and a text that are there already
 #          REAL_MODEL=FILE          a GGUF file in place of the converted one; none: no target/gpu/real
 # run:     ROUNDS=3 (of bench and cpu; medians)   SHAPES="llama-8b smollm2"   CPU_SHAPE=llama-1b   THREADS="1 2 4 8 16"
-#          TYPES="t3 q4_k_m iq3_xxs q4_0 t2 t4"   WORK=FOLDER with 25 GB   SANITIZE_TOOLS="memcheck"   LIMIT_PART=seconds (LIMIT_BENCH=200)
+#          TYPES="t3 q4_k_m iq3_xxs q4_0 t2 t4"   WORK=FOLDER with 25 GB   SANITIZE_TOOLS="memcheck"   LIMIT_PART=seconds (LIMIT_BENCH=300)
 #          GPU_CHECK_DEVICE=none   everything on the processor with tiny models: tests this script
 #
-# Every part has its time; what it measured until then counts. Results go to benches/record/GPU/DATE.csv, and to $OUT if that is set.
+# Every part has its time; what it measured until then counts. Results go to benches/record/GPU/DATE.csv (or
+# DATE-TIME.csv, if that is there), and to $OUT if that is set.
 source "$(dirname "$0")/setup.sh"
 cd "$ROOT"
 PACKED=$TARGET/gpu
 MAX_MIB=60
 PARTS="ops real pipes bench cpu sanitize"
-declare -A LIMITS=([ops]=120 [real]=70 [pipes]=30 [bench]=200 [cpu]=85 [sanitize]=85)
+declare -A LIMITS=([ops]=80 [real]=70 [pipes]=30 [bench]=160 [cpu]=170 [sanitize]=80) # an H100 took 15, 10, 5, 70, 150 and 10
 PROGRAMS="llama-bench llama-perplexity llama-completion test-backend-ops"
 table=(python3 "$ROOT/scripts/gpu_check.py")
 
@@ -316,9 +317,15 @@ record() {
         folder=$TARGET/gpu-check-none
     fi
     mkdir -p "$folder"
-    "${table[@]}" record "$RESULTS" "$folder/$(date -u +%F).csv" || true
-    cp "$RESULTS/log.txt" "$folder/$(date -u +%F).txt" 2>/dev/null || true
-    [ -z "${OUT:-}" ] || cp "$folder/$(date -u +%F)".* "$OUT/" || true
+    # all records of one run have one name, and an earlier run of the day keeps its own
+    if [ ! -s "$RESULTS/name" ]; then
+        date -u +%F >"$RESULTS/name"
+        [ ! -e "$folder/$(cat "$RESULTS/name").csv" ] || date -u +%F-%H%M%S >"$RESULTS/name"
+    fi
+    name=$folder/$(cat "$RESULTS/name")
+    "${table[@]}" record "$RESULTS" "$name.csv" || true
+    cp "$RESULTS/log.txt" "$name.txt" 2>/dev/null || true
+    [ -z "${OUT:-}" ] || cp "$name".* "$OUT/" || true
 }
 
 run() {
