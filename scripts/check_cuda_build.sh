@@ -37,6 +37,11 @@ export nvcc cuobjdump made ROOT
 printf '%s\n' $ARCHITECTURES | xargs -n 1 -P "$(nproc)" bash -c 'set -euo pipefail; compiled "$1"' _
 python3 "$ROOT/scripts/cuda_counts.py" "$made"
 
+for bench in kernels pipes; do # they run on a GPU only; here they compile
+    "$nvcc" -std=c++17 -arch=sm_$IN_LLAMA -I"$ROOT/ggml-patches" -I"$ROOT/ggml-patches/overlay/ggml/src/ggml-cuda" \
+        -c -o "$made/$bench.o" "$ROOT/benches/gpu/$bench.cu" || die "benches/gpu/$bench.cu does not compile"
+done
+
 say "CUDA in the patched llama.cpp, for sm_$IN_LLAMA"
 folder=ggml/src/ggml-cuda/CMakeFiles/ggml-cuda.dir
 sources=$(cd "$("$ROOT/scripts/patch_llama.sh")/ggml/src/ggml-cuda" && grep -l tenpak -- *.cu)

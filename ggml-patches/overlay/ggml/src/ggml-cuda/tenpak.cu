@@ -10,8 +10,6 @@
 #include <mutex>
 #include <unordered_map>
 
-#define TENPAK_FOR_EACH_CUDA_TYPE(X) X(T2) X(T3) X(T4) X(T2_64) X(T3_64) X(T4_64) X(G4_128) X(NF4_64)
-
 namespace tenpak {
 
 // Columns up to which weights are multiplied as they are decoded; more go through f16 and cuBLAS.
@@ -24,11 +22,11 @@ template <class T> constexpr bool is_trellis = true;
 template <> constexpr bool is_trellis<G4_128> = false;
 template <> constexpr bool is_trellis<NF4_64> = false;
 
-// Calls f(T()) for the type's description; false for types that are not ours.
+// Calls f(T()) for the type's description, which has the name that tenpak.h gives the type; false for types that are not ours.
 template <class F> static bool with_type(ggml_type type, F && f) {
     switch (type) {
-#define TENPAK_CASE(NAME) case GGML_TYPE_##NAME: f(NAME()); return true;
-        TENPAK_FOR_EACH_CUDA_TYPE(TENPAK_CASE)
+#define TENPAK_CASE(NAME, ...) case GGML_TYPE_##NAME: f(NAME()); return true;
+        TENPAK_FOR_EACH_WEIGHT(TENPAK_CASE)
 #undef TENPAK_CASE
         default: return false;
     }
