@@ -28,7 +28,13 @@ pub fn open(path: &Path) -> Result<Model, Error> {
     }
     let written = ["general.file_type", "general.quantization_version"];
     let keys = file.keys().iter().filter(|(k, _)| !written.contains(&k.as_str())).cloned();
-    Ok(Model { path: path.to_owned(), keys: keys.collect(), tensors, storage: Storage::Gguf(file) })
+    Ok(Model {
+        path: path.to_owned(),
+        keys: keys.collect(),
+        tensors,
+        notes: Vec::new(),
+        storage: Storage::Gguf(file),
+    })
 }
 
 /// Whether most weights of matrices are F32.

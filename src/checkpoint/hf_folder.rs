@@ -49,6 +49,7 @@ pub fn open(folder: &Path, options: &Options) -> Result<Model, Error> {
         keep_tied_head: options.keep_tied_head,
         has_head: !is_headless(&json),
     };
+    let notes = source.notes();
     let mut tensors = source.computed().map_err(at_config)?;
     tensors.extend(source.tensors()?);
     let mut keys: Vec<(String, Value)> = vec![
@@ -59,7 +60,7 @@ pub fn open(folder: &Path, options: &Options) -> Result<Model, Error> {
     keys.extend(hyper_parameters);
     keys.extend(tokenizer);
     let storage = Storage::Folder { shards, packed, beside: files_beside(folder) };
-    Ok(Model { path: folder.to_owned(), keys, tensors, storage })
+    Ok(Model { path: folder.to_owned(), keys, tensors, notes, storage })
 }
 
 /// The keys of the tables of an architecture.

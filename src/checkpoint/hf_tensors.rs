@@ -55,6 +55,17 @@ impl Source<'_> {
         Ok(computed.into_iter().map(tensor).collect())
     }
 
+    /// What people should know of the file.
+    pub fn notes(&self) -> Vec<String> {
+        let others = self.shards.tensors.keys().filter(|hf| language_part(hf).is_none()).count();
+        let folder = self.folder.display();
+        let note = format!(
+            "the file has the language model alone; {others} tensors of what sees or hears are left out: llama.cpp makes \
+             a file of them with convert_hf_to_gguf.py --mmproj {folder}, and its programs take both (--mmproj FILE)"
+        );
+        (others > 0).then_some(note).into_iter().collect()
+    }
+
     /// All tensors that are stored, in the order of the file.
     pub fn tensors(&self) -> Result<Vec<SourceTensor>, Error> {
         let without_head = self.config.is_true("tie_word_embeddings") && !self.keep_tied_head;

@@ -21,6 +21,9 @@ pub struct Model {
     pub keys: Vec<(String, Value)>,
     /// Tensors in the order in which they are written.
     pub tensors: Vec<SourceTensor>,
+    /// What people should know of the file: what of the checkpoint is not in it, and the like. Whole sentences without
+    /// a full stop.
+    pub notes: Vec<String>,
     /// What holds the bytes.
     pub(super) storage: Storage,
 }

@@ -181,6 +181,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 fn tell(event: Event, bar: &Mutex<ProgressBar>) {
     let bar = || bar.lock().unwrap_or_else(PoisonError::into_inner);
     match event {
+        Event::Note(note) => eprintln!("note: {note}"),
         Event::Quantized { tensors, how, target } => {
             let becomes = match target {
                 Target::Kept(kind) => format!("kept without loss as {}", kind.name()),

@@ -52,6 +52,8 @@ pub enum Statistics {
 /// What happens during a conversion.
 #[derive(Debug)]
 pub enum Event<'a> {
+    /// What people should know of the file: see [`Model::notes`].
+    Note(&'a str),
     /// Tensors that were quantized already.
     Quantized {
         /// How many there are.
@@ -162,8 +164,9 @@ impl Opened<'_> {
         &self.plan
     }
 
-    /// Tells what becomes of tensors that are quantized already, and which matrices fit no block.
+    /// Tells the model's notes, what becomes of tensors that are quantized already, and which matrices fit no block.
     pub fn tell_what_becomes(&self, tell: &(dyn Fn(Event) + Sync)) {
+        self.model.notes.iter().for_each(|note| tell(Event::Note(note)));
         let mut found = BTreeMap::new();
         for planned in &self.plan.tensors {
             let Some(how) = self.model.quantization(&planned.source) else { continue };

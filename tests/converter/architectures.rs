@@ -241,3 +241,17 @@ fn norms_of_heads_are_stacked() {
     model.read_rows(norm, 0, &mut values).expect("rows");
     assert_eq!((&norm.shape[..], values[7], values[8], values[31]), (&[8, 4][..], 0.0, 1.0, 3.0));
 }
+
+#[test]
+fn what_sees_is_left_out_with_a_note() {
+    let folder = Case::read("gemma3-4b-it").write();
+    let mut program = Command::new(env!("CARGO_BIN_EXE_tenpak-gguf"));
+    let done = program.arg("convert").arg(&folder.path).arg("--dry-run").output().expect("it runs");
+    support::assert_says(
+        String::from_utf8_lossy(&done.stderr),
+        &["note: ", "language model alone", "--mmproj", "gemma3-4b-it"],
+    );
+    let plain = Case::read("gemma3").write();
+    let model = Model::open(&plain.path, &Options::default()).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(model.notes, [""; 0]);
+}
