@@ -53,6 +53,10 @@ fn main() {
         compare::<BlockT2_64>(isa, &types::trellis::T2_64);
         compare::<BlockT3_64>(isa, &types::trellis::T3_64);
         compare::<BlockT4_64>(isa, &types::trellis::T4_64);
+        compare::<BlockT25>(isa, &types::trellis::T25);
+        compare::<BlockT35>(isa, &types::trellis::T35);
+        compare::<BlockT25_64>(isa, &types::trellis::T25_64);
+        compare::<BlockT35_64>(isa, &types::trellis::T35_64);
     }
 }
 

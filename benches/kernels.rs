@@ -96,6 +96,10 @@ fn main() {
         contenders.extend(trellis::<BlockT2_64>(isa, &types::trellis::T2_64, &data));
         contenders.extend(trellis::<BlockT3_64>(isa, &types::trellis::T3_64, &data));
         contenders.extend(trellis::<BlockT4_64>(isa, &types::trellis::T4_64, &data));
+        contenders.extend(trellis::<BlockT25>(isa, &types::trellis::T25, &data));
+        contenders.extend(trellis::<BlockT35>(isa, &types::trellis::T35, &data));
+        contenders.extend(trellis::<BlockT25_64>(isa, &types::trellis::T25_64, &data));
+        contenders.extend(trellis::<BlockT35_64>(isa, &types::trellis::T35_64, &data));
         contenders.extend(codes4::<BlockG4>(isa, &types::codes4::G4_128, &data));
         contenders.extend(codes4::<BlockNf4>(isa, &types::codes4::NF4_64, &data));
     }

@@ -3,7 +3,7 @@
 //! What it prints is what stands in `src/types/trellis/code.rs`. The search is deterministic:
 //! the same seeds give the same tables on every machine.
 //!
-//! `-- T3 1000 8` searches value tables of 8 entries, which see six bits of the hash: what that costs is in
+//! `-- T25 1000` finds one whose symbols have two and three bits in turn. `-- T3 1000 8` searches value tables of 8 entries, which see six bits of the hash: what that costs is in
 //! docs/lab/2026-11-27-hash-of-6-bits.md.
 //!
 //! A code is random columns and 32 values. The values are trained as in Lloyd's algorithm: find the best
@@ -12,8 +12,9 @@
 //! most of the time is spent on the few that matter.
 
 use rayon::prelude::*;
+use tenpak_gguf::isa::Isa;
 use tenpak_gguf::types::trellis::code::{Code, HASHES};
-use tenpak_gguf::types::trellis::search::viterbi::{Search, Viterbi};
+use tenpak_gguf::types::trellis::search::viterbi;
 
 /// Samples in a block, as in the 256 types.
 const BLOCK: usize = 256;
@@ -58,18 +59,17 @@ struct Candidate {
 
 impl Candidate {
     /// Random columns; values start as two shuffled sets of 16 Gaussian quantiles times 0.7.
-    fn random(bits: u32, entries: usize, seed: u64) -> Option<Self> {
-        let (window, period) = match bits {
-            2 => (8, 4),
-            3 => (5, 2),
-            _ => (4, 2),
-        };
-        let mut rng = SplitMix64(seed << 8 | bits as u64);
+    fn random(name: u64, code: &Code, entries: usize, seed: u64) -> Option<Self> {
+        let mut rng = SplitMix64(seed << 8 | name);
         let mut base = [0; 8];
-        for c in &mut base[..(bits * period) as usize] {
+        for c in &mut base[..code.period as usize] {
             *c = rng.next() as u8;
         }
-        let code = Code { bits, window, period, base, v0: [0; 16], v1: [0; 16], sigma: 0.0 };
+        let code = Code { base, ..code.clone() };
+        // The CUDA kernels of T35 take the fourth bit of a symbol from a sign, which only leaves seven bits.
+        if code.bits == [4, 3] && (code.base[3] | code.base[6]) >= 128 {
+            return None;
+        }
         let mut v = [0.0; 32];
         for half in v.chunks_mut(16) {
             for (i, x) in half.iter_mut().enumerate() {
@@ -91,7 +91,7 @@ impl Candidate {
             }
             Some(span)
         };
-        independent(&code.base[..bits as usize])?;
+        independent(&code.base[..code.bits.into_iter().max()? as usize])?;
         Some(Candidate { seed, code, v, entries, mse: f64::NAN })
     }
 
@@ -138,26 +138,15 @@ struct Fit {
 
 impl Fit {
     fn new(c: &Candidate, blocks: &[Vec<f32>]) -> Self {
-        match c.code.bits {
-            2 => Self::with_row::<4>(c, blocks),
-            3 => Self::with_row::<8>(c, blocks),
-            _ => Self::with_row::<16>(c, blocks),
-        }
-    }
-
-    fn with_row<const ROW: usize>(c: &Candidate, blocks: &[Vec<f32>]) -> Self {
-        let values = c.values();
-        let mut search = Viterbi::<ROW>::new(&c.code, &values);
+        let mut search = viterbi::with_values(Isa::current(), &c.code, &c.values());
         let mut fit = Fit { normal: vec![0.0; 32 * 32], right: [0.0; 32], error: 0.0 };
         let mut symbols = [0u8; BLOCK];
-        let k = c.code.bits;
-        let window_mask = (1u32 << c.code.window_bits()) - 1;
         for block in blocks {
             let path = search.run(block, &mut symbols);
             fit.error += path.error as f64;
             let mut window = path.history as u32;
-            for (&x, &s) in block.iter().zip(&symbols) {
-                window = (window << k | s as u32) & window_mask;
+            for (n, (&x, &s)) in block.iter().zip(&symbols).enumerate() {
+                window = c.code.next_window(window, n, s);
                 let h = c.code.hash(window) as usize;
                 let (i, j) = c.places(h);
                 for (a, b) in [(i, i), (j, j), (i, j), (j, i)] {
@@ -208,17 +197,24 @@ fn gaussian_quantile(p: f64) -> f64 {
 }
 
 fn main() {
-    let usage = "usage: search_tables T2|T3|T4 [SEEDS [ENTRIES]]";
+    let usage = "usage: search_tables T2|T25|T3|T35|T4 [SEEDS [ENTRIES [WINDOW PERIOD]]]";
     let mut args = std::env::args().skip(1);
-    let bits = match args.next().as_deref() {
-        Some("T2") => 2,
-        Some("T3") => 3,
-        Some("T4") => 4,
+    let name = args.next().unwrap_or_default();
+    let (number, code) = match &name[..] {
+        "T2" => (2, Code::blank([2, 2], 16, 8)),
+        "T25" => (25, Code::blank([2, 3], 15, 5)),
+        "T3" => (3, Code::blank([3, 3], 15, 6)),
+        "T35" => (35, Code::blank([4, 3], 16, 7)),
+        "T4" => (4, Code::blank([4, 4], 16, 8)),
+        "T5" => (5, Code::blank([5, 5], 15, 5)),
         _ => return eprintln!("{usage}"),
     };
     let seeds = args.next().map_or(1000, |s| s.parse().expect(usage));
     let entries = args.next().map_or(16, |s| s.parse().expect(usage));
-    let mut pool: Vec<_> = (0..seeds).filter_map(|seed| Candidate::random(bits, entries, seed)).collect();
+    let mut number_or = |x: u32| args.next().map_or(x, |s| s.parse().expect(usage));
+    let code = Code { window: number_or(code.window), period: number_or(code.period), ..code };
+    let candidates = (0..seeds).filter_map(|seed| Candidate::random(number, &code, entries, seed));
+    let mut pool: Vec<_> = candidates.collect();
     for (round, (keep, blocks, iterations)) in ROUNDS.into_iter().enumerate() {
         if round > 0 {
             pool.sort_by(|a, b| a.mse.total_cmp(&b.mse));
@@ -243,6 +239,6 @@ fn main() {
     let best = &mut pool[0];
     best.round();
     let Code { base, v0, v1, sigma, .. } = &best.code;
-    println!("// T{bits}: seed {} of {seeds}, training MSE {:.5}", best.seed, best.mse);
+    println!("// {name}: seed {} of {seeds}, training MSE {:.5}", best.seed, best.mse);
     println!("base: {base:?},\nv0: {v0:?},\nv1: {v1:?},\nsigma: {sigma:.3},");
 }

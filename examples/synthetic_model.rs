@@ -206,7 +206,9 @@ fn fitting(kind: &'static str, columns: u64) -> &'static str {
     match kind {
         _ if columns.is_multiple_of(256) => kind,
         "t2" => "t2_64",
+        "t25" => "t25_64",
         "t3" => "t3_64",
+        "t35" => "t35_64",
         "t4" => "t4_64",
         "iq2_s" | "iq3_xxs" | "iq3_s" => "iq4_nl",
         "q4_K" => "q5_0",

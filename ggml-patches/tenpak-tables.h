@@ -16,9 +16,9 @@
 // A trellis code (section 4). The window holds the newest symbol in its lowest bits. The hash of a window is the XOR of the
 // columns of its set bits, and the value of a hash h is v0[h & 15] + v1[h >> 4] - TENPAK_ZERO_POINT.
 typedef struct {
-    int     bits;        // bits of a symbol
-    int     window;      // symbols in the window
-    int     period;      // symbols after which the columns repeat, doubled: columns[b + bits * period] = columns[b] << 1
+    int     bits[2];     // bits of the symbols of even and of odd weights of a block
+    int     window;      // bits in the window
+    int     period;      // bits after which the columns repeat, doubled: columns[b + period] = columns[b] << 1
     uint8_t columns[16]; // by bit of the window, lowest first; 0 beyond the window
     uint8_t v0[16];      // by the low four bits of the hash
     uint8_t v1[16];      // by the high four bits of the hash
@@ -29,25 +29,43 @@ typedef struct {
 
 // The code of t2 and t2_64.
 TENPAK_TABLE tenpak_code tenpak_code_2 = {
-    2, 8, 4,
+    { 2, 2 }, 16, 8,
     { 46, 164, 9, 98, 244, 78, 46, 97, 92, 72, 18, 196, 232, 156, 92, 194 },
     { 53, 31, 25, 39, 27, 37, 23, 63, 41, 17, 43, 15, 0, 37, 34, 11 },
     { 38, 18, 16, 25, 28, 46, 36, 50, 41, 48, 62, 29, 22, 36, 31, 1 },
     21.263f,
 };
 
+// The code of t25 and t25_64.
+TENPAK_TABLE tenpak_code tenpak_code_25 = {
+    { 2, 3 }, 15, 5,
+    { 151, 96, 69, 115, 237, 46, 192, 138, 230, 218, 92, 128, 20, 204, 180, 0 },
+    { 30, 13, 31, 52, 26, 33, 35, 22, 42, 46, 0, 21, 16, 38, 45, 63 },
+    { 12, 16, 1, 53, 24, 28, 51, 41, 31, 24, 32, 40, 39, 64, 20, 36 },
+    21.242f,
+};
+
 // The code of t3 and t3_64.
 TENPAK_TABLE tenpak_code tenpak_code_3 = {
-    3, 5, 2,
+    { 3, 3 }, 15, 6,
     { 3, 36, 20, 237, 183, 212, 6, 72, 40, 218, 110, 168, 12, 144, 80, 0 },
     { 62, 34, 18, 37, 36, 26, 43, 20, 49, 53, 27, 41, 24, 12, 31, 0 },
     { 1, 34, 20, 37, 29, 42, 63, 42, 23, 35, 27, 52, 18, 47, 32, 12 },
     20.475f,
 };
 
+// The code of t35 and t35_64.
+TENPAK_TABLE tenpak_code tenpak_code_35 = {
+    { 4, 3 }, 16, 7,
+    { 178, 176, 138, 9, 61, 115, 8, 100, 96, 20, 18, 122, 230, 16, 200, 192 },
+    { 13, 0, 64, 30, 33, 39, 44, 54, 21, 27, 36, 37, 42, 48, 24, 18 },
+    { 46, 1, 20, 36, 11, 23, 16, 62, 26, 39, 35, 30, 28, 41, 51, 32 },
+    20.337f,
+};
+
 // The code of t4 and t4_64.
 TENPAK_TABLE tenpak_code tenpak_code_4 = {
-    4, 4, 2,
+    { 4, 4 }, 16, 8,
     { 126, 139, 186, 65, 24, 144, 155, 15, 252, 22, 116, 130, 48, 32, 54, 30 },
     { 22, 26, 41, 38, 33, 32, 35, 19, 25, 29, 62, 9, 0, 45, 49, 16 },
     { 31, 24, 55, 48, 15, 37, 43, 28, 45, 26, 1, 32, 63, 35, 40, 21 },
@@ -61,11 +79,12 @@ typedef struct {
     int bits;  // how many bits
 } tenpak_field;
 
-// A plane: one number of `width` bits for each lane. Lane j of a plane of 8 bits is byte j; of a plane of 4 bits it is the low
-// half of byte j / 2 if j is even, else the high half. The fields fill a number from its lowest bit.
+// A plane: one number of `width` bits for each lane. Lane j of a plane of 8 bits is byte j. Of a plane of 4 bits with 16 lanes it
+// is the low half of byte j / 2 if j is even, else the high half; with 32 lanes the low half of byte j if j < 16, else the high half
+// of byte j - 16. Of a plane of 2 bits it is the bits from 2 (j / 4) on of byte j % 4. The fields fill a number from its lowest bit.
 typedef struct {
     int          offset; // first byte of the plane in `qs`
-    int          width;  // bits for a lane: 8 or 4
+    int          width;  // bits for a lane: 8, 4 or 2
     int          n_fields;
     tenpak_field fields[4];
 } tenpak_plane;
@@ -131,6 +150,38 @@ TENPAK_TABLE tenpak_trellis tenpak_t4_64 = {
     },
 };
 
+TENPAK_TABLE tenpak_trellis tenpak_t25 = {
+    256, 82, 8, 32, 0.0625f, 3, {
+        { 0, 8, 3, { { 7, 0, 3 }, { 6, 0, 2 }, { 5, 0, 3 } } },
+        { 32, 8, 3, { { 4, 0, 2 }, { 3, 0, 3 }, { 1, 0, 3 } } },
+        { 64, 4, 2, { { 2, 0, 2 }, { 0, 0, 2 } } },
+    },
+};
+
+TENPAK_TABLE tenpak_trellis tenpak_t35 = {
+    256, 114, 8, 32, 0.0625f, 4, {
+        { 0, 8, 3, { { 7, 0, 3 }, { 6, 0, 4 }, { 5, 0, 1 } } },
+        { 32, 8, 3, { { 4, 0, 4 }, { 5, 1, 2 }, { 3, 0, 2 } } },
+        { 64, 8, 2, { { 2, 0, 4 }, { 0, 0, 4 } } },
+        { 96, 4, 2, { { 1, 0, 3 }, { 3, 2, 1 } } },
+    },
+};
+
+TENPAK_TABLE tenpak_trellis tenpak_t25_64 = {
+    64, 22, 4, 16, 0.125f, 2, {
+        { 0, 8, 3, { { 3, 0, 3 }, { 2, 0, 2 }, { 1, 0, 3 } } },
+        { 16, 2, 1, { { 0, 0, 2 } } },
+    },
+};
+
+TENPAK_TABLE tenpak_trellis tenpak_t35_64 = {
+    64, 30, 4, 16, 0.125f, 3, {
+        { 0, 8, 3, { { 3, 0, 3 }, { 2, 0, 4 }, { 1, 0, 1 } } },
+        { 16, 4, 1, { { 0, 0, 4 } } },
+        { 24, 2, 1, { { 1, 1, 2 } } },
+    },
+};
+
 // X(name, code): every trellis type; tenpak_NAME is its layout and tenpak_code_CODE its code.
 #define TENPAK_FOR_EACH_TRELLIS(X) \
     X(t2, 2) \
@@ -138,7 +189,11 @@ TENPAK_TABLE tenpak_trellis tenpak_t4_64 = {
     X(t4, 4) \
     X(t2_64, 2) \
     X(t3_64, 3) \
-    X(t4_64, 4)
+    X(t4_64, 4) \
+    X(t25, 25) \
+    X(t35, 35) \
+    X(t25_64, 25) \
+    X(t35_64, 35)
 
 // The scale of code c is the f32 whose bits are (c << TENPAK_SCALE_SHIFT) + TENPAK_SCALE_BITS; of code 0 it is 0 (section 5).
 #define TENPAK_SCALE_SHIFT 20

@@ -14,7 +14,11 @@
     X(T3_64, t3_64, 516, 64, 26, A8_64) \
     X(T4_64, t4_64, 517, 64, 34, A8_64) \
     X(G4_128, g4_128, 520, 128, 67, Q8_64) \
-    X(NF4_64, nf4_64, 521, 64, 36, Q8_64)
+    X(NF4_64, nf4_64, 521, 64, 36, Q8_64) \
+    X(T25, t25, 523, 256, 82, A8) \
+    X(T35, t35, 524, 256, 114, A8) \
+    X(T25_64, t25_64, 525, 64, 22, A8_64) \
+    X(T35_64, t35_64, 526, 64, 30, A8_64)
 
 // X(NAME, name, id, values per block, bytes per block)
 #define TENPAK_FOR_EACH_ACTIVATION(X) \
@@ -24,7 +28,7 @@
 
 // The lowest id, and one above the highest.
 #define TENPAK_TYPE_BEGIN 512
-#define TENPAK_TYPE_END 523
+#define TENPAK_TYPE_END 527
 
 #ifdef __cplusplus
 extern "C" {

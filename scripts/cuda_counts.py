@@ -29,7 +29,7 @@ BITS = {"T2": 66 * 8 / 256, "T3": 98 * 8 / 256, "T4": 130 * 8 / 256}
 # Of a file in Q4_K_M, all its weights together. Its kernels are taken to reach the bandwidth everywhere.
 Q4_K_M_BITS = 4.85
 
-TYPE = re.compile(r"tenpak_(t\d(?:_64)?)E|NS_\d+(G4_128|NF4_64)E")
+TYPE = re.compile(r"tenpak_(t\d+(?:_64)?)E|NS_\d+(G4_128|NF4_64)E")
 
 
 def kernel_name(symbol):

@@ -175,6 +175,10 @@ macro_rules! for_each_trellis {
         $check::<BlockT2_64>(&kernels, "t2_64");
         $check::<BlockT3_64>(&kernels, "t3_64");
         $check::<BlockT4_64>(&kernels, "t4_64");
+        $check::<BlockT25>(&kernels, "t25");
+        $check::<BlockT35>(&kernels, "t35");
+        $check::<BlockT25_64>(&kernels, "t25_64");
+        $check::<BlockT35_64>(&kernels, "t35_64");
     };
 }
 

@@ -8,9 +8,13 @@ use std::collections::HashMap;
 use support::random::Random;
 use tenpak_gguf::types::trellis::code::{self, Code};
 use tenpak_gguf::types::trellis::layout::*;
-use tenpak_gguf::types::trellis::search::viterbi::{Search, Viterbi};
+use tenpak_gguf::types::trellis::search::viterbi;
 use tenpak_gguf::types::trellis::{rotation, scale};
 use tenpak_gguf::types::{self, REGISTRY, Role, TensorType};
+
+/// The codes, by the families of types that use them.
+const CODES: [(&str, Code); 5] =
+    [("t2", code::T2), ("t25", code::T25), ("t3", code::T3), ("t35", code::T35), ("t4", code::T4)];
 
 /// Bytes of a block before its planes.
 const HEADER: usize = 2;
@@ -48,16 +52,18 @@ impl Document {
         self.block(name).split_whitespace().map(hex).collect()
     }
 
-    fn code(&self, bits: u32) -> DocumentCode {
-        let rows = self.rows(&format!("code t{bits}"));
+    /// The code of a type, which types of all block lengths share.
+    fn code(&self, name: &str) -> DocumentCode {
+        let family = name.split('_').next().unwrap();
+        let rows = self.rows(&format!("code {family}"));
         let field = |name: &str| {
             let row = rows.iter().find(|row| row[0] == name);
-            row.unwrap_or_else(|| panic!("code t{bits} has no `{name}`"))[1..].to_vec()
+            row.unwrap_or_else(|| panic!("code {family} has no `{name}`"))[1..].to_vec()
         };
         let number = |name: &str| field(name)[0].parse().unwrap();
         let values = |name: &str| field(name).iter().map(|v| v.parse().unwrap()).collect();
         DocumentCode {
-            bits: number("bits"),
+            bits: field("bits").iter().map(|bits| bits.parse().unwrap()).collect(),
             window: number("window"),
             period: number("period"),
             columns: field("columns").into_iter().map(hex).collect(),
@@ -95,7 +101,7 @@ fn hex(word: &str) -> u8 {
 }
 
 struct DocumentCode {
-    bits: u32,
+    bits: Vec<u32>,
     window: u32,
     period: u32,
     columns: Vec<u8>,
@@ -123,14 +129,18 @@ struct Decoded {
 fn decode(doc: &Document, name: &str, block: &[u8]) -> Decoded {
     let (steps, lanes, planes) = doc.planes(name);
     let n = steps * lanes;
-    let code = doc.code(name[1..2].parse().unwrap());
+    let code = doc.code(name);
 
     let mut symbols = vec![0; n];
     for plane in &planes {
         for lane in 0..lanes {
             for (bit, &(step, symbol_bit)) in plane.bits.iter().enumerate() {
-                let place = lane * plane.width + bit;
-                let value = block[plane.at + place / 8] >> (place % 8) & 1;
+                let (byte, first) = match (plane.width, lanes) {
+                    (4, 32) => (lane % 16, lane / 16 * 4),
+                    (2, _) => (lane % 4, lane / 4 * 2),
+                    (width, _) => (lane * width / 8, lane * width % 8),
+                };
+                let value = block[plane.at + byte] >> (first + bit) & 1;
                 symbols[steps * lane + step] |= (value as u32) << symbol_bit;
             }
         }
@@ -138,8 +148,8 @@ fn decode(doc: &Document, name: &str, block: &[u8]) -> Decoded {
 
     let mut window = block[1] as u32;
     let (mut windows, mut hashes, mut r) = (vec![], vec![], vec![]);
-    for s in &symbols {
-        window = (window << code.bits | s) % (1 << (code.bits * code.window));
+    for (i, s) in symbols.iter().enumerate() {
+        window = (window << code.bits[i % 2] | s) % (1 << code.window);
         let set = (0..code.columns.len()).filter(|b| window >> b & 1 == 1);
         let hash = set.fold(0, |h, b| h ^ code.columns[b]);
         windows.push(window);
@@ -195,7 +205,9 @@ fn types_are_the_registry() {
 fn bits_per_weight_are_those_of_the_blocks() {
     let text = include_str!("../docs/FORMAT.md");
     for t in weights() {
-        let row = format!("| `{}` | {} | {} | {} |", t.name, &t.name[1..2], t.bpw(), t.block_len);
+        let family = t.name.split('_').next().unwrap();
+        let k = [&family[1..2], if family.len() > 2 { ".5" } else { "" }].concat();
+        let row = format!("| `{}` | {k} | {} | {} |", t.name, t.bpw(), t.block_len);
         assert!(text.contains(&row), "no line {row}");
     }
 }
@@ -204,10 +216,11 @@ fn bits_per_weight_are_those_of_the_blocks() {
 fn codes_are_the_constants() {
     let doc = Document::read();
     assert_eq!(doc.numbers("zero"), [code::ZERO_POINT]);
-    for (name, code) in [("t2", code::T2), ("t3", code::T3), ("t4", code::T4)] {
-        let ours = doc.code(code.bits);
-        assert_eq!((ours.bits, ours.window, ours.period), (code.bits, code.window, code.period), "{name}");
-        assert_eq!(ours.columns, code.columns()[..code.window_bits() as usize], "{name}");
+    for (name, code) in CODES {
+        let ours = doc.code(name);
+        assert_eq!(ours.bits, code.bits, "{name}");
+        assert_eq!((ours.window, ours.period), (code.window, code.period), "{name}");
+        assert_eq!(ours.columns, code.columns()[..code.window as usize], "{name}");
         assert_eq!((ours.v0, ours.v1), (code.v0.to_vec(), code.v1.to_vec()), "{name}");
         let sigma = doc.rows("sigma").into_iter().find(|row| row[0] == name).unwrap();
         assert_eq!(sigma[1].parse::<f32>(), Ok(code.sigma), "{name}");
@@ -217,8 +230,8 @@ fn codes_are_the_constants() {
 #[test]
 fn codes_keep_the_document_s_rules() {
     let doc = Document::read();
-    for code in [2, 3, 4].map(|bits| doc.code(bits)) {
-        let period = (code.bits * code.period) as usize;
+    for code in weights().map(|t| doc.code(t.name)) {
+        let period = code.period as usize;
         for b in period..code.columns.len() {
             assert_eq!(code.columns[b], code.columns[b - period] << 1, "column {b}");
         }
@@ -254,6 +267,10 @@ fn planes_are_the_layout() {
     check::<BlockT2_64>(&doc, "t2_64");
     check::<BlockT3_64>(&doc, "t3_64");
     check::<BlockT4_64>(&doc, "t4_64");
+    check::<BlockT25>(&doc, "t25");
+    check::<BlockT35>(&doc, "t35");
+    check::<BlockT25_64>(&doc, "t25_64");
+    check::<BlockT35_64>(&doc, "t35_64");
 }
 
 #[test]
@@ -288,7 +305,7 @@ fn worked_block_is_right() {
     let doc = Document::read();
     let block = doc.bytes("worked block");
     let ours = decode(&doc, "t3_64", &block);
-    let code = doc.code(3);
+    let code = doc.code("t3");
     let symbols: Vec<String> = (0..8)
         .map(|i| {
             let h = ours.hashes[i] as usize;
@@ -348,8 +365,8 @@ fn errors_are_as_stated() {
     const TOLERANCE: f64 = 0.03;
     const SAMPLES: usize = 32768;
 
-    fn error<const ROW: usize>(code: &Code, n: usize) -> f64 {
-        let mut search = Viterbi::<ROW>::new(code, &code.values());
+    fn error(code: &Code, n: usize) -> f64 {
+        let mut search = viterbi::for_code(code);
         let mut rng = Random(2);
         let mut symbols = vec![0; n];
         let mut sum = 0.0;
@@ -366,11 +383,9 @@ fn errors_are_as_stated() {
     for t in weights() {
         let row = rows.iter().find(|row| row[0] == t.name).unwrap();
         let stated: f64 = row[1].parse().unwrap();
-        let measured = match &t.name[1..2] {
-            "2" => error::<4>(&code::T2, t.block_len),
-            "3" => error::<8>(&code::T3, t.block_len),
-            _ => error::<16>(&code::T4, t.block_len),
-        };
+        let family = t.name.split('_').next().unwrap();
+        let (_, code) = CODES.iter().find(|(name, _)| *name == family).unwrap();
+        let measured = error(code, t.block_len);
         assert!((measured / stated - 1.0).abs() < TOLERANCE, "{}: {measured} instead of {stated}", t.name);
     }
 }

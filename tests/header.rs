@@ -58,6 +58,10 @@ fn ids_and_sizes_never_change() {
         ("g4_128", 520, 128, 67),
         ("nf4_64", 521, 64, 36),
         ("q8_64", 522, 64, 72),
+        ("t25", 523, 256, 82),
+        ("t35", 524, 256, 114),
+        ("t25_64", 525, 64, 22),
+        ("t35_64", 526, 64, 30),
     ];
     for t in first {
         assert!(all.contains(&t), "{t:?} is not in the registry as it was");

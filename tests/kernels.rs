@@ -60,7 +60,7 @@ fn reconstructions<T: Trellis>(block: &T) -> Vec<i8> {
     let mut window = block.history() as u32;
     let mut lanes = vec![0; T::LEN];
     for (i, &s) in symbols.iter().enumerate() {
-        window = (window << T::CODE.bits | s as u32) & ((1 << T::CODE.window_bits()) - 1);
+        window = T::CODE.next_window(window, i, s);
         lanes[T::LANES * (i % T::STEPS) + i / T::STEPS] = T::CODE.value(T::CODE.hash(window));
     }
     lanes
@@ -138,11 +138,12 @@ fn packs_and_unpacks<T: Trellis>(bytes: &[u8]) {
     let block: T = pod_read_unaligned(&bytes[..size_of::<T>()]);
     let mut symbols = vec![0xff; T::LEN];
     block.unpack(&mut symbols);
-    assert!(symbols.iter().all(|&s| s < 1 << T::CODE.bits));
+    assert!(symbols.iter().enumerate().all(|(i, &s)| s < 1 << T::CODE.bits[i % 2]));
     let again = T::pack(block.d(), block.history(), &symbols);
     assert_eq!(bytes_of(&again), bytes_of(&block));
 
-    let symbols: Vec<u8> = bytes.iter().cycle().take(T::LEN).map(|b| b & ((1 << T::CODE.bits) - 1)).collect();
+    let symbols = bytes.iter().cycle().take(T::LEN).enumerate();
+    let symbols: Vec<u8> = symbols.map(|(i, b)| b & ((1 << T::CODE.bits[i % 2]) - 1)).collect();
     let packed = T::pack(bytes[0], bytes[1], &symbols);
     let mut unpacked = vec![0xff; T::LEN];
     packed.unpack(&mut unpacked);
@@ -296,12 +297,16 @@ for_every_type! {
     t2_64: BlockT2_64;
     t3_64: BlockT3_64;
     t4_64: BlockT4_64;
+    t25: BlockT25;
+    t35: BlockT35;
+    t25_64: BlockT25_64;
+    t35_64: BlockT35_64;
 }
 
 /// The bound that the exactness of [`one_block_is_exact`] and of dequantization rests on.
 #[test]
 fn reconstructions_fit_seven_bits() {
-    for code in [code::T2, code::T3, code::T4] {
+    for code in [code::T2, code::T25, code::T3, code::T35, code::T4] {
         for hash in 0..=255 {
             let sum = code.v0[hash & 15] as i32 + code.v1[hash >> 4] as i32;
             assert!((0..=127).contains(&sum));

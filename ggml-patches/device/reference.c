@@ -40,15 +40,22 @@ static float trellis_scale(const uint8_t * block) {
     return code == 0 ? 0.0f : f32_of_bits((code << TENPAK_SCALE_SHIFT) + TENPAK_SCALE_BITS);
 }
 
+// The first bit of a lane in a plane.
+static int place_in_plane(int width, int lanes, int lane) {
+    if (width == 4 && lanes == 32) {
+        return lane % 16 * 8 + lane / 16 * 4;
+    }
+    return width == 2 ? lane % 4 * 8 + lane / 4 * 2 : lane * width;
+}
+
 // The symbols of a block, in order: every field of every plane is some bits of a symbol of each lane.
 static void unpack(const tenpak_trellis * t, const uint8_t * block, uint32_t * symbols) {
     memset(symbols, 0, t->len * sizeof(*symbols));
     for (int p = 0; p < t->n_planes; p++) {
         const tenpak_plane * plane = &t->planes[p];
         for (int lane = 0; lane < t->lanes; lane++) {
-            const int      place  = lane * plane->width;
-            const uint8_t  byte   = block[TENPAK_TRELLIS_QS + plane->offset + place / 8];
-            uint32_t       number = byte >> place % 8;
+            const int place  = place_in_plane(plane->width, t->lanes, lane);
+            uint32_t  number = block[TENPAK_TRELLIS_QS + plane->offset + place / 8] >> place % 8;
             for (int f = 0; f < plane->n_fields; f++) {
                 const tenpak_field field = plane->fields[f];
                 symbols[t->steps * lane + field.step] |= (number & ((1u << field.bits) - 1)) << field.first;
@@ -62,12 +69,11 @@ static void unpack(const tenpak_trellis * t, const uint8_t * block, uint32_t * s
 static void reconstruct(const tenpak_trellis * t, const tenpak_code * code, const uint8_t * block, int32_t * r) {
     uint32_t symbols[MAX_LEN];
     unpack(t, block, symbols);
-    const int window_bits = code->bits * code->window;
-    uint32_t  window      = block[TENPAK_TRELLIS_HISTORY];
+    uint32_t window = block[TENPAK_TRELLIS_HISTORY];
     for (int i = 0; i < t->len; i++) {
-        window = (window << code->bits | symbols[i]) & ((1u << window_bits) - 1);
+        window = (window << code->bits[i % 2] | symbols[i]) & ((1u << code->window) - 1);
         uint8_t hash = 0;
-        for (int b = 0; b < window_bits; b++) {
+        for (int b = 0; b < code->window; b++) {
             hash ^= window >> b & 1 ? code->columns[b] : 0;
         }
         r[i] = code->v0[hash & 15] + code->v1[hash >> 4] - TENPAK_ZERO_POINT;

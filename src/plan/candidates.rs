@@ -125,9 +125,10 @@ mod tests {
     #[test]
     fn families_are_those_of_the_registry() {
         let names: Vec<_> = Family::all().into_iter().map(Family::name).collect();
-        assert_eq!(names, ["t2", "t3", "t4", "g4", "nf4"]);
+        assert_eq!(names, ["t2", "t3", "t4", "g4", "nf4", "t25", "t35"]);
         let types = |name| Family::named(name).map(|f| f.types().iter().map(|t| t.name).collect::<Vec<_>>());
         assert_eq!(types("t3"), Some(vec!["t3", "t3_64"]));
+        assert_eq!(types("t25"), Some(vec!["t25", "t25_64"]));
         assert_eq!(types("g4"), Some(vec!["g4_128"]));
         assert_eq!((types("a8"), types("q4")), (None, None));
     }

@@ -43,9 +43,9 @@ const CODE: &str = "
 // A trellis code (section 4). The window holds the newest symbol in its lowest bits. The hash of a window is the XOR of the
 // columns of its set bits, and the value of a hash h is v0[h & 15] + v1[h >> 4] - TENPAK_ZERO_POINT.
 typedef struct {
-    int     bits;        // bits of a symbol
-    int     window;      // symbols in the window
-    int     period;      // symbols after which the columns repeat, doubled: columns[b + bits * period] = columns[b] << 1
+    int     bits[2];     // bits of the symbols of even and of odd weights of a block
+    int     window;      // bits in the window
+    int     period;      // bits after which the columns repeat, doubled: columns[b + period] = columns[b] << 1
     uint8_t columns[16]; // by bit of the window, lowest first; 0 beyond the window
     uint8_t v0[16];      // by the low four bits of the hash
     uint8_t v1[16];      // by the high four bits of the hash
@@ -61,11 +61,12 @@ typedef struct {
     int bits;  // how many bits
 } tenpak_field;
 
-// A plane: one number of `width` bits for each lane. Lane j of a plane of 8 bits is byte j; of a plane of 4 bits it is the low
-// half of byte j / 2 if j is even, else the high half. The fields fill a number from its lowest bit.
+// A plane: one number of `width` bits for each lane. Lane j of a plane of 8 bits is byte j. Of a plane of 4 bits with 16 lanes it
+// is the low half of byte j / 2 if j is even, else the high half; with 32 lanes the low half of byte j if j < 16, else the high half
+// of byte j - 16. Of a plane of 2 bits it is the bits from 2 (j / 4) on of byte j % 4. The fields fill a number from its lowest bit.
 typedef struct {
     int          offset; // first byte of the plane in `qs`
-    int          width;  // bits for a lane: 8 or 4
+    int          width;  // bits for a lane: 8, 4 or 2
     int          n_fields;
     tenpak_field fields[4];
 } tenpak_plane;
@@ -88,8 +89,8 @@ fn trellis_section(h: &mut String) -> std::fmt::Result {
     writeln!(h)?;
     define(h, "TENPAK_ZERO_POINT", code::ZERO_POINT, "what the sums of v0 and v1 are too large by")?;
     writeln!(h)?;
-    for (bits, code) in [(2, &code::T2), (3, &code::T3), (4, &code::T4)] {
-        writeln!(h, "// The code of t{bits} and t{bits}_64.")?;
+    for code in [&code::T2, &code::T25, &code::T3, &code::T35, &code::T4] {
+        writeln!(h, "// The code of t{0} and t{0}_64.", name(code))?;
         render_code(h, code)?;
     }
     h.push_str(LAYOUT);
@@ -106,6 +107,10 @@ fn trellis_section(h: &mut String) -> std::fmt::Result {
         layout::<BlockT2_64>(h, &trellis::T2_64)?,
         layout::<BlockT3_64>(h, &trellis::T3_64)?,
         layout::<BlockT4_64>(h, &trellis::T4_64)?,
+        layout::<BlockT25>(h, &trellis::T25)?,
+        layout::<BlockT35>(h, &trellis::T35)?,
+        layout::<BlockT25_64>(h, &trellis::T25_64)?,
+        layout::<BlockT35_64>(h, &trellis::T35_64)?,
     ];
     writeln!(
         h,
@@ -143,9 +148,17 @@ fn trellis_section(h: &mut String) -> std::fmt::Result {
     Ok(())
 }
 
+/// What a code is called: its bits per weight, without the point.
+fn name(code: &Code) -> String {
+    match code.bits {
+        [even, odd] if even == odd => even.to_string(),
+        [even, odd] => format!("{}5", even.min(odd)),
+    }
+}
+
 fn render_code(h: &mut String, code: &Code) -> std::fmt::Result {
-    writeln!(h, "TENPAK_TABLE tenpak_code tenpak_code_{} = {{", code.bits)?;
-    writeln!(h, "    {}, {}, {},", code.bits, code.window, code.period)?;
+    writeln!(h, "TENPAK_TABLE tenpak_code tenpak_code_{} = {{", name(code))?;
+    writeln!(h, "    {{ {} }}, {}, {},", numbers(code.bits), code.window, code.period)?;
     for table in [code.columns(), code.v0, code.v1] {
         writeln!(h, "    {{ {} }},", numbers(table))?;
     }
@@ -173,7 +186,7 @@ fn layout<T: Trellis>(h: &mut String, t: &TensorType) -> Result<String, std::fmt
         )?;
     }
     writeln!(h, "    }},\n}};\n")?;
-    Ok(format!("X({}, {})", t.name, T::CODE.bits))
+    Ok(format!("X({}, {})", t.name, name(&T::CODE)))
 }
 
 const CODES4: &str = "

@@ -18,6 +18,10 @@ macro_rules! for_each_type {
             weight g4_128 codes4::G4_128;
             weight nf4_64 codes4::NF4_64;
             activation q8_64 codes4::Q8_64;
+            weight t25 trellis::T25;
+            weight t35 trellis::T35;
+            weight t25_64 trellis::T25_64;
+            weight t35_64 trellis::T35_64;
         }
     };
 }

@@ -40,8 +40,19 @@ types = ["t3"]
 why = "the third block"
 blocks = [2]
 types = ["t4"]
+
+[[rule]]
+why = "the fourth block"
+blocks = [3]
+types = ["t25"]
+
+[[rule]]
+why = "the fifth block"
+blocks = [4]
+types = ["t35"]
 "#;
-const TRELLIS_TYPES: [&str; 6] = ["t2", "t2_64", "t3", "t3_64", "t4", "t4_64"];
+const TRELLIS_TYPES: [&str; 10] =
+    ["t2", "t2_64", "t3", "t3_64", "t4", "t4_64", "t25", "t25_64", "t35", "t35_64"];
 
 /// A server that computes for others, until it is dropped.
 struct Server {
@@ -82,7 +93,7 @@ impl Server {
 fn every_trellis_type(place: &Place) -> PathBuf {
     let (folder, recipe, out) =
         (place.path("checkpoint"), place.path("recipe.toml"), place.path("trellis.gguf"));
-    quantized_folder::make(&MODEL, None, 3, &folder).expect("a checkpoint");
+    quantized_folder::make(&MODEL, None, 5, &folder).expect("a checkpoint");
     std::fs::write(&recipe, RECIPE).expect("a recipe");
     place.run("convert", &mut tenpak(["convert", arg(&folder), "-o", arg(&out), "--recipe", arg(&recipe)]));
     out

@@ -122,8 +122,12 @@ fn hash_term<T: Trellis, const PLANE: usize, const UP: usize, const VECTOR: usiz
     let place = T::PLANES[PLANE];
     // The plane moved up by a lane begins a byte lower.
     let at = 2 + place.offset - UP;
-    let plane = if place.width == 4 {
+    let plane = if place.width == 4 && T::LANES == 32 {
+        _mm512_broadcast_i32x4(load_128(block, at))
+    } else if place.width == 4 {
         spread_nibbles(block, at + UP, UP)
+    } else if place.width == 2 {
+        move_up_16(quarters(block, at + UP), UP)
     } else if T::LANES == 16 {
         _mm512_broadcast_i32x4(load_128(block, at))
     } else if needed_words <= 4 {
@@ -147,6 +151,26 @@ fn spread_nibbles(bytes: &[u8], at: usize, up: usize) -> __m512i {
     let first_bits: [u8; 64] = std::array::from_fn(|i| (64 + 4 * (i % 16) - 4 * up) as u8 % 64);
     let nibbles = _mm512_set1_epi64(i64::from_le_bytes(nibbles));
     _mm512_multishift_epi64_epi8(bytemuck::cast(first_bits), nibbles)
+}
+
+/// The 16 pairs of bits at `bytes[at..at + 4]`, a byte each (high bits not cleared), four times.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn quarters(bytes: &[u8], at: usize) -> __m512i {
+    let bytes: [u8; 4] = bytes[at..at + 4].try_into().expect("4 bytes");
+    let shifts = _mm512_broadcast_i32x4(_mm_setr_epi32(0, 2, 4, 6));
+    _mm512_srlv_epi32(_mm512_set1_epi32(i32::from_le_bytes(bytes)), shifts)
+}
+
+/// Every byte moved up by some of 16 lanes in all quarters; zeros enter.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn move_up_16(v: __m512i, lanes: usize) -> __m512i {
+    match lanes {
+        0 => v,
+        1 => _mm512_bslli_epi128::<1>(v),
+        _ => _mm512_bslli_epi128::<2>(v),
+    }
 }
 
 /// `v0[h & 15] + v1[h >> 4]`. The byte permutation looks at six index bits, and its tables

@@ -120,12 +120,16 @@ fn hash_term<T: Trellis, const PLANE: usize, const UP: usize, const VECTOR: usiz
     }
     let place = T::PLANES[PLANE];
     let at = 2 + place.offset;
-    let plane = if T::LANES == 32 {
+    let plane = if T::LANES == 32 && place.width == 4 {
+        load_twice(block, at)
+    } else if T::LANES == 32 {
         // The plane moved up by a lane begins a byte lower. Only the first has a lane -1.
         let first = if UP > 0 && PLANE > 0 { !0xff } else { !0 };
         _mm256_and_si256(load(block, at - UP), _mm256_setr_epi64x(first, -1, -1, -1))
     } else if place.width == 4 {
         move_up_16(nibbles_twice(block, at), UP)
+    } else if place.width == 2 {
+        move_up_16(quarters_twice(block, at), UP)
     } else if PLANE == 0 && UP > 0 {
         move_up_16(load_twice(block, at - 1), UP - 1)
     } else {

@@ -15,8 +15,10 @@ const fn matrix<T: Trellis>(plane: usize, up: usize, step: usize) -> u64 {
     while bit < 8 {
         if let Some((at, symbol_bit)) = T::PLANES[plane].source(bit) {
             let age = step as i32 + (up * T::STEPS) as i32 - at as i32;
-            if age >= 0 && age < T::CODE.window as i32 {
-                let column = columns[age as usize * T::CODE.bits as usize + symbol_bit as usize];
+            let place = if age < 0 { 16 } else { T::CODE.place(step, age as usize) + symbol_bit as usize };
+            if place < 16 {
+                // Columns beyond the window are zero.
+                let column = columns[place];
                 let mut row = 0;
                 while row < 8 {
                     if column >> row & 1 == 1 {
@@ -47,7 +49,12 @@ impl<T: Trellis, const PLANE: usize, const UP: usize, const VECTOR: usize, const
         while word < WORDS && PLANE < T::PLANES.len() {
             let step = (VECTOR * WORDS + word) * 8 / T::LANES;
             if step < T::STEPS {
-                matrices[word] = matrix::<T>(PLANE, UP, step);
+                let matrix = matrix::<T>(PLANE, UP, step);
+                // In planes of 4 bits with 32 lanes, the upper lanes have the upper bits.
+                let in_halves = T::PLANES[PLANE].width == 4 && T::LANES == 32;
+                assert!(!in_halves || UP == 0 || matrix == 0, "such planes cannot be moved up");
+                let is_upper = in_halves && word * 8 % T::LANES >= 16;
+                matrices[word] = if is_upper { matrix << 4 } else { matrix };
             }
             word += 1;
         }

@@ -4,13 +4,13 @@
 //! take step 1, so the symbol before another is in the same lane of the vector one step earlier, and
 //! only at step 0 in the neighbour lane.
 //!
-//! The bytes of a block are a scale, a history byte and *planes*. A plane has one byte (or one
-//! nibble) per lane and holds the symbols of two to four steps, newest lowest, as in a window. The
+//! The bytes of a block are a scale, a history byte and *planes*. A plane has 8, 4 or 2 bits for
+//! each lane and holds the symbols of some steps, newest lowest, as in a window. The
 //! history byte has the form of the first plane: it is that plane's lane -1. A kernel gets
 //! the plane moved up by one lane, history included, from a load one byte lower.
 
 use super::a8::{Activation, BlockA8};
-use super::code::{Code, T2, T3, T4};
+use super::code::{Code, T2, T3, T4, T25, T35};
 use bytemuck::{Pod, Zeroable};
 
 /// A block of `N` = 2 + planes bytes; any bytes are a valid block.
@@ -32,19 +32,29 @@ unsafe impl<const PLANES: usize> Pod for Block<PLANES> {}
 
 /// 256 weights of 2 bits: 66 bytes, 2.0625 bits per weight.
 pub type BlockT2 = Block<64>;
+/// 256 weights of 2 and 3 bits in turn: 82 bytes, 2.5625 bits per weight.
+pub type BlockT25 = Block<80>;
 /// 256 weights of 3 bits: 98 bytes, 3.0625 bits per weight.
 pub type BlockT3 = Block<96>;
+/// 256 weights of 4 and 3 bits in turn: 114 bytes, 3.5625 bits per weight.
+pub type BlockT35 = Block<112>;
 /// 256 weights of 4 bits: 130 bytes, 4.0625 bits per weight.
 pub type BlockT4 = Block<128>;
 /// 64 weights of 2 bits: 18 bytes, 2.25 bits per weight.
 pub type BlockT2_64 = Block<16>;
+/// 64 weights of 2 and 3 bits in turn: 22 bytes, 2.75 bits per weight.
+pub type BlockT25_64 = Block<20>;
 /// 64 weights of 3 bits: 26 bytes, 3.25 bits per weight.
 pub type BlockT3_64 = Block<24>;
+/// 64 weights of 4 and 3 bits in turn: 30 bytes, 3.75 bits per weight.
+pub type BlockT35_64 = Block<28>;
 /// 64 weights of 4 bits: 34 bytes, 4.25 bits per weight.
 pub type BlockT4_64 = Block<32>;
 
 const _: () = assert!(size_of::<BlockT2>() == 66 && size_of::<BlockT2_64>() == 18);
 const _: () = assert!(size_of::<BlockT3>() == 98 && size_of::<BlockT3_64>() == 26);
+const _: () = assert!(size_of::<BlockT25>() == 82 && size_of::<BlockT25_64>() == 22);
+const _: () = assert!(size_of::<BlockT35>() == 114 && size_of::<BlockT35_64>() == 30);
 const _: () = assert!(size_of::<BlockT4>() == 130 && size_of::<BlockT4_64>() == 34);
 
 /// Weights of the longest block.
@@ -53,12 +63,12 @@ pub const MAX_LEN: usize = 256;
 /// A run of bits of one symbol within a plane: `(step, first bit of the symbol, bits)`.
 type Field = (u8, u8, u8);
 
-/// One byte (or nibble) per lane.
+/// Some bits of every lane.
 #[derive(Clone, Copy, Debug)]
 pub struct Plane {
     /// Offset in `qs`.
     pub offset: usize,
-    /// Bits per lane: 8, or 4 with lane 2b in the low nibble of byte b.
+    /// Bits per lane: 8, 4 or 2; see [`Plane::place`].
     pub width: usize,
     /// The fields, lowest bits first.
     pub fields: &'static [Field],
@@ -67,6 +77,18 @@ pub struct Plane {
 impl Plane {
     const fn bytes(offset: usize, fields: &'static [Field]) -> Plane {
         Plane { offset, width: 8, fields }
+    }
+
+    /// The byte of the plane that a lane's bits are in, and the lowest of its bits that is one of them. Lanes that take the
+    /// same bits of neighbouring bytes are 16 or 4 neighbours, except in planes of 4 bits with 16 lanes.
+    pub const fn place(&self, lane: usize, lanes: usize) -> (usize, usize) {
+        match (self.width, lanes) {
+            (8, _) => (lane, 0),
+            (4, 32) => (lane % 16, lane / 16 * 4),
+            (4, 16) => (lane / 2, lane % 2 * 4),
+            (2, 16) => (lane % 4, lane / 4 * 2),
+            _ => panic!("no plane of a type has such a form"),
+        }
     }
 
     /// Step and symbol bit that plane bit `bit` holds.
@@ -135,9 +157,9 @@ pub trait Trellis: Pod + Send + Sync {
             for (bit, source) in (0..plane.width).map(|b| (b, plane.source(b))) {
                 let Some((step, symbol_bit)) = source else { continue };
                 for lane in 0..Self::LANES {
-                    let first = lane * plane.width;
+                    let (byte, first) = plane.place(lane, Self::LANES);
                     let index = Self::STEPS * lane + step as usize;
-                    f(plane.offset + first / 8, first % 8 + bit, index, symbol_bit);
+                    f(plane.offset + byte, first + bit, index, symbol_bit);
                 }
             }
         }
@@ -182,6 +204,17 @@ trellis!(
     ]
 );
 trellis!(
+    BlockT25,
+    T25,
+    256,
+    8,
+    [
+        Plane::bytes(0, &[(7, 0, 3), (6, 0, 2), (5, 0, 3)]),
+        Plane::bytes(32, &[(4, 0, 2), (3, 0, 3), (1, 0, 3)]),
+        Plane { offset: 64, width: 4, fields: &[(2, 0, 2), (0, 0, 2)] },
+    ]
+);
+trellis!(
     BlockT3,
     T3,
     256,
@@ -190,6 +223,18 @@ trellis!(
         Plane::bytes(0, &[(7, 0, 3), (6, 0, 3), (5, 0, 2)]),
         Plane::bytes(32, &[(1, 0, 3), (0, 0, 3), (4, 0, 2)]),
         Plane::bytes(64, &[(3, 0, 3), (2, 0, 3), (4, 2, 1), (5, 2, 1)]),
+    ]
+);
+trellis!(
+    BlockT35,
+    T35,
+    256,
+    8,
+    [
+        Plane::bytes(0, &[(7, 0, 3), (6, 0, 4), (5, 0, 1)]),
+        Plane::bytes(32, &[(4, 0, 4), (5, 1, 2), (3, 0, 2)]),
+        Plane::bytes(64, &[(2, 0, 4), (0, 0, 4)]),
+        Plane { offset: 96, width: 4, fields: &[(1, 0, 3), (3, 2, 1)] },
     ]
 );
 trellis!(
@@ -206,6 +251,16 @@ trellis!(
 );
 trellis!(BlockT2_64, T2, 64, 4, [Plane::bytes(0, &[(3, 0, 2), (2, 0, 2), (1, 0, 2), (0, 0, 2)]),]);
 trellis!(
+    BlockT25_64,
+    T25,
+    64,
+    4,
+    [
+        Plane::bytes(0, &[(3, 0, 3), (2, 0, 2), (1, 0, 3)]),
+        Plane { offset: 16, width: 2, fields: &[(0, 0, 2)] },
+    ]
+);
+trellis!(
     BlockT3_64,
     T3,
     64,
@@ -213,6 +268,17 @@ trellis!(
     [
         Plane::bytes(0, &[(3, 0, 3), (2, 0, 3), (1, 0, 2)]),
         Plane { offset: 16, width: 4, fields: &[(0, 0, 3), (1, 2, 1)] },
+    ]
+);
+trellis!(
+    BlockT35_64,
+    T35,
+    64,
+    4,
+    [
+        Plane::bytes(0, &[(3, 0, 3), (2, 0, 4), (1, 0, 1)]),
+        Plane { offset: 16, width: 4, fields: &[(0, 0, 4)] },
+        Plane { offset: 24, width: 2, fields: &[(1, 1, 2)] },
     ]
 );
 trellis!(

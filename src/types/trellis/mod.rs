@@ -1,6 +1,7 @@
-//! The trellis types: T2, T3 and T4 in blocks of 256, T2_64, T3_64 and T4_64 in blocks of 64.
+//! The trellis types: T2, T25, T3, T35 and T4 in blocks of 256, and the same with _64 in blocks of 64.
 //!
-//! Trellis-coded quantization after a Hadamard rotation. Every weight costs k bits, but its value depends on
+//! Trellis-coded quantization after a Hadamard rotation. Every weight costs k bits (the half rates alternate between two
+//! numbers of bits), but its value depends on
 //! a window of 15 or 16 bits: its own symbol and those before it. Among the 2^(k N) sequences the
 //! search finds the one nearest to the block, which comes close to the rate-distortion bound, and a decoder
 //! needs a few byte shuffles and XORs per weight.
@@ -23,7 +24,7 @@
 //! | hash | the byte that says what a window reconstructs to |
 //! | lane | some symbols of a block in a row, 8 or 4; a kernel has them in one lane of its vectors |
 //! | step | the symbols at one place of all lanes; in the search, one weight |
-//! | plane | a byte or a nibble for each lane, with the symbols of some of its steps |
+//! | plane | 8, 4 or 2 bits for each lane, with the symbols of some of its steps |
 //! | carry | what the last symbols of a lane add to the hashes of the first steps of the next lane |
 //! | chunk | 16 weights in a row, between which the search hands errors on |
 //! | band | the rows of a matrix that a thread quantizes together |

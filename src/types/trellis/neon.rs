@@ -4,14 +4,17 @@
 //! repeat doubled leave lookups for one period of symbols only. An index is a symbol, or for T2 a pair of symbols:
 //!
 //! ```text
-//! u_i = P0[index_i] ^ P1[index_i-1]             T2: P1[index_i-2]
+//! u_i = P0[index_i] ^ P1[index_i-1]             T2: P1[index_i-2]; T25, T35: another P1 for even and for odd steps
 //! h_i = u_i ^ 2 o_i-2                           T2: o_i-4
-//! o_i = u_i                                     T3, of window 5: u_i ^ 2 P0[index_i-2]
+//! o_i = u_i                                     T3: u_i ^ 2 P0[index_i-2], T35: of its lowest two bits
+//!                                               T25: u_i ^ 2 u_i-2
 //! ```
 //!
 //! What the terms of steps before 0 carry comes from one lane down; below lane 0 it is a function of
 //! the history byte, from a table. The tables of values are signed and without the zero point, so that
 //! reconstructions are multiplied as they are and the sums of the activations are not needed.
+
+mod blocks;
 
 use super::a8::Activation;
 use super::code::{Code, ZERO_POINT};
@@ -26,12 +29,12 @@ use std::arch::aarch64::*;
 
 /// A trellis type with a NEON decoder.
 pub trait NeonBlock: Trellis {
-    /// Table indices of 16 lanes from `lane` on: of step t at `2 + t`, from step -2 on. With 3 bits per symbol, bit 3 of an
-    /// index may be anything.
+    /// Table indices of 16 lanes from `lane` on: of step t at `3 + t`. The first is of step -2, or of step -3 with T25. With
+    /// symbols of 3 bits or fewer, bit 3 of an index may be anything.
     ///
     /// # Safety
     /// - The processor has NEON.
-    unsafe fn indices(&self, lane: usize) -> [uint8x16_t; 10];
+    unsafe fn indices(&self, lane: usize) -> [uint8x16_t; 11];
 }
 
 /// What a level does with blocks.
@@ -198,7 +201,10 @@ fn dequantize<T: NeonBlock>(w: &[T], out: &mut [f32]) {
 /// The lookup tables of a code.
 struct Tables {
     p0: [u8; 16],
-    p1: [u8; 16],
+    /// For even and for odd steps.
+    p1: [[u8; 16]; 2],
+    /// `P0` of what is left of the oldest symbol.
+    oldest: [u8; 16],
     v0: [i8; 16],
     v1: [i8; 16],
     /// For every history byte, what step `-1 - age` carries into lane 0, at `carries[age][history]`.
@@ -207,20 +213,17 @@ struct Tables {
 
 impl Tables {
     const fn new(code: &Code) -> Tables {
-        let c = code.columns();
-        let (p0, p1) = match code.bits {
-            3 => ([c[0], c[1], c[2], 0], [c[3], c[4], c[5], 0]),
-            _ => ([c[0], c[1], c[2], c[3]], [c[4], c[5], c[6], c[7]]),
+        let ([p0, even, odd], c) = (code.index_columns(), code.columns());
+        let oldest = match code.bits {
+            [4, 3] => [c[0], c[1], 0, 0],
+            _ => p0,
         };
-        // What a step carries is its hash less the last period of the window.
-        let kept = code.window_bits() - code.bits * code.period;
         let mut carries = [[0; 256]; 4];
         let mut age = 0;
         while age < 4 {
             let mut history = 0;
             while history < 256 {
-                let window = history as u32 >> (age as u32 * code.bits) & ((1 << kept) - 1);
-                carries[age][history] = code.hash(window);
+                carries[age][history] = code.carry(age, history as u8);
                 history += 1;
             }
             age += 1;
@@ -232,7 +235,8 @@ impl Tables {
             v1[i] = code.v1[i] as i8;
             i += 1;
         }
-        Tables { p0: nibble_table(p0), p1: nibble_table(p1), v0, v1, carries }
+        let p1 = [nibble_table(even), nibble_table(odd)];
+        Tables { p0: nibble_table(p0), p1, oldest: nibble_table(oldest), v0, v1, carries }
     }
 }
 
@@ -258,9 +262,12 @@ const fn nibble_table(columns: [u8; 4]) -> [u8; 16] {
 #[target_feature(enable = "neon")]
 pub fn decode<T: NeonBlock>(block: &T) -> [int8x16_t; 16] {
     let tables = const { &Tables::new(&T::CODE) };
-    let (p0, p1) = (load(&tables.p0, 0), load(&tables.p1, 0));
-    let (steps, period) = (T::STEPS, T::CODE.period as usize);
-    let has_half_period = T::CODE.window as usize > 2 * period;
+    let (p0, p1) = (load(&tables.p0, 0), tables.p1.each_ref().map(|p| load(p, 0)));
+    let oldest = load(&tables.oldest, 0);
+    let [even, odd] = T::CODE.bits;
+    let (steps, period) = (T::STEPS, 2 * (T::CODE.period / (even + odd)) as usize);
+    let has_third = T::CODE.window > 2 * T::CODE.period;
+    let has_third_period = T::CODE.window == 3 * T::CODE.period;
     let zero = vdupq_n_u8(0);
     // What the last period of the lanes below carries: the last lane counts.
     let mut below = [zero; 4];
@@ -272,14 +279,25 @@ pub fn decode<T: NeonBlock>(block: &T) -> [int8x16_t; 16] {
     for half in 0..vectors {
         // SAFETY: this function requires NEON.
         let index = unsafe { block.indices(16 * half) };
-        let mut newest = [zero; 10];
+        // What is of step t stands at 2 + t.
+        let (mut newest, mut u) = ([zero; 10], [zero; 10]);
         for i in 0..2 + steps {
-            newest[i] = vqtbl1q_u8(p0, index[i]);
+            newest[i] = vqtbl1q_u8(p0, index[1 + i]);
+            if i >= 2 || has_third_period {
+                u[i] = veorq_u8(newest[i], vqtbl1q_u8(p1[i % 2], index[1 + i - period / 2]));
+            }
         }
-        let (mut u, mut carry) = ([zero; 8], [zero; 8]);
+        let mut carry = [zero; 8];
         for t in 0..steps {
-            u[t] = veorq_u8(newest[2 + t], vqtbl1q_u8(p1, index[2 + t - period / 2]));
-            carry[t] = if has_half_period { xor_doubled(u[t], newest[t]) } else { u[t] };
+            carry[t] = if has_third_period {
+                xor_doubled(u[2 + t], u[t])
+            } else if has_third && even == odd {
+                xor_doubled(u[2 + t], newest[t])
+            } else if has_third {
+                xor_doubled(u[2 + t], vqtbl1q_u8(oldest, index[1 + t]))
+            } else {
+                u[2 + t]
+            };
         }
         for t in 0..steps {
             let back = if t < period {
@@ -287,7 +305,7 @@ pub fn decode<T: NeonBlock>(block: &T) -> [int8x16_t; 16] {
             } else {
                 carry[t - period]
             };
-            r[vectors * t + half] = value(tables, xor_doubled(u[t], back));
+            r[vectors * t + half] = value(tables, xor_doubled(u[2 + t], back));
         }
         below[..period].copy_from_slice(&carry[steps - period..steps]);
     }
@@ -321,139 +339,4 @@ fn low(v: uint8x16_t) -> uint8x16_t {
 #[target_feature(enable = "neon")]
 fn high(v: uint8x16_t) -> uint8x16_t {
     vshrq_n_u8::<4>(v)
-}
-
-/// Four bits of every byte, from `SHIFT` on.
-#[inline]
-#[target_feature(enable = "neon")]
-fn nibble<const SHIFT: i32>(v: uint8x16_t) -> uint8x16_t {
-    low(vshrq_n_u8::<SHIFT>(v))
-}
-
-/// 16 bytes of the planes, from byte `at` of them on.
-#[inline]
-#[target_feature(enable = "neon")]
-fn plane<T: Trellis>(block: &T, at: usize) -> uint8x16_t {
-    load(bytemuck::bytes_of(block), 2 + at)
-}
-
-/// 16 lanes of the first plane from `lane - 1` on; lane -1 is the history.
-#[inline]
-#[target_feature(enable = "neon")]
-fn plane_below<T: Trellis>(block: &T, lane: usize) -> uint8x16_t {
-    load(bytemuck::bytes_of(block), 1 + lane)
-}
-
-/// The pair of the oldest symbol of `new` and the newest of `old`, of planes of 2 bits.
-#[inline]
-#[target_feature(enable = "neon")]
-fn join(new: uint8x16_t, old: uint8x16_t) -> uint8x16_t {
-    low(vsliq_n_u8::<2>(vshrq_n_u8::<6>(new), old))
-}
-
-impl NeonBlock for BlockT2 {
-    #[inline]
-    #[target_feature(enable = "neon")]
-    unsafe fn indices(&self, lane: usize) -> [uint8x16_t; 10] {
-        let (late, early) = (plane(self, lane), plane(self, 32 + lane));
-        let before = plane_below(self, lane);
-        [
-            nibble::<2>(before),
-            low(before),
-            join(early, before),
-            high(early),
-            nibble::<2>(early),
-            low(early),
-            join(late, early),
-            high(late),
-            nibble::<2>(late),
-            low(late),
-        ]
-    }
-}
-
-impl NeonBlock for BlockT3 {
-    #[inline]
-    #[target_feature(enable = "neon")]
-    unsafe fn indices(&self, lane: usize) -> [uint8x16_t; 10] {
-        let (c, a, b) = (plane(self, lane), plane(self, 32 + lane), plane(self, 64 + lane));
-        let before = plane_below(self, lane);
-        [
-            nibble::<3>(before),
-            low(before),
-            nibble::<3>(a),
-            low(a),
-            nibble::<3>(b),
-            low(b),
-            // Two bits of one plane below the third bit in another.
-            vsriq_n_u8::<6>(high(b), a),
-            vsriq_n_u8::<6>(vshrq_n_u8::<5>(b), c),
-            nibble::<3>(c),
-            low(c),
-        ]
-    }
-}
-
-impl NeonBlock for BlockT4 {
-    #[inline]
-    #[target_feature(enable = "neon")]
-    unsafe fn indices(&self, lane: usize) -> [uint8x16_t; 10] {
-        let before = plane_below(self, lane);
-        let (s01, s23) = (plane(self, 32 + lane), plane(self, 64 + lane));
-        let (s45, s67) = (plane(self, 96 + lane), plane(self, lane));
-        [
-            high(before),
-            low(before),
-            high(s01),
-            low(s01),
-            high(s23),
-            low(s23),
-            high(s45),
-            low(s45),
-            high(s67),
-            low(s67),
-        ]
-    }
-}
-
-impl NeonBlock for BlockT2_64 {
-    #[inline]
-    #[target_feature(enable = "neon")]
-    unsafe fn indices(&self, lane: usize) -> [uint8x16_t; 10] {
-        let (q, before) = (plane(self, lane), plane_below(self, lane));
-        let [r0, r1] = [nibble::<2>(before), low(before)];
-        steps_of_4([r0, r1, join(q, before), high(q), nibble::<2>(q), low(q)])
-    }
-}
-
-impl NeonBlock for BlockT3_64 {
-    #[inline]
-    #[target_feature(enable = "neon")]
-    unsafe fn indices(&self, lane: usize) -> [uint8x16_t; 10] {
-        let (c, before) = (plane(self, lane), plane_below(self, lane));
-        // Bytes 16 to 23 as nibbles: the last vector of the block has them in its upper half.
-        let bytes = plane(self, 8);
-        let n = low(vzip2q_u8(bytes, high(bytes)));
-        let s1 = vsriq_n_u8::<6>(vshrq_n_u8::<1>(n), c);
-        steps_of_4([nibble::<3>(before), low(before), n, s1, nibble::<3>(c), low(c)])
-    }
-}
-
-impl NeonBlock for BlockT4_64 {
-    #[inline]
-    #[target_feature(enable = "neon")]
-    unsafe fn indices(&self, lane: usize) -> [uint8x16_t; 10] {
-        let (s23, s01) = (plane(self, lane), plane(self, 16 + lane));
-        let before = plane_below(self, lane);
-        steps_of_4([high(before), low(before), high(s01), low(s01), high(s23), low(s23)])
-    }
-}
-
-/// The indices of a type with four steps, from step -2 on.
-#[inline]
-#[target_feature(enable = "neon")]
-fn steps_of_4(index: [uint8x16_t; 6]) -> [uint8x16_t; 10] {
-    let mut all = [vdupq_n_u8(0); 10];
-    all[..6].copy_from_slice(&index);
-    all
 }

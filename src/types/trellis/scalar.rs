@@ -10,11 +10,10 @@ use crate::products::Definition;
 pub fn reconstruct<T: Trellis>(block: &T) -> [u8; MAX_LEN] {
     let mut symbols = [0; MAX_LEN];
     block.unpack(&mut symbols[..T::LEN]);
-    let mask = (1u32 << T::CODE.window_bits()) - 1;
     let mut window = block.history() as u32;
     let mut r = [0; MAX_LEN];
-    for (r, &s) in r[..T::LEN].iter_mut().zip(&symbols) {
-        window = (window << T::CODE.bits | s as u32) & mask;
+    for (i, (r, &s)) in r[..T::LEN].iter_mut().zip(&symbols).enumerate() {
+        window = T::CODE.next_window(window, i, s);
         *r = (T::CODE.value(T::CODE.hash(window)) as i32 + ZERO_POINT) as u8;
     }
     r

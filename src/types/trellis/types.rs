@@ -1,4 +1,4 @@
-//! The tensor types of the trellis: six for weights, and their activations.
+//! The tensor types of the trellis: ten for weights, and their activations.
 
 #![allow(missing_docs, reason = "every weight type has a line about itself")]
 
@@ -31,6 +31,21 @@ pub static T4_64: TensorType = weights::<BlockT4_64>(
 );
 pub static A8: TensorType = activations::<BlockT3, 256>(518, "a8");
 pub static A8_64: TensorType = activations::<BlockT3_64, 64>(519, "a8_64");
+
+pub static T25: TensorType = weights::<BlockT25>(523, "t25", &A8, "Trellis, 2.5 bits, blocks of 256");
+pub static T35: TensorType = weights::<BlockT35>(524, "t35", &A8, "Trellis, 3.5 bits, blocks of 256");
+pub static T25_64: TensorType = weights::<BlockT25_64>(
+    525,
+    "t25_64",
+    &A8_64,
+    "Trellis, 2.5 bits, blocks of 64 for rows that 256 does not divide",
+);
+pub static T35_64: TensorType = weights::<BlockT35_64>(
+    526,
+    "t35_64",
+    &A8_64,
+    "Trellis, 3.5 bits, blocks of 64 for rows that 256 does not divide",
+);
 
 const fn weights<T: Decode>(
     id: u32,

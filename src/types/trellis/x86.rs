@@ -180,6 +180,15 @@ pub fn nibbles_twice(bytes: &[u8], at: usize) -> __m256i {
     _mm256_broadcastsi128_si256(_mm_or_si128(words, _mm_slli_epi16(words, 4)))
 }
 
+/// The 16 pairs of bits at `bytes[at..at + 4]`, a byte each (high bits not cleared), in both halves.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub fn quarters_twice(bytes: &[u8], at: usize) -> __m256i {
+    let bytes: [u8; 4] = bytes[at..at + 4].try_into().expect("4 bytes");
+    let bytes = _mm256_set1_epi32(i32::from_le_bytes(bytes));
+    _mm256_srlv_epi32(bytes, _mm256_setr_epi32(0, 2, 4, 6, 0, 2, 4, 6))
+}
+
 /// Puts reconstructions from lane order into element order and undoes the rotation.
 #[inline(always)]
 pub fn unrotate_lanes<T: Trellis>(r: &[u8; MAX_LEN], d: f32, out: &mut [f32]) {

@@ -88,7 +88,7 @@ fn nearest_codes(d: f32, count: u8) -> impl Iterator<Item = u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::trellis::layout::{BlockT2, BlockT3, BlockT3_64, BlockT4};
+    use crate::types::trellis::layout::{BlockT2, BlockT3, BlockT3_64, BlockT4, BlockT25, BlockT35_64};
     use crate::types::trellis::scalar;
 
     /// Numbers like those of a Gaussian: sums of four uniform ones.
@@ -150,7 +150,9 @@ mod tests {
     fn losses_and_errors_are_those_of_the_block() {
         // Within 7 % of the exact search for these sources, which are a little easier than Gaussian ones.
         check::<BlockT2>(0.072);
+        check::<BlockT25>(0.0370);
         check::<BlockT3>(0.0185);
+        check::<BlockT35_64>(0.0095);
         check::<BlockT3_64>(0.0185);
         check::<BlockT4>(0.0050);
     }

@@ -144,7 +144,8 @@ template <const tenpak_trellis & LAYOUT, const tenpak_code & CODE> struct Trelli
     static TENPAK_CONSTANT tenpak_trellis layout() { return LAYOUT; }
     static TENPAK_CONSTANT tenpak_code    code() { return CODE; }
 
-    static constexpr int BITS    = CODE.bits;
+    static constexpr int BITS2   = CODE.bits[0] + CODE.bits[1]; // of two symbols
+    static constexpr bool ALIKE  = CODE.bits[0] == CODE.bits[1];
     static constexpr int LEN     = LAYOUT.len;
     static constexpr int BYTES   = LAYOUT.bytes;
     static constexpr int STEPS   = LAYOUT.steps;
@@ -156,9 +157,13 @@ template <const tenpak_trellis & LAYOUT, const tenpak_code & CODE> struct Trelli
 };
 
 using T2    = Trellis<tenpak_t2, tenpak_code_2>;
+using T25   = Trellis<tenpak_t25, tenpak_code_25>;
+using T35   = Trellis<tenpak_t35, tenpak_code_35>;
 using T3    = Trellis<tenpak_t3, tenpak_code_3>;
 using T4    = Trellis<tenpak_t4, tenpak_code_4>;
 using T2_64 = Trellis<tenpak_t2_64, tenpak_code_2>;
+using T25_64 = Trellis<tenpak_t25_64, tenpak_code_25>;
+using T35_64 = Trellis<tenpak_t35_64, tenpak_code_35>;
 using T3_64 = Trellis<tenpak_t3_64, tenpak_code_3>;
 using T4_64 = Trellis<tenpak_t4_64, tenpak_code_4>;
 
@@ -169,23 +174,35 @@ struct alignas(16) Unknown {
     uint32_t second; // 0x100
     uint32_t shift3; // 1 << 29
     uint32_t shift2; // 1 << 30
-    uint32_t bits;   // of the table of fourth bits below
-    uint32_t unused;
+    uint32_t few;    // of table_few
+    uint32_t odd_b;  // of table_b of odd symbols
 };
+
+// Nibbles of symbols are looked up three bits at a time: the hashes of a newest symbol (table a), and of a symbol before one (table b,
+// for even and for odd symbols). Symbols of T2 are looked up in pairs, which have four bits.
+template <class T> TENPAK_CONSTANT Table8 table_b(int parity) {
+    return hash_table(T::code(), T::BITS2 == 4 ? 4 : T::code().bits[1 - parity]);
+}
+
+// The hash of two bits: the fourth of two nibbles where all have four; for T35 what is left of the oldest symbol.
+template <class T> TENPAK_CONSTANT Table8 table_few() {
+    return T::BITS2 == 7 ? hash_table(T::code(), T::code().period, 3) : table_of_bits(T::code(), 3, 7);
+}
 
 // The tables of a type.
 template <class T> struct Tables {
-    Table8   a, b;         // three bits of the hash from the lowest, and from those of the lookup after it
+    Table8   a, b[2];      // as table_b says
     Table8   v0[2], v1[2]; // halves of the value tables
-    Table8   bits;         // of the fourth bits of two lookups
+    Table8   few;          // as table_few says; bit 2 of an index has no say
     uint32_t shift4, shift3, shift2, second;
 
     TENPAK_MEMBER Tables(const Unknown & unknown) {
-        constexpr Table8 A = hash_table(T::code(), 0), B = hash_table(T::code(), T::BITS == 3 ? 3 : 4);
+        constexpr Table8 A = hash_table(T::code(), 0), B0 = table_b<T>(0), B1 = table_b<T>(1);
         constexpr Table8 V00 = table8(T::code().v0), V01 = table8(T::code().v0, 8);
         constexpr Table8 V10 = table8(T::code().v1), V11 = table8(T::code().v1, 8);
         a      = { unknown.low[0], A.high };
-        b      = { unknown.low[1], B.high };
+        b[0]   = { unknown.low[1], B0.high };
+        b[1]   = { T::ALIKE ? unknown.low[1] : unknown.odd_b, B1.high };
         v0[0]  = { unknown.low[2], V00.high };
         v0[1]  = { unknown.low[3], V01.high };
         v1[0]  = { unknown.low[4], V10.high };
@@ -194,14 +211,14 @@ template <class T> struct Tables {
         second = unknown.second;
         shift3 = unknown.shift3;
         shift2 = unknown.shift2;
-        bits   = { unknown.bits, unknown.bits };
+        few    = { unknown.few, unknown.few };
     }
 };
 
 template <class T> TENPAK_CONSTANT Unknown unknown_of() {
-    return { { hash_table(T::code(), 0).low, hash_table(T::code(), T::BITS == 3 ? 3 : 4).low, table8(T::code().v0).low,
+    return { { hash_table(T::code(), 0).low, table_b<T>(0).low, table8(T::code().v0).low,
                table8(T::code().v0, 8).low, table8(T::code().v1).low, table8(T::code().v1, 8).low }, 1u << 28, 0x100, 1u << 29, 1u << 30,
-             table_of_bits(T::code(), 3, 7).low, 0 };
+             table_few<T>().low, table_b<T>(1).low };
 }
 
 // Nibbles of three bits looked up.
@@ -247,7 +264,14 @@ template <class T> TENPAK_DEVICE Share<T> load_share(Pointer block, Word k) {
 #pragma unroll
     for (int p = 0; p < T::PLANES; p++) {
         const int first = TENPAK_TRELLIS_QS + layout.planes[p].offset;
-        if (layout.planes[p].width == 8) {
+        if (layout.planes[p].width == 4 && T::LANES == 32) { // of a byte, one half is in either half of the lanes
+            share.l[p] = load32_even(bytes, first);
+            share.m[p] = share.l[p] >> 4;
+        } else if (layout.planes[p].width == 2) { // bytes have a lane of every four
+            const Word all = load32_even(block, first);
+            share.l[p]     = all >> (2u * k);
+            share.m[p]     = all >> (2u * k + T::LANES / 4u);
+        } else if (layout.planes[p].width == 8) {
             share.l[p] = load32_even(bytes, first);
             share.m[p] = load32_even(bytes, first + T::LANES / 2);
         } else {
@@ -284,6 +308,10 @@ TENPAK_DEVICE Word shifted(Word x, int right) {
 
 // A piece as nibbles.
 template <class T> TENPAK_DEVICE Word nibbles_of(const Share<T> & share, Piece at) {
+    constexpr tenpak_trellis layout = T::layout();
+    if (layout.planes[at.plane].width == 4 && T::LANES == 32) {
+        return shifted(share.l[at.plane], at.place - at.first) & ((1u << at.bits) - 1) * 0x11111111u << at.first;
+    }
     const Word     l = shifted(share.l[at.plane], at.place - at.first), m = shifted(share.m[at.plane], at.place - at.first - 4);
     const uint32_t mask = ((1u << at.bits) - 1) * 0x01010101u << at.first;
     return at.bits == 4 ? select<0x0f0f0f0f>(l, m) : (l & mask) | (m & mask << 4);
@@ -317,12 +345,15 @@ struct Handed {
 
 template <class T> TENPAK_CONSTANT uint64_t handed_by_history(uint32_t history) {
     constexpr int COUNT = 7;
-    const uint32_t of_2_bits[COUNT] = { history << 2, history << 4, history >> 6, history >> 4, history >> 2, history, history << 6 };
-    const uint32_t of_3_bits[COUNT] = { history << 3, history << 3 & 511, history, history & 7 };
-    const uint32_t of_4_bits[COUNT] = { history << 4, history << 4 & 255, history };
+    const uint32_t of_t2[COUNT]  = { history << 2, history << 4, history >> 6, history >> 4, history >> 2, history, history << 6 };
+    const uint32_t of_t25[COUNT] = { history << 2 & 31, 0, history >> 3, history & 31, history >> 3, history };
+    const uint32_t of_t3[COUNT]  = { history << 3, history << 3 & 511, history, history & 7 };
+    const uint32_t of_t35[COUNT] = { history << 4, history << 4 & 511, history, history << 7 & 511 };
+    const uint32_t of_t4[COUNT]  = { history << 4, history << 4 & 255, history };
     uint64_t handed = 0;
     for (int i = 0; i < COUNT; i++) { // the windows whose hashes they are
-        const uint32_t window = T::BITS == 2 ? of_2_bits[i] & 255 : T::BITS == 3 ? of_3_bits[i] : of_4_bits[i];
+        const uint32_t window = T::BITS2 == 4 ? of_t2[i] & 255 : T::BITS2 == 5 ? of_t25[i] : T::BITS2 == 6 ? of_t3[i]
+                              : T::BITS2 == 7 ? of_t35[i] : of_t4[i];
         handed |= (uint64_t) hash(T::code(), window) << 8 * i;
     }
     return handed;
@@ -353,13 +384,13 @@ template <class T, int I> TENPAK_DEVICE Pair of_lane_before(const Place & place,
 // Codes of 3 bits: hash[t] = a[t] ^ b[t-1] ^ 2 a[t-2] ^ 2 b[t-3] ^ 4 a[t-4]
 template <class T> TENPAK_DEVICE void hashes_of_3_bits(const Tables<T> & tables, const Share<T> & share, const Place & place, Bytes * h) {
     constexpr int    S = T::STEPS;
-    static_assert(T::code().window == 5 && T::code().period == 2, "the recurrence below");
+    static_assert(T::code().window == 15 && T::code().period == 6, "the recurrence below");
     Bytes a[S], b[S], u[S], g[S]; // u = a[t] ^ b[t-1], g = u[t] ^ 2 a[t-2], hash = u[t] ^ 2 g[t-2]
 #pragma unroll
     for (int t = 0; t < S; t++) {
         const Word nibbles = symbols<T>(share, t);
         a[t] = lookups(tables, tables.a, nibbles);
-        b[t] = lookups(tables, tables.b, nibbles);
+        b[t] = lookups(tables, tables.b[t % 2], nibbles);
         if (t >= 1) { u[t] = a[t] ^ b[t - 1]; }
         if (t >= 2) { g[t] = u[t] ^ twice(a[t - 2]); }
     }
@@ -378,7 +409,7 @@ template <class T> TENPAK_DEVICE void hashes_of_3_bits(const Tables<T> & tables,
 // Codes of 4 bits: hash[t] = u[t] ^ 2 u[t-2], u[t] = a[t] ^ b[t-1]
 template <class T> TENPAK_DEVICE void hashes_of_4_bits(const Tables<T> & tables, const Share<T> & share, const Place & place, Bytes * h) {
     constexpr int    S = T::STEPS;
-    static_assert(T::code().window == 4 && T::code().period == 2, "the recurrence below");
+    static_assert(T::code().window == 16 && T::code().period == 8, "the recurrence below");
     Word  nibbles[S];
     Bytes a[S], b[S], u[S]; // without the fourth bits of symbols but where those of two symbols do not meet in u
 #pragma unroll
@@ -386,8 +417,8 @@ template <class T> TENPAK_DEVICE void hashes_of_4_bits(const Tables<T> & tables,
         nibbles[t] = symbols<T>(share, t);
         const Word three = nibbles[t] & 0x77777777u;
         a[t] = lookups(tables, tables.a, three);
-        b[t] = lookups(tables, tables.b, three);
-        if (t >= 1) { u[t] = a[t] ^ b[t - 1] ^ lookups(tables, tables.bits, fourth_bits(tables, nibbles[t], nibbles[t - 1])); }
+        b[t] = lookups(tables, tables.b[t % 2], three);
+        if (t >= 1) { u[t] = a[t] ^ b[t - 1] ^ lookups(tables, tables.few, fourth_bits(tables, nibbles[t], nibbles[t - 1])); }
     }
     a[0]     = a[0] ^ where_bit3<T::code().columns[3]>(tables, nibbles[0]);
     b[S - 1] = b[S - 1] ^ where_bit3<T::code().columns[7]>(tables, nibbles[S - 1]);
@@ -406,7 +437,7 @@ template <class T> TENPAK_DEVICE void hashes_of_4_bits(const Tables<T> & tables,
 template <class T> TENPAK_DEVICE void hashes_of_2_bits(const Tables<T> & tables, const Share<T> & share, const Place & place, Bytes * h) {
     constexpr int    S = T::STEPS;
     constexpr Table8 SECOND = hash_table(T::code(), 2, 3), FOURTH = hash_table(T::code(), 6, 3); // by the symbol's age
-    static_assert(T::code().window == 8 && T::code().period == 4, "the recurrence below");
+    static_assert(T::code().window == 16 && T::code().period == 8, "the recurrence below");
     Word pairs[S];
 #pragma unroll
     for (int t = 1; t < S; t += 2) { // in the planes the symbol before stands above
@@ -425,8 +456,8 @@ template <class T> TENPAK_DEVICE void hashes_of_2_bits(const Tables<T> & tables,
     for (int t = 0; t < S; t++) {
         const Word three = pairs[t] & 0x77777777u;
         p[t] = lookups(tables, tables.a, three);
-        q[t] = lookups(tables, tables.b, three);
-        if (t >= 2) { u[t] = p[t] ^ q[t - 2] ^ lookups(tables, tables.bits, fourth_bits(tables, pairs[t], pairs[t - 2])); }
+        q[t] = lookups(tables, tables.b[t % 2], three);
+        if (t >= 2) { u[t] = p[t] ^ q[t - 2] ^ lookups(tables, tables.few, fourth_bits(tables, pairs[t], pairs[t - 2])); }
     }
 #pragma unroll
     for (int t = 0; t < 2; t++) {
@@ -451,11 +482,75 @@ template <class T> TENPAK_DEVICE void hashes_of_2_bits(const Tables<T> & tables,
     }
 }
 
+// T25: hash[t] = u[t] ^ 2 g[t-2], g[t] = u[t] ^ 2 u[t-2], u[t] = a[t] ^ b[t-1]
+template <class T> TENPAK_DEVICE void hashes_of_t25(const Tables<T> & tables, const Share<T> & share, const Place & place, Bytes * h) {
+    constexpr int    S = T::STEPS;
+    static_assert(T::code().window == 15 && T::code().period == 5, "the recurrence above");
+    Bytes a[S], b[S], u[S], g[S];
+#pragma unroll
+    for (int t = 0; t < S; t++) {
+        const Word nibbles = symbols<T>(share, t);
+        a[t] = lookups(tables, tables.a, nibbles);
+        b[t] = lookups(tables, tables.b[t % 2], nibbles);
+        if (t >= 1) { u[t] = a[t] ^ b[t - 1]; }
+    }
+    const Pair newest = of_lane_before<T, 0>(place, b[S - 1], b[S - 1]);
+    const Pair second = of_lane_before<T, 1>(place, u[S - 2], u[S - 1]);
+    u[0] = a[0] ^ newest.x;
+    g[0] = u[0] ^ twice(second.x);
+    g[1] = u[1] ^ twice(second.y);
+#pragma unroll
+    for (int t = 2; t < S; t++) {
+        g[t] = u[t] ^ twice(u[t - 2]);
+    }
+    const Pair older = of_lane_before<T, 2>(place, g[S - 2], g[S - 1]);
+    h[0] = u[0] ^ twice(older.x);
+    h[1] = u[1] ^ twice(older.y);
+#pragma unroll
+    for (int t = 2; t < S; t++) {
+        h[t] = u[t] ^ twice(g[t - 2]);
+    }
+}
+
+// T35: hash[t] = u[t] ^ 2 g[t-2], g[t] = u[t] ^ o[t-2], u[t] = a[t] ^ b[t-1]; o is the doubled hash of a symbol's lowest two bits
+template <class T> TENPAK_DEVICE void hashes_of_t35(const Tables<T> & tables, const Share<T> & share, const Place & place, Bytes * h) {
+    constexpr int    S = T::STEPS;
+    static_assert(T::code().window == 16 && T::code().period == 7, "the recurrence above");
+    Bytes a[S], b[S], o[S], u[S], g[S];
+#pragma unroll
+    for (int t = 0; t < S; t++) {
+        const Word nibbles = symbols<T>(share, t), three = t % 2 == 0 ? nibbles & 0x77777777u : nibbles;
+        a[t] = lookups(tables, tables.a, three);
+        b[t] = lookups(tables, tables.b[t % 2], three);
+        o[t] = lookups(tables, tables.few, three);
+        if (t % 2 == 0) { // symbols of four bits
+            a[t] = a[t] ^ where_bit3<T::code().columns[3]>(tables, nibbles);
+            b[t] = b[t] ^ where_bit3<T::code().columns[6]>(tables, nibbles);
+        }
+        if (t >= 1) { u[t] = a[t] ^ b[t - 1]; }
+        if (t >= 2) { g[t] = u[t] ^ o[t - 2]; }
+    }
+    const Pair first  = of_lane_before<T, 0>(place, b[S - 1] ^ twice(g[S - 2]), b[S - 1] ^ o[S - 2]);
+    const Pair second = of_lane_before<T, 1>(place, g[S - 1], o[S - 1]);
+    g[0] = a[0] ^ first.y;
+    g[1] = u[1] ^ second.y;
+    h[0] = a[0] ^ first.x;
+    h[1] = u[1] ^ twice(second.x);
+#pragma unroll
+    for (int t = 2; t < S; t++) {
+        h[t] = u[t] ^ twice(g[t - 2]);
+    }
+}
+
 template <class T> TENPAK_DEVICE void hashes(const Tables<T> & tables, const Share<T> & share, const Place & place, Bytes * h) {
-    if constexpr (T::BITS == 2) {
+    if constexpr (T::BITS2 == 4) {
         hashes_of_2_bits<T>(tables, share, place, h);
-    } else if constexpr (T::BITS == 3) {
+    } else if constexpr (T::BITS2 == 5) {
+        hashes_of_t25<T>(tables, share, place, h);
+    } else if constexpr (T::BITS2 == 6) {
         hashes_of_3_bits<T>(tables, share, place, h);
+    } else if constexpr (T::BITS2 == 7) {
+        hashes_of_t35<T>(tables, share, place, h);
     } else {
         hashes_of_4_bits<T>(tables, share, place, h);
     }

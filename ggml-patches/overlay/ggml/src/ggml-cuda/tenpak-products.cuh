@@ -21,13 +21,16 @@ template <class T> TENPAK_CONSTANT Histories histories() {
 }
 
 static __device__ constexpr Histories histories_2 = histories<T2>();
+static __device__ constexpr Histories histories_25 = histories<T25>();
+static __device__ constexpr Histories histories_35 = histories<T35>();
 static __device__ constexpr Histories histories_3 = histories<T3>();
 static __device__ constexpr Histories histories_4 = histories<T4>();
 
 template <class T> TENPAK_DEVICE Place place_of(const Share<T> & share, Word k) {
-    const Histories & table   = T::BITS == 2 ? histories_2 : T::BITS == 3 ? histories_3 : histories_4;
+    const Histories & table   = T::BITS2 == 4 ? histories_2 : T::BITS2 == 5 ? histories_25 : T::BITS2 == 6 ? histories_3
+                              : T::BITS2 == 7 ? histories_35 : histories_4;
     const uint32_t    history = share.scale_history >> 8;
-    if (T::BITS == 2) {
+    if (T::BITS2 <= 5) { // six or seven bytes
         const uint2 handed = __ldg((const uint2 *) &table.handed[history]);
         return { k, { handed.x, handed.y } };
     }
@@ -35,13 +38,16 @@ template <class T> TENPAK_DEVICE Place place_of(const Share<T> & share, Word k) 
 }
 
 static __device__ constexpr Unknown unknown_2 = unknown_of<T2>();
+static __device__ constexpr Unknown unknown_25 = unknown_of<T25>();
+static __device__ constexpr Unknown unknown_35 = unknown_of<T35>();
 static __device__ constexpr Unknown unknown_3 = unknown_of<T3>();
 static __device__ constexpr Unknown unknown_4 = unknown_of<T4>();
 
 // CTAs have one row of threads, but the compiler does not know that, and so keeps the words in registers that differ by thread: only
 // these go into prmt without a move.
 template <class T> TENPAK_DEVICE Tables<T> load_tables() {
-    const Unknown * from    = T::BITS == 2 ? &unknown_2 : T::BITS == 3 ? &unknown_3 : &unknown_4;
+    const Unknown * from    = T::BITS2 == 4 ? &unknown_2 : T::BITS2 == 5 ? &unknown_25 : T::BITS2 == 6 ? &unknown_3
+                            : T::BITS2 == 7 ? &unknown_35 : &unknown_4;
     const size_t    address = __cvta_generic_to_global(from + threadIdx.y);
     Unknown         words;
     asm volatile("ld.global.v4.u32 { %0, %1, %2, %3 }, [%4];"
@@ -49,7 +55,7 @@ template <class T> TENPAK_DEVICE Tables<T> load_tables() {
     asm volatile("ld.global.v4.u32 { %0, %1, %2, %3 }, [%4];"
         : "=r"(words.low[4]), "=r"(words.low[5]), "=r"(words.shift4), "=r"(words.second) : "l"(address + 16));
     asm volatile("ld.global.v4.u32 { %0, %1, %2, %3 }, [%4];"
-        : "=r"(words.shift3), "=r"(words.shift2), "=r"(words.bits), "=r"(words.unused) : "l"(address + 32));
+        : "=r"(words.shift3), "=r"(words.shift2), "=r"(words.few), "=r"(words.odd_b) : "l"(address + 32));
     return Tables<T>(words);
 }
 

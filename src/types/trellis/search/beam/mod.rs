@@ -56,38 +56,81 @@ pub trait FeedbackSearch: Send {
 /// A search over `code` that keeps `width` survivors on average, at the current level.
 ///
 /// # Panics
-/// If the code does not have 2 to 4 bits per symbol or `width` is not in `1..=2048`.
+/// If there is no search for the bits of the code's symbols or `width` is not in `1..=2048`.
 pub fn for_code(code: &Code, width: usize) -> Box<dyn FeedbackSearch> {
+    with_isa(Isa::current(), code, width)
+}
+
+/// As [`for_code`], at a given level; the same paths at every level.
+///
+/// # Panics
+/// Also if the level is not available.
+pub fn with_isa(isa: Isa, code: &Code, width: usize) -> Box<dyn FeedbackSearch> {
     match code.bits {
-        2 => Box::new(Beam::<4>::new(code, width)),
-        3 => Box::new(Beam::<8>::new(code, width)),
-        4 => Box::new(Beam::<16>::new(code, width)),
-        bits => panic!("no search for symbols of {bits} bits"),
+        [2, 2] => Box::new(Beam::<4, 4>::new(isa, code, width)),
+        [2, 3] => Box::new(Beam::<4, 8>::new(isa, code, width)),
+        [3, 3] => Box::new(Beam::<8, 8>::new(isa, code, width)),
+        [4, 3] => Box::new(Beam::<16, 8>::new(isa, code, width)),
+        [4, 4] => Box::new(Beam::<16, 16>::new(isa, code, width)),
+        bits => panic!("no search for symbols of {bits:?} bits"),
     }
 }
 
-/// A beam search over a code with `SYMBOLS` = 2^k symbols; owns its scratch memory.
-pub struct Beam<const SYMBOLS: usize> {
+/// A beam search over a code with `EVEN` symbols of even weights and `ODD` of odd ones; owns its scratch memory.
+struct Beam<const EVEN: usize, const ODD: usize> {
     isa: Isa,
-    /// The hash of every state followed by symbol 0.
-    prefix: Vec<u8>,
-    /// For every hash of a state in `prefix`, the values of the symbols that follow the state.
-    children: Box<[[f32; SYMBOLS]; HASHES]>,
+    even: Symbols<EVEN>,
+    /// Nothing if all symbols have the same bits: then `even` is for all, and the cache holds one table.
+    odd: Symbols<ODD>,
+    /// States before an even and before an odd weight, less one.
+    masks: [usize; 2],
     /// Mean square of the values.
     spread: f32,
+    paths: Paths,
+}
+
+/// The paths of a beam.
+struct Paths {
     /// Survivors that a step keeps on average; none keeps more than twice as many.
     width: usize,
     /// Places that a step has in `chosen`.
     places: usize,
     now: Survivors,
     next: Survivors,
-    /// The cost of every candidate. Candidate `p * SYMBOLS + s` goes on from survivor p with symbol s.
+    /// The cost of every candidate. Of N symbols, candidate `p * N + s` goes on from survivor p with symbol s.
     candidates: Vec<Chunk>,
     /// A bit for every candidate, which is set if the candidate is among the cheapest.
     cheapest: Vec<u16>,
     /// For every step, the candidates that became its survivors.
     chosen: Vec<u16>,
     lineage: Lineage,
+}
+
+/// What `N` symbols may follow the states before even or odd weights.
+#[derive(Default)]
+struct Symbols<const N: usize> {
+    /// The hash of every state followed by symbol 0.
+    prefix: Vec<u8>,
+    /// For every hash of a state in `prefix`, the values of the symbols that follow the state.
+    children: Vec<[f32; N]>,
+}
+
+impl<const N: usize> Symbols<N> {
+    fn new(code: &Code) -> Self {
+        let states = (1 << code.window) / N as u32;
+        let values = code.values();
+        let symbols: [u8; N] = std::array::from_fn(|s| code.hash(s as u32));
+        Symbols {
+            prefix: (0..states).map(|state| code.hash(state * N as u32)).collect(),
+            children: (0..HASHES).map(|h| symbols.map(|s| values[h ^ s as usize])).collect(),
+        }
+    }
+
+    /// What symbol `s` after a state reconstructs to.
+    #[inline(always)]
+    fn value(&self, state: usize, s: usize) -> f32 {
+        self.children[self.prefix[state] as usize][s]
+    }
 }
 
 /// The paths that a step keeps.
@@ -114,38 +157,17 @@ impl Survivors {
     }
 }
 
-impl<const SYMBOLS: usize> Beam<SYMBOLS> {
-    /// A search that keeps `width` survivors on average, at the current level.
-    ///
-    /// # Panics
-    /// If the code does not have `SYMBOLS` symbols or `width` is not in `1..=2048`.
-    pub fn new(code: &Code, width: usize) -> Self {
-        Self::with_isa(Isa::current(), code, width)
-    }
-
-    /// As [`Beam::new`], at a given level; the same paths at every level.
-    ///
-    /// # Panics
-    /// Also if the level is not available.
-    pub fn with_isa(isa: Isa, code: &Code, width: usize) -> Self {
-        assert!(isa.is_available() && 1 << code.bits == SYMBOLS && (1..=2048).contains(&width));
-        let states = 1u32 << (code.window_bits() - code.bits);
-        let symbols: [u8; SYMBOLS] = std::array::from_fn(|s| code.hash(s as u32));
+impl<const EVEN: usize, const ODD: usize> Beam<EVEN, ODD> {
+    fn new(isa: Isa, code: &Code, width: usize) -> Self {
+        assert!(isa.is_available() && (1..=2048).contains(&width));
         let values = code.values();
-        let capacity = (2 * width).max(ROOTS).next_multiple_of(MAX_GROUP);
         Beam {
             isa,
-            prefix: (0..states).map(|state| code.hash(state << code.bits)).collect(),
-            children: Box::new(std::array::from_fn(|h| symbols.map(|s| values[h ^ s as usize]))),
+            even: Symbols::new(code),
+            odd: if EVEN == ODD { Symbols::default() } else { Symbols::new(code) },
+            masks: code.bits.map(|bits| (1 << (code.window - bits)) - 1),
             spread: values.iter().map(|v| v * v).sum::<f32>() / HASHES as f32,
-            width,
-            places: 2 * width + SLACK,
-            now: Survivors::with_capacity(capacity),
-            next: Survivors::with_capacity(capacity),
-            candidates: vec![ZEROS; (capacity * SYMBOLS).div_ceil(CHUNK)],
-            cheapest: vec![0; (capacity * SYMBOLS).div_ceil(CHUNK)],
-            chosen: Vec::new(),
-            lineage: Lineage::default(),
+            paths: Paths::new(width, EVEN.max(ODD)),
         }
     }
 
@@ -160,6 +182,67 @@ impl<const SYMBOLS: usize> Beam<SYMBOLS> {
     ) -> (u8, f32) {
         let n = weights.len();
         assert!(n.is_multiple_of(CHUNK) && targets.len() == n && symbols.len() == n);
+        let Beam { even, odd, masks, spread, paths, .. } = self;
+        paths.begin(n);
+        // The gap of the beam is a guess at first, a tenth of the cost of the values' own spread. A few steps correct it.
+        let mut gap = 0.1 * *spread * feedback.weights[0];
+        for chunk in 0..n / CHUNK {
+            paths.begin_chunk(lanes, chunk, targets, feedback);
+            for i in chunk * CHUNK..(chunk + 1) * CHUNK {
+                let weight = Weight { i, w: weights[i], d: feedback.weights[i], row: feedback.row(i, chunk) };
+                let mask = masks[(i + 1) % 2];
+                if EVEN == ODD || i % 2 == 0 {
+                    paths.step(lanes, even, mask, weight, &mut gap);
+                } else {
+                    paths.step(lanes, odd, mask, weight, &mut gap);
+                }
+            }
+        }
+        let best = position_of_least(&paths.now.cost[..paths.now.len]);
+        (self.walk_back(best, symbols), self.paths.now.cost[best])
+    }
+
+    /// Writes the symbols of a survivor's path and returns its history.
+    fn walk_back(&self, survivor: usize, symbols: &mut [u8]) -> u8 {
+        let mut p = survivor;
+        let steps = symbols.iter_mut().zip(self.paths.chosen.chunks_exact(self.paths.places));
+        for (i, (symbol, chosen)) in steps.enumerate().rev() {
+            let candidate = chosen[p] as usize;
+            let count = if i % 2 == 0 { EVEN } else { ODD };
+            *symbol = (candidate % count) as u8;
+            p = candidate / count;
+        }
+        p as u8
+    }
+}
+
+/// A weight that the search comes to.
+struct Weight<'a> {
+    i: usize,
+    w: f32,
+    /// Its factor in the loss.
+    d: f32,
+    /// What its error adds to the targets of the chunk.
+    row: &'a [f32; CHUNK],
+}
+
+impl Paths {
+    fn new(width: usize, symbols: usize) -> Self {
+        let capacity = (2 * width).max(ROOTS).next_multiple_of(MAX_GROUP);
+        Paths {
+            width,
+            places: 2 * width + SLACK,
+            now: Survivors::with_capacity(capacity),
+            next: Survivors::with_capacity(capacity),
+            candidates: vec![ZEROS; (capacity * symbols).div_ceil(CHUNK)],
+            cheapest: vec![0; (capacity * symbols).div_ceil(CHUNK)],
+            chosen: Vec::new(),
+            lineage: Lineage::default(),
+        }
+    }
+
+    /// Begins a block of `n` weights with a path from every state that a history byte names.
+    fn begin(&mut self, n: usize) {
         self.chosen.resize(n * self.places, 0);
         self.lineage.clear();
         self.now.len = ROOTS;
@@ -167,20 +250,22 @@ impl<const SYMBOLS: usize> Beam<SYMBOLS> {
         for root in 0..ROOTS {
             self.now.state[root] = root as u16;
         }
-        // The gap of the beam is a guess at first, a tenth of the cost of the values' own spread. A few steps correct it.
-        let mut gap = 0.1 * self.spread * feedback.weights[0];
-        for chunk in 0..n / CHUNK {
-            self.begin_chunk(lanes, chunk, targets, feedback);
-            for step in 0..CHUNK {
-                let i = chunk * CHUNK + step;
-                let (used, least) = self.extend(lanes, step, feedback.weights[i]);
-                let (candidates, cheapest) = (&self.candidates[..used], &mut self.cheapest[..used]);
-                mark_cheapest(lanes, candidates, least, self.width, &mut gap, cheapest);
-                self.choose(lanes, i, weights[i], feedback.row(i, chunk), used);
-            }
-        }
-        let best = position_of_least(&self.now.cost[..self.now.len]);
-        (self.walk_back(best, symbols), self.now.cost[best])
+    }
+
+    /// Takes the paths on over a weight.
+    #[inline(always)]
+    fn step<L: Lanes, const N: usize>(
+        &mut self,
+        lanes: L,
+        symbols: &Symbols<N>,
+        mask: usize,
+        weight: Weight,
+        gap: &mut f32,
+    ) {
+        let (used, least) = self.extend(lanes, symbols, weight.i % CHUNK, weight.d);
+        let (candidates, cheapest) = (&self.candidates[..used], &mut self.cheapest[..used]);
+        mark_cheapest(lanes, candidates, least, self.width, gap, cheapest);
+        self.choose(lanes, symbols, mask, weight, used);
     }
 
     /// Gives every survivor the targets of the chunk.
@@ -199,11 +284,17 @@ impl<const SYMBOLS: usize> Beam<SYMBOLS> {
     /// Writes the costs of all candidates; returns how many chunks they take, and the least cost. The rest of the last
     /// chunk is NaN, which no limit of costs includes.
     #[inline(always)]
-    fn extend<L: Lanes>(&mut self, lanes: L, step: usize, weight: f32) -> (usize, f32) {
-        let group = CHUNK / SYMBOLS;
-        let Beam { prefix, children, now, candidates, .. } = self;
+    fn extend<L: Lanes, const N: usize>(
+        &mut self,
+        lanes: L,
+        symbols: &Symbols<N>,
+        step: usize,
+        weight: f32,
+    ) -> (usize, f32) {
+        let group = CHUNK / N;
+        let Paths { now, candidates, .. } = self;
         // Slices: the compiler would read the address of a vector's elements again after every store.
-        let prefix = &prefix[..];
+        let (prefix, children) = (&symbols.prefix[..], &symbols.children[..]);
         let used = now.len.div_ceil(group);
         now.cost[now.len..used * group].fill(f32::NAN);
         let weight = lanes.splat(weight);
@@ -217,8 +308,8 @@ impl<const SYMBOLS: usize> Beam<SYMBOLS> {
                 target[g] = chunks[g].0[step];
                 sum[g] = cost[g];
             }
-            let e = lanes.sub(lanes.spread::<SYMBOLS>(target), lanes.gather(&children[..], hash));
-            let cost = lanes.mul_add(lanes.mul(e, weight), e, lanes.spread::<SYMBOLS>(sum));
+            let e = lanes.sub(lanes.spread::<N>(target), lanes.gather(children, hash));
+            let cost = lanes.mul_add(lanes.mul(e, weight), e, lanes.spread::<N>(sum));
             least = lanes.min(cost, least);
             lanes.store(cost, &mut out.0);
         }
@@ -229,10 +320,18 @@ impl<const SYMBOLS: usize> Beam<SYMBOLS> {
 
     /// Makes the cheapest candidates the new survivors.
     #[inline(always)]
-    fn choose<L: Lanes>(&mut self, lanes: L, i: usize, w: f32, row: &[f32; CHUNK], used: usize) {
-        let Beam { prefix, children, now, next, candidates, cheapest, chosen, places, .. } = self;
+    fn choose<L: Lanes, const N: usize>(
+        &mut self,
+        lanes: L,
+        symbols: &Symbols<N>,
+        mask: usize,
+        weight: Weight,
+        used: usize,
+    ) {
+        let Weight { i, w, row, .. } = weight;
+        let Paths { now, next, candidates, cheapest, chosen, places, .. } = self;
         // Slices, as in `extend`.
-        let (prefix, candidates) = (&prefix[..], &candidates[..]);
+        let (prefix, children, candidates) = (&symbols.prefix[..], &symbols.children[..], &candidates[..]);
         let (chunks, states, ancestors) = (&now.chunks[..], &now.state[..], &now.ancestor[..]);
         let chosen = &mut chosen[i * *places..][..*places];
         let count = list_set_bits(&cheapest[..used], chosen).min(*places - SLACK);
@@ -243,38 +342,26 @@ impl<const SYMBOLS: usize> Beam<SYMBOLS> {
         factor[step] = 1.0;
         keep[step] = 0.0;
         let (factor, keep) = (lanes.load(&factor), lanes.load(&keep));
-        let mask = prefix.len() - 1;
         let to = next.chunks[..count].iter_mut().zip(&mut next.cost[..count]);
         let to = to.zip(next.state[..count].iter_mut().zip(&mut next.ancestor[..count]));
         for (&candidate, ((to_chunk, to_cost), (to_state, to_ancestor))) in chosen[..count].iter().zip(to) {
-            let (p, s) = (candidate as usize / SYMBOLS, candidate as usize % SYMBOLS);
+            let (p, s) = (candidate as usize / N, candidate as usize % N);
             let state = states[p] as usize;
             let e = lanes.splat(w - children[prefix[state] as usize][s]);
             let targets = lanes.mul_add(e, factor, lanes.and(lanes.chunk(&chunks[p]), keep));
             lanes.store(targets, &mut to_chunk.0);
             *to_cost = candidates[candidate as usize / CHUNK].0[candidate as usize % CHUNK];
-            *to_state = ((state * SYMBOLS + s) & mask) as u16;
+            *to_state = ((state * N + s) & mask) as u16;
             *to_ancestor = ancestors[p];
         }
         next.len = count;
         std::mem::swap(now, next);
     }
-
-    /// Writes the symbols of a survivor's path and returns its history.
-    fn walk_back(&self, survivor: usize, symbols: &mut [u8]) -> u8 {
-        let mut p = survivor;
-        for (symbol, chosen) in symbols.iter_mut().zip(self.chosen.chunks_exact(self.places)).rev() {
-            let candidate = chosen[p] as usize;
-            *symbol = (candidate % SYMBOLS) as u8;
-            p = candidate / SYMBOLS;
-        }
-        p as u8
-    }
 }
 
 /// A call of [`FeedbackSearch::run`].
-struct Run<'a, const SYMBOLS: usize> {
-    beam: &'a mut Beam<SYMBOLS>,
+struct Run<'a, const EVEN: usize, const ODD: usize> {
+    beam: &'a mut Beam<EVEN, ODD>,
     weights: &'a [f32],
     targets: &'a mut [f32],
     feedback: Feedback<'a>,
@@ -283,7 +370,7 @@ struct Run<'a, const SYMBOLS: usize> {
     found: &'a mut (u8, f32),
 }
 
-impl<const SYMBOLS: usize, L: Level> Operation<L> for Run<'_, SYMBOLS> {
+impl<const EVEN: usize, const ODD: usize, L: Level> Operation<L> for Run<'_, EVEN, ODD> {
     #[inline(always)]
     fn run(self, level: L) {
         let Run { beam, weights, targets, feedback, symbols, found } = self;
@@ -291,7 +378,7 @@ impl<const SYMBOLS: usize, L: Level> Operation<L> for Run<'_, SYMBOLS> {
     }
 }
 
-impl<const SYMBOLS: usize> FeedbackSearch for Beam<SYMBOLS> {
+impl<const EVEN: usize, const ODD: usize> FeedbackSearch for Beam<EVEN, ODD> {
     fn run(
         &mut self,
         weights: &[f32],
@@ -307,9 +394,15 @@ impl<const SYMBOLS: usize> FeedbackSearch for Beam<SYMBOLS> {
 
     fn values(&self, history: u8, symbols: &[u8], out: &mut [f32]) {
         let mut state = history as usize;
-        for (value, &s) in out.iter_mut().zip(symbols) {
-            *value = self.children[self.prefix[state] as usize][s as usize];
-            state = (state * SYMBOLS + s as usize) & (self.prefix.len() - 1);
+        for (i, (value, &s)) in out.iter_mut().zip(symbols).enumerate() {
+            let even = EVEN == ODD || i % 2 == 0;
+            let (state_value, count) = if even {
+                (self.even.value(state, s as usize), EVEN)
+            } else {
+                (self.odd.value(state, s as usize), ODD)
+            };
+            *value = state_value;
+            state = (state * count + s as usize) & self.masks[(i + 1) % 2];
         }
     }
 }

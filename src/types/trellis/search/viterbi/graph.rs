@@ -2,55 +2,56 @@
 
 use crate::types::trellis::code::{Code, HASHES};
 
-/// Squared error of one standard deviation of the values, in cost units, by k - 2. The mean cost of a
-/// step on the best path is 30 to 140 of these, so rounding to units does not show in the result;
+/// Squared error of one standard deviation of the values, in cost units, by the bits of two symbols less 4. The mean cost
+/// of a step on the best path is 30 to 140 of these, so rounding to units does not show in the result;
 /// an error of more than 2 to 16 squared deviations beyond the best saturates.
-const COST_ONE: [f32; 3] = [2048.0, 2048.0, 8192.0];
+const COST_ONE: [f32; 5] = [2048.0, 2048.0, 2048.0, 8192.0, 8192.0];
 
 /// Most states in a vector.
 pub const MAX_VECTOR: usize = 32;
 
-/// States and what they reconstruct to. A state (o, m) is its oldest symbol o and the others, m; its number is
-/// `m + o * older()`. It goes to state (s, m) with a symbol s, whose number is `m * SYMBOLS + s`.
+/// An offset for each bit of a symbol.
+pub type BitOffsets = [usize; 4];
+
+/// States and what they reconstruct to, for weights whose symbols are `NEW` many and after which the window loses the
+/// oldest of `OLD` symbols. A state (o, m) is that symbol o and the others, m; its number is
+/// `m + o * older()`. It goes to state (s, m) with a symbol s, whose number is `m * NEW + s`.
 ///
 /// A *label* is a hash in another basis. The labels of the states of a vector, which have the same o and neighbouring m,
 /// differ in the lowest bits only, whatever o, m and the symbol are.
 #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "only vectors use all of it"))]
-pub struct Graph<const SYMBOLS: usize> {
+pub struct Graph<const NEW: usize, const OLD: usize> {
     /// Reconstruction of each label.
     pub values: [f32; HASHES],
     /// Label of symbol 0 after a state; `labels[m][o]`.
-    pub labels: Vec<[u8; SYMBOLS]>,
+    pub labels: Vec<[u8; OLD]>,
     /// What a symbol XORs into the label.
-    symbol_labels: [u8; SYMBOLS],
+    symbol_labels: [u8; NEW],
     /// States in a vector, a power of two.
     vector: usize,
     /// What the place of a state in its vector XORs into the label.
     place_labels: [u16; MAX_VECTOR],
     /// The label of the first state of a vector and symbol 0, times `vector`; `offsets[vector of m][o]`.
-    offsets: Vec<[u16; SYMBOLS]>,
+    offsets: Vec<[u16; OLD]>,
     /// What each bit of the symbol XORs into the offset; bits past the symbol are not used.
-    bit_offsets: [usize; 4],
+    bit_offsets: BitOffsets,
     /// Cost of a squared error of 1.
     pub cost_scale: f32,
 }
 
-impl<const SYMBOLS: usize> Graph<SYMBOLS> {
-    const K: u32 = SYMBOLS.trailing_zeros();
-
+impl<const NEW: usize, const OLD: usize> Graph<NEW, OLD> {
     /// The graph of a code for vectors of `vector` states.
     ///
     /// # Panics
-    /// If the code does not have `SYMBOLS` symbols, or two symbols have the same effect on the hash.
+    /// If two symbols have the same effect on the hash.
     pub fn new(vector: usize, code: &Code, values: &[f32; HASHES]) -> Self {
-        assert_eq!(1 << code.bits, SYMBOLS);
-        let (k, columns) = (Self::K as usize, code.columns());
+        let (k, columns) = (NEW.trailing_zeros() as usize, code.columns());
         let label = relabel(&columns[k..][..vector.trailing_zeros() as usize], &columns[..k]);
         let label_of = |window: usize| label[code.hash(window as u32) as usize];
-        let older = 1usize << (code.window_bits() - 2 * Self::K);
+        let older = (1usize << code.window) / (NEW * OLD);
         let labels_of = |m: usize| std::array::from_fn(|o| label_of((m + o * older) << k));
-        let labels: Vec<[u8; SYMBOLS]> = (0..older).map(labels_of).collect();
-        let offsets_of = |labels: &[u8; SYMBOLS]| labels.map(|label| label as u16 * vector as u16);
+        let labels: Vec<[u8; OLD]> = (0..older).map(labels_of).collect();
+        let offsets_of = |labels: &[u8; OLD]| labels.map(|label| label as u16 * vector as u16);
         let graph = Graph {
             offsets: labels.iter().step_by(vector).map(offsets_of).collect(),
             labels,
@@ -59,15 +60,20 @@ impl<const SYMBOLS: usize> Graph<SYMBOLS> {
             vector,
             place_labels: std::array::from_fn(|place| label_of((place % vector) << k) as u16),
             bit_offsets: std::array::from_fn(|bit| label_of(1 << (bit % k)) as usize * vector),
-            cost_scale: COST_ONE[k - 2] / spread(values),
+            cost_scale: COST_ONE[(code.bits[0] + code.bits[1]) as usize - 4] / spread(values),
         };
         assert!(!graph.symbol_labels[1..].contains(&0), "symbols must change the hash independently");
         graph
     }
 
-    /// Number of states.
+    /// Number of states before a symbol.
     pub fn states(&self) -> usize {
-        self.labels.len() * SYMBOLS
+        self.labels.len() * OLD
+    }
+
+    /// Number of states after it.
+    pub fn states_after(&self) -> usize {
+        self.labels.len() * NEW
     }
 
     /// Number of states with the same oldest symbol.
@@ -84,7 +90,7 @@ impl<const SYMBOLS: usize> Graph<SYMBOLS> {
 
     /// Reconstruction of symbol `s` after each of the states (o, m).
     #[inline(always)]
-    pub fn values_into(&self, m: usize, s: usize) -> [f32; SYMBOLS] {
+    pub fn values_into(&self, m: usize, s: usize) -> [f32; OLD] {
         let (labels, symbol_label) = (&self.labels[m], self.symbol_labels[s]);
         std::array::from_fn(|o| self.values[(labels[o] ^ symbol_label) as usize])
     }
@@ -92,7 +98,7 @@ impl<const SYMBOLS: usize> Graph<SYMBOLS> {
 
 /// What vectors need. The fields behind it are private to this file, where [`Graph::new`] alone makes them.
 #[cfg(target_arch = "x86_64")]
-impl<const SYMBOLS: usize> Graph<SYMBOLS> {
+impl<const NEW: usize, const OLD: usize> Graph<NEW, OLD> {
     /// States in a vector.
     #[inline(always)]
     pub fn vector(&self) -> usize {
@@ -108,13 +114,13 @@ impl<const SYMBOLS: usize> Graph<SYMBOLS> {
     /// For each vector of m and every o, the label of its first state and symbol 0 times [`Graph::vector`]: at most
     /// `255 * vector`, and so is what XORs with [`Graph::bit_offsets`] make of it. There are `older() / vector` vectors.
     #[inline(always)]
-    pub fn offsets(&self) -> &[[u16; SYMBOLS]] {
+    pub fn offsets(&self) -> &[[u16; OLD]] {
         &self.offsets
     }
 
     /// What each bit of the symbol XORs into an offset: at most `255 * vector`.
     #[inline(always)]
-    pub fn bit_offsets(&self) -> [usize; 4] {
+    pub fn bit_offsets(&self) -> BitOffsets {
         self.bit_offsets
     }
 }

@@ -54,24 +54,35 @@ pub trait Search: Send {
 /// A search over `code` and its own values, at the current level.
 ///
 /// # Panics
-/// If the code does not have 2 to 4 bits per symbol.
+/// As [`with_values`].
 pub fn for_code(code: &Code) -> Box<dyn Search> {
-    let values = code.values();
+    with_values(Isa::current(), code, &code.values())
+}
+
+/// A search over `code`, whose values are taken from `values[hash]`, at a given level; the same paths at every level.
+///
+/// # Panics
+/// If there is no search for the bits of the code's symbols, two symbols have the same effect on the hash, or the level
+/// is not available.
+pub fn with_values(isa: Isa, code: &Code, values: &[f32; HASHES]) -> Box<dyn Search> {
     match code.bits {
-        2 => Box::new(Viterbi::<4>::new(code, &values)),
-        3 => Box::new(Viterbi::<8>::new(code, &values)),
-        4 => Box::new(Viterbi::<16>::new(code, &values)),
-        bits => panic!("no search for symbols of {bits} bits"),
+        [2, 2] => Box::new(Viterbi::<4, 4>::new(isa, code, values)),
+        [2, 3] => Box::new(Viterbi::<4, 8>::new(isa, code, values)),
+        [3, 3] => Box::new(Viterbi::<8, 8>::new(isa, code, values)),
+        [4, 3] => Box::new(Viterbi::<16, 8>::new(isa, code, values)),
+        [4, 4] => Box::new(Viterbi::<16, 16>::new(isa, code, values)),
+        bits => panic!("no search for symbols of {bits:?} bits"),
     }
 }
 
-/// A search over one [`Code`] with `SYMBOLS` = 2^k symbols; owns its scratch memory (up to 8 MiB).
-pub struct Viterbi<const SYMBOLS: usize> {
+/// A search over a code with `EVEN` symbols of even weights and `ODD` of odd ones; owns its scratch memory (up to 8 MiB).
+struct Viterbi<const EVEN: usize, const ODD: usize> {
     isa: Isa,
-    graph: Graph<SYMBOLS>,
+    even: Graph<EVEN, ODD>,
+    odd: Graph<ODD, EVEN>,
     /// The metrics of one step, for a level with vectors: see `step_vector`.
     table: Vec<Line>,
-    /// Costs before every step and after the last: those of state n before step i at `i * states + n`.
+    /// Costs before every step and after the last: those of state n before step i at `i * stride() + n`.
     costs: Vec<Line>,
 }
 
@@ -85,82 +96,100 @@ unsafe impl Zeroable for Line {}
 // SAFETY: as above; 32 integers of two bytes fill the 64 of the alignment.
 unsafe impl Pod for Line {}
 
-impl<const SYMBOLS: usize> Viterbi<SYMBOLS> {
-    /// A search over `code`, whose values are taken from `values[hash]`, at the current level.
-    ///
-    /// # Panics
-    /// If the code does not have `SYMBOLS` symbols, or two symbols have the same effect on the hash.
-    pub fn new(code: &Code, values: &[f32; HASHES]) -> Self {
-        Self::with_isa(Isa::current(), code, values)
-    }
-
-    /// As [`Viterbi::new`], at a given level; the same paths at every level.
-    ///
-    /// # Panics
-    /// Also if the level is not available.
-    pub fn with_isa(isa: Isa, code: &Code, values: &[f32; HASHES]) -> Self {
+impl<const EVEN: usize, const ODD: usize> Viterbi<EVEN, ODD> {
+    fn new(isa: Isa, code: &Code, values: &[f32; HASHES]) -> Self {
         let mut vector = 0;
         isa::dispatch(isa, AskVector(&mut vector));
         let lines = (HASHES * vector * size_of::<i16>()).div_ceil(size_of::<Line>());
-        let graph = Graph::new(vector, code, values);
-        Viterbi { isa, graph, table: vec![Line::zeroed(); lines], costs: Vec::new() }
+        let (even, odd) = (Graph::new(vector, code, values), Graph::new(vector, code, values));
+        Viterbi { isa, even, odd, table: vec![Line::zeroed(); lines], costs: Vec::new() }
+    }
+
+    /// The most states that there are before a step.
+    fn stride(&self) -> usize {
+        self.even.states().max(self.odd.states())
     }
 
     /// Fills `costs`; returns the least after the last target.
     fn forward(&mut self, targets: &[f32]) -> i16 {
-        let states = self.graph.states();
-        let lines = states * (targets.len() + 1) / 32;
+        let stride = self.stride();
+        let lines = stride * (targets.len() + 1) / 32;
         if self.costs.len() < lines {
             self.costs.resize(lines, Line::zeroed());
         }
-        let costs: &mut [i16] = bytemuck::cast_slice_mut(&mut self.costs);
+        let Viterbi { isa, even, odd, table, costs } = self;
+        let (table, costs): (&mut [i16], &mut [i16]) =
+            (bytemuck::cast_slice_mut(table), bytemuck::cast_slice_mut(costs));
         costs[..256].fill(0);
-        costs[256..states].fill(DEAD);
+        costs[256..even.states()].fill(DEAD);
         let mut least = 0;
         for (i, &x) in targets.iter().enumerate() {
-            let (before, after) = costs[i * states..][..2 * states].split_at_mut(states);
-            let table = bytemuck::cast_slice_mut(&mut self.table);
-            isa::dispatch(self.isa, Step { graph: &self.graph, table, x, before, after, least: &mut least });
+            let (before, after) = costs[i * stride..][..2 * stride].split_at_mut(stride);
+            if i % 2 == 0 {
+                even.step(*isa, table, x, before, after, &mut least);
+            } else {
+                odd.step(*isa, table, x, before, after, &mut least);
+            }
         }
         least
     }
 
     /// Writes the symbols of a path of cost `least` and returns the state it starts from.
     fn walk_back(&self, targets: &[f32], least: i16, symbols: &mut [u8]) -> u32 {
-        let states = self.graph.states();
-        let older = states / SYMBOLS;
+        let stride = self.stride();
         let costs: &[i16] = bytemuck::cast_slice(&self.costs);
-        let last = &costs[targets.len() * states..][..states];
+        let states = if targets.len().is_multiple_of(2) { self.even.states() } else { self.odd.states() };
+        let last = &costs[targets.len() * stride..][..states];
         let mut state = last.iter().position(|&cost| cost == least).expect("one has the least cost");
         for (i, (&x, symbol)) in targets.iter().zip(symbols).enumerate().rev() {
-            let (m, s) = (state / SYMBOLS, state % SYMBOLS);
-            let before = &costs[i * states..][..states];
-            let values = self.graph.values_into(m, s);
-            let cost: [f32; SYMBOLS] = std::array::from_fn(|o| {
-                let e = x - values[o];
-                before[m + o * older] as f32 + e * e * self.graph.cost_scale
-            });
-            *symbol = s as u8;
-            state = m + position_of_least(&cost) * older;
+            let before = &costs[i * stride..][..stride];
+            (*symbol, state) =
+                if i % 2 == 0 { self.even.back(before, x, state) } else { self.odd.back(before, x, state) };
         }
         state as u32
     }
 
     /// Sum over the targets of the squared error of a path.
     fn error(&self, targets: &[f32], start: u32, symbols: &[u8]) -> f32 {
-        let mask = self.graph.states() - 1;
         let mut state = start as usize;
         let mut sum = 0.0;
-        for (&x, &s) in targets.iter().zip(symbols) {
-            let e = x - self.graph.value(state, s as usize);
+        for (i, (&x, &s)) in targets.iter().zip(symbols).enumerate() {
+            let (value, next) =
+                if i % 2 == 0 { self.even.follow(state, s) } else { self.odd.follow(state, s) };
+            let e = x - value;
             sum += e * e;
-            state = (state * SYMBOLS + s as usize) & mask;
+            state = next;
         }
         sum
     }
 }
 
-impl<const SYMBOLS: usize> Search for Viterbi<SYMBOLS> {
+impl<const NEW: usize, const OLD: usize> Graph<NEW, OLD> {
+    /// Takes a step at a level; `before` and `after` may be longer than there are states.
+    fn step(&self, isa: Isa, table: &mut [i16], x: f32, before: &[i16], after: &mut [i16], least: &mut i16) {
+        let (before, after) = (&before[..self.states()], &mut after[..self.states_after()]);
+        isa::dispatch(isa, Step { graph: self, table, x, before, after, least });
+    }
+
+    /// The symbol that led to a state, and the state before it, from the costs of states before it.
+    fn back(&self, before: &[i16], x: f32, state: usize) -> (u8, usize) {
+        let older = self.older();
+        let (m, s) = (state / NEW, state % NEW);
+        let values = self.values_into(m, s);
+        let cost: [f32; OLD] = std::array::from_fn(|o| {
+            let e = x - values[o];
+            before[m + o * older] as f32 + e * e * self.cost_scale
+        });
+        (s as u8, m + position_of_least(&cost) * older)
+    }
+
+    /// What symbol `s` after a state reconstructs to, and the state after it.
+    fn follow(&self, state: usize, s: u8) -> (f32, usize) {
+        (self.value(state, s as usize), (state * NEW + s as usize) % self.states_after())
+    }
+}
+
+impl<const EVEN: usize, const ODD: usize> Search for Viterbi<EVEN, ODD> {
     fn run(&mut self, targets: &[f32], symbols: &mut [u8]) -> Path {
         debug_assert_eq!(targets.len(), symbols.len());
         let least = self.forward(targets);
@@ -175,10 +204,10 @@ trait Level: Copy {
     const STATES: usize;
 
     /// Takes a step.
-    fn step<const SYMBOLS: usize>(self, step: Step<SYMBOLS>);
+    fn step<const NEW: usize, const OLD: usize>(self, step: Step<NEW, OLD>);
 }
 
-impl<const SYMBOLS: usize, L: Level> Operation<L> for Step<'_, SYMBOLS> {
+impl<const NEW: usize, const OLD: usize, L: Level> Operation<L> for Step<'_, NEW, OLD> {
     #[inline(always)]
     fn run(self, level: L) {
         level.step(self);
@@ -202,7 +231,7 @@ macro_rules! portable {
             const STATES: usize = 1;
 
             #[inline(always)]
-            fn step<const SYMBOLS: usize>(self, step: Step<SYMBOLS>) {
+            fn step<const NEW: usize, const OLD: usize>(self, step: Step<NEW, OLD>) {
                 step_portable::run(step);
             }
         }
@@ -220,7 +249,7 @@ macro_rules! with_vectors {
             const STATES: usize = <isa::$vectors as cost_vectors::CostVectors>::STATES;
 
             #[inline(always)]
-            fn step<const SYMBOLS: usize>(self, step: Step<SYMBOLS>) {
+            fn step<const NEW: usize, const OLD: usize>(self, step: Step<NEW, OLD>) {
                 step_vector::run(isa::$vectors::from(self), step);
             }
         }

@@ -7,8 +7,8 @@ use crate::types::trellis::code::HASHES;
 pub const DEAD: i16 = i16::MAX;
 
 /// One step: costs the states `after` target `x` from those `before` it.
-pub struct Step<'a, const SYMBOLS: usize> {
-    pub graph: &'a Graph<SYMBOLS>,
+pub struct Step<'a, const NEW: usize, const OLD: usize> {
+    pub graph: &'a Graph<NEW, OLD>,
     #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "only vectors need it"))]
     pub table: &'a mut [i16],
     pub x: f32,

@@ -9,34 +9,33 @@
 //! the states m of a vector for each symbol, is transposed by perfect shuffles.
 
 use super::cost_vectors::CostVectors;
+use super::graph::BitOffsets;
 use super::step::{DEAD, Step, metric};
 use crate::types::trellis::code::HASHES;
 
 /// Takes a step.
 #[inline(always)]
-pub fn run<L: CostVectors, const SYMBOLS: usize>(level: L, step: Step<SYMBOLS>) {
+pub fn run<L: CostVectors, const NEW: usize, const OLD: usize>(level: L, step: Step<NEW, OLD>) {
     let Step { graph, table, x, before, after, least: least_cost } = step;
     // `relax` reads without checks what these sizes and those of `Graph` make safe.
     assert!(graph.vector() == L::STATES && table.len() == HASHES * L::STATES);
-    assert!(before.len() == graph.states() && after.len() == graph.states());
+    assert!(before.len() == graph.states() && after.len() == graph.states_after());
     level.fill_table(table, &metric(&graph.values, x, graph.cost_scale, *least_cost), graph.place_labels());
     let mut least = level.splat(DEAD);
     let (older, bit_offsets) = (graph.older(), graph.bit_offsets());
-    let groups = graph.offsets().iter().zip(after.chunks_exact_mut(L::STATES * SYMBOLS));
+    let groups = graph.offsets().iter().zip(after.chunks_exact_mut(L::STATES * NEW));
     for (g, (offsets, after)) in groups.enumerate() {
         let before = &before[g * L::STATES..];
-        let mut best = [level.splat(DEAD); SYMBOLS];
-        if SYMBOLS <= L::SYMBOLS_AT_ONCE {
+        let mut best = [level.splat(DEAD); NEW];
+        if NEW <= L::SYMBOLS_AT_ONCE {
             // SAFETY: g is less than `older / STATES`, so `before` goes on long enough; `Graph` promises as much of its
             // offsets, and the lengths are asserted above.
-            best =
-                unsafe { relax::<L, SYMBOLS, SYMBOLS>(level, older, bit_offsets, offsets, 0, before, table) };
+            best = unsafe { relax::<L, OLD, NEW>(level, older, bit_offsets, offsets, 0, before, table) };
         } else {
-            for first in (0..SYMBOLS).step_by(8) {
+            for first in (0..NEW).step_by(8) {
                 // SAFETY: as above.
-                let some = unsafe {
-                    relax::<L, SYMBOLS, 8>(level, older, bit_offsets, offsets, first, before, table)
-                };
+                let some =
+                    unsafe { relax::<L, OLD, 8>(level, older, bit_offsets, offsets, first, before, table) };
                 best[first..first + 8].copy_from_slice(&some);
             }
         }
@@ -53,15 +52,15 @@ pub fn run<L: CostVectors, const SYMBOLS: usize>(level: L, step: Step<SYMBOLS>) 
 /// Least costs of `N` symbols from `first` on, for the states m with which `before` starts.
 ///
 /// # Safety
-/// - `before` has at least `(SYMBOLS - 1) * older + STATES` costs.
+/// - `before` has at least `(OLD - 1) * older + STATES` costs.
 /// - `offsets`, `bit_offsets` and what XORs make of them are at most `255 * STATES`, and `table` has `256 * STATES`
 ///   metrics.
 #[inline(always)]
-unsafe fn relax<L: CostVectors, const SYMBOLS: usize, const N: usize>(
+unsafe fn relax<L: CostVectors, const OLD: usize, const N: usize>(
     level: L,
     older: usize,
-    bit_offsets: [usize; 4],
-    offsets: &[u16; SYMBOLS],
+    bit_offsets: BitOffsets,
+    offsets: &[u16; OLD],
     first: usize,
     before: &[i16],
     table: &[i16],
@@ -69,7 +68,7 @@ unsafe fn relax<L: CostVectors, const SYMBOLS: usize, const N: usize>(
     let mut best = [level.splat(DEAD); N];
     let skip = if first == 8 { bit_offsets[3] } else { 0 };
     for (o, &offset) in offsets.iter().enumerate() {
-        // SAFETY: o is less than SYMBOLS.
+        // SAFETY: o is less than OLD.
         let cost = unsafe { level.load(before, o * older) };
         let mut offset = offset as usize ^ skip;
         for i in 0..N {
