@@ -7,7 +7,7 @@
 //!
 //! The model is one in F32, F16 or BF16, the calibration one of `tenpak-gguf calibrate`. With a second calibration, of
 //! other text, the search sees the first and is judged on the second. ROWS rows of each layer are taken (64); the
-//! mean over layers is geometric and arithmetic. Microseconds are of one core.
+//! mean over layers is geometric and arithmetic. METHODS=normal runs the methods with that word in their name only. Microseconds are of one core.
 
 use faer::MatRef;
 use rayon::prelude::*;
@@ -62,7 +62,7 @@ fn main() {
         ("t3 without calibration".into(), Box::new(|l| plain(kind("t3", l.n), l))),
     ];
     for (name, effort) in [("fast", Effort::Fast), ("normal", Effort::Normal), ("best", Effort::Best)] {
-        for family in ["t2", "t3", "t4"] {
+        for family in ["t2", "t25", "t3", "t35", "t4"] {
             let run = move |l: &Layer| calibrated(kind(family, l.n), effort, l);
             methods.push((format!("{family} {name}"), Box::new(run)));
         }
@@ -75,6 +75,8 @@ fn main() {
         let run = move |l: &Layer| ablated(kind("t3", l.n), what, l);
         methods.push((format!("t3 normal, {name}"), Box::new(run)));
     }
+    let word = std::env::var("METHODS").unwrap_or_default();
+    methods.retain(|(name, _)| name.contains(&word));
     println!("{} layers, {} rows of each", layers.len(), rows);
     println!("{:<24} {:>10} {:>10} {:>10} {:>10}", "method", "geometric", "mean", "us/weight", "of GPTQ");
     let mut reference = None;
