@@ -2,8 +2,11 @@
 
 use super::human_bytes;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use tenpak_gguf::job;
+
+/// The name of a text that the model writes.
+const SELF: &str = "self";
 
 /// Measure what the linear layers of a model get as input, for `convert --calibration`
 ///
@@ -14,6 +17,7 @@ use tenpak_gguf::job;
 Examples:
   tenpak-gguf convert ./SmolLM2-135M-Instruct -o base.gguf --outtype bf16        the model, unquantized
   tenpak-gguf calibrate base.gguf -f calibration.txt -o smol.gram.gguf
+  tenpak-gguf calibrate base.gguf -f self -o smol.gram.gguf                      on text that the model writes
   tenpak-gguf convert ./SmolLM2-135M-Instruct --calibration smol.gram.gguf -o smol.gguf
 
 The text should be of the kinds that the model will meet (prose, code, several languages), and not the one that the
@@ -23,9 +27,18 @@ scripts/build_llama.sh builds it.")]
 pub struct Args {
     /// The model as a GGUF file: unquantized, or the sums are those of what a quantized model computes
     base: PathBuf,
-    /// Text, UTF-8
+    /// Text, UTF-8; `self` lets the model write it (a file of that name is ./self)
     #[arg(short = 'f', long = "file", value_name = "TEXT")]
     text: PathBuf,
+    /// Of the text that the model writes; another seed, another text [default: 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=i64::MAX as u64))]
+    seed: Option<u64>,
+    /// Keep the text that the model writes; it is a text for -f and --parse-special
+    #[arg(long, value_name = "FILE")]
+    keep_text: Option<PathBuf>,
+    /// Tokens such as <|im_end|> in the text are tokens, not characters
+    #[arg(long)]
+    parse_special: bool,
     /// File to write
     #[arg(short, long)]
     output: PathBuf,
@@ -56,10 +69,26 @@ pub struct Args {
     force: bool,
 }
 
+impl Args {
+    fn text(&self) -> anyhow::Result<job::Text> {
+        if self.text == Path::new(SELF) {
+            let seed = self.seed.unwrap_or(job::DEFAULT_SEED);
+            return Ok(job::Text::Own { seed, keep: self.keep_text.clone() });
+        }
+        let only_own = [("--seed", self.seed.is_some()), ("--keep-text", self.keep_text.is_some())];
+        if let Some((option, _)) = only_own.iter().find(|(_, given)| *given) {
+            anyhow::bail!("{option}: is for a text that the model writes; give -f {SELF}");
+        }
+        let (path, parse_special) = (self.text.clone(), self.parse_special);
+        Ok(job::Text::File { path, name: None, parse_special })
+    }
+}
+
 pub fn run(args: Args) -> anyhow::Result<()> {
+    let text = args.text()?;
     let job = job::Calibrate {
         base: args.base,
-        text: args.text,
+        text,
         output: args.output,
         tokens: args.tokens,
         context: args.context,

@@ -1,24 +1,55 @@
 //! Measures what the linear layers of a model get as input, with the collector of ggml-patches.
 
+use super::collector::{CollectorError, add_options, find_collector, run_collector};
+use super::own_text::OwnText;
 use super::{Error, check_output};
 use crate::calibration::Calibration;
 use crate::gguf;
-use crate::llama::find::{NotFound, Wanted};
-use crate::llama::run;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The collector.
-const COLLECTOR: Wanted =
-    Wanted { name: "llama-tenpak-calibrate", option: "--collector", variable: "TENPAK_COLLECTOR" };
+/// What a model is run over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Text {
+    /// A file, UTF-8.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the calibration calls it; `None` for the name of the file.
+        name: Option<String>,
+        /// Tokens such as `<|im_end|>` in the text are tokens.
+        parse_special: bool,
+    },
+    /// The model writes it first.
+    Own {
+        /// Decides which documents are written; above zero.
+        seed: u64,
+        /// Where the text stays; `None` for beside the output until the statistics are collected.
+        keep: Option<PathBuf>,
+    },
+}
+
+impl Text {
+    /// A file with nothing special about it.
+    pub fn file(path: impl Into<PathBuf>) -> Text {
+        Text::File { path: path.into(), name: None, parse_special: false }
+    }
+}
+
+impl From<&OwnText> for Text {
+    /// The text once it is written.
+    fn from(own: &OwnText) -> Text {
+        Text::File { path: own.output.clone(), name: Some(own.name()), parse_special: true }
+    }
+}
 
 /// What to measure. What is `None` the collector decides.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Calibrate {
     /// The model, a GGUF file.
     pub base: PathBuf,
-    /// The text that the model is run over, UTF-8.
-    pub text: PathBuf,
+    /// The text that the model is run over.
+    pub text: Text,
     /// The file that is written.
     pub output: PathBuf,
     /// Tokens of the text, from its start.
@@ -39,80 +70,95 @@ pub struct Calibrate {
     pub overwrite: bool,
 }
 
-/// Why the collector collected nothing.
-#[derive(Debug, thiserror::Error)]
-pub enum CollectorError {
-    /// There is no collector.
-    #[error("the collector {0}")]
-    NotFound(NotFound),
-    /// A path that was given is no program.
-    #[error(transparent)]
-    NoSuchFile(NotFound),
-    /// It does not start.
-    #[error(transparent)]
-    Start(run::Error),
-    /// It reported an error.
-    #[error("the collector stopped with code {0}; its message is above")]
-    Failed(i32),
-    /// It was ended by a signal.
-    #[error(
-        "the collector was ended by a signal ({0}); run the same command again to go on. If memory ran out, give a smaller --memory"
-    )]
-    Killed(String),
-    /// It ended well and wrote nothing.
-    #[error("{}: the collector {} ended well and did not write it; build it again with scripts/build_llama.sh", .0.display(), COLLECTOR.name)]
-    NoOutput(PathBuf),
-}
-
 impl Calibrate {
+    /// A calibration as the command line does it without options.
+    pub fn new(base: impl Into<PathBuf>, text: Text, output: impl Into<PathBuf>) -> Calibrate {
+        Calibrate {
+            base: base.into(),
+            text,
+            output: output.into(),
+            tokens: None,
+            context: None,
+            memory: None,
+            threads: None,
+            gpu_layers: None,
+            with_output: false,
+            collector: None,
+            overwrite: false,
+        }
+    }
+
     /// Runs the collector, which tells on standard error how far it is, and opens what it wrote. A job that was
-    /// interrupted goes on where it was.
+    /// interrupted goes on where it was; a text of the model's own is the same in the second run.
     pub fn run(&self) -> Result<Calibration, Error> {
         let base = gguf::File::open(&self.base)?;
-        let inputs = [base.paths(), std::slice::from_ref(&self.text)].concat();
+        let mut inputs = base.paths().to_vec();
+        if let Text::File { path, .. } = &self.text {
+            inputs.push(path.clone());
+        }
         check_output(&self.output, &inputs, self.overwrite)?;
         drop(base);
-        check_text(&self.text)?;
-        self.collect()?;
+        match &self.text {
+            Text::File { path, name, parse_special } => {
+                check_text(path)?;
+                self.collect(path, name.as_deref(), *parse_special)?;
+            }
+            Text::Own { seed, keep } => {
+                let work = work_folder(".tenpak-text-", &self.output)?;
+                let own = OwnText {
+                    base: self.base.clone(),
+                    output: keep.clone().unwrap_or_else(|| work.path().join("own.txt")),
+                    tokens: self.tokens,
+                    seed: *seed,
+                    context: self.context,
+                    threads: self.threads,
+                    gpu_layers: self.gpu_layers,
+                    collector: self.collector.clone(),
+                    overwrite: self.overwrite,
+                };
+                own.write()?;
+                return Calibrate { text: Text::from(&own), ..self.clone() }.run();
+            }
+        }
         Ok(Calibration::open(&self.output)?)
     }
 
-    fn collect(&self) -> Result<(), CollectorError> {
+    fn collect(&self, text: &Path, name: Option<&str>, parse_special: bool) -> Result<(), CollectorError> {
         let mut command = Command::new(find_collector(self.collector.as_deref())?);
-        command.arg("-m").arg(&self.base).arg("-f").arg(&self.text).arg("-o").arg(&self.output);
-        let mut option = |name: &str, value: Option<String>| {
-            if let Some(value) = value {
-                command.args([name, &value]);
-            }
-        };
-        option("--tokens", self.tokens.map(|n| n.to_string()));
-        option("-c", self.context.map(|n| n.to_string()));
-        option("--memory", self.memory.clone());
-        option("-t", self.threads.map(|n| n.to_string()));
-        option("-ngl", self.gpu_layers.map(|n| n.to_string()));
+        command.arg("-m").arg(&self.base).arg("-f").arg(text).arg("-o").arg(&self.output);
+        add_options(
+            &mut command,
+            [
+                ("--text-name", name.map(str::to_owned)),
+                ("--tokens", self.tokens.map(|n| n.to_string())),
+                ("-c", self.context.map(|n| n.to_string())),
+                ("--memory", self.memory.clone()),
+                ("-t", self.threads.map(|n| n.to_string())),
+                ("-ngl", self.gpu_layers.map(|n| n.to_string())),
+            ],
+        );
+        if parse_special {
+            command.arg("--parse-special");
+        }
         if self.with_output {
             command.arg("--process-output");
         }
-        let status = run::passed_on(&mut command).map_err(CollectorError::Start)?.status;
-        match status.code() {
-            Some(0) if self.output.exists() => Ok(()),
-            Some(0) => Err(CollectorError::NoOutput(self.output.clone())),
-            Some(code) => Err(CollectorError::Failed(code)),
-            None => Err(CollectorError::Killed(status.to_string())),
-        }
+        run_collector(&mut command, &self.output)
     }
+}
+
+/// A folder beside an output for what is needed on the way to it; it goes with the value.
+pub(super) fn work_folder(prefix: &str, output: &Path) -> Result<tempfile::TempDir, Error> {
+    let folder = match output.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let work = tempfile::Builder::new().prefix(prefix).tempdir_in(folder);
+    work.map_err(|source| Error::Io { path: folder.to_owned(), source })
 }
 
 /// Refuses a text that cannot be opened, before anything that takes long.
 pub(super) fn check_text(text: &Path) -> Result<(), Error> {
     let opened = std::fs::File::open(text).map(drop);
     opened.map_err(|source| Error::Io { path: text.to_owned(), source })
-}
-
-/// The collector: as given, of the environment, beside this program, of the search path.
-pub(super) fn find_collector(given: Option<&Path>) -> Result<PathBuf, CollectorError> {
-    COLLECTOR.find(given).map_err(|error| match error {
-        NotFound::Nowhere(_) => CollectorError::NotFound(error),
-        NotFound::NoSuchFile { .. } => CollectorError::NoSuchFile(error),
-    })
 }

@@ -1,6 +1,7 @@
 //! A conversion from the model to the last file.
 
-use super::calibrate::{Calibrate, check_text, find_collector};
+use super::calibrate::{Calibrate, Text, check_text, work_folder};
+use super::collector::find_collector;
 use super::guided::Guide;
 use super::outputs::{Outputs, check_output};
 use super::write::{write, write_or_resume};
@@ -257,12 +258,7 @@ impl Opened<'_> {
     fn calibrate(&self, text: &Path, collector: Option<&Path>, output: &Path) -> Result<Calibration, Error> {
         find_collector(collector)?;
         check_text(text)?;
-        let folder = match output.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder,
-            _ => Path::new("."),
-        };
-        let work = tempfile::Builder::new().prefix(".tenpak-calibration-").tempdir_in(folder);
-        let work = work.map_err(|source| Error::Io { path: folder.to_owned(), source })?;
+        let work = work_folder(".tenpak-calibration-", output)?;
         let base = if self.model.path.is_dir() {
             let base = work.path().join("base.gguf");
             let plan = Plan::new(&self.model, &Recipe::plain(self.matrix_dtype()))?;
@@ -272,12 +268,9 @@ impl Opened<'_> {
             self.model.path.clone()
         };
         let calibrate = Calibrate {
-            base,
-            text: text.to_owned(),
-            output: work.path().join("model.gram.gguf"),
             threads: self.job.threads,
             collector: collector.map(Path::to_owned),
-            ..Calibrate::default()
+            ..Calibrate::new(base, Text::file(text), work.path().join("model.gram.gguf"))
         };
         let calibration = calibrate.run()?;
         // Open files outlive their names where systems allow it; elsewhere the folder stays until the end.

@@ -36,18 +36,22 @@
 //! ```
 
 mod calibrate;
+mod collector;
 mod convert;
 mod guided;
 mod outputs;
+mod own_text;
 mod plain;
 mod resume;
 mod weights;
 mod write;
 
-pub use calibrate::{Calibrate, CollectorError};
+pub use calibrate::{Calibrate, Text};
+pub use collector::CollectorError;
 pub use convert::{Convert, Event, Opened, Statistics};
 pub use guided::Guide;
 pub use outputs::{OutputError, Outputs, check_output};
+pub use own_text::{DEFAULT_SEED, OwnText};
 pub use write::{write, write_or_resume};
 
 use crate::{calibration, checkpoint, gguf, plan};

@@ -13,6 +13,8 @@
 #include "hash/hash.h"
 #include "llama.h"
 #include "model-file.h"
+#include "progress.h"
+#include "writer.h"
 
 #include <algorithm>
 #include <chrono>
@@ -22,25 +24,23 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <functional>
+#include <map>
 #include <stdexcept>
 
 #if defined(__GLIBC__)
 #include <malloc.h>
 #endif
-#if defined(_WIN32)
-#include <io.h>
-#define isatty _isatty
-#define fileno _fileno
-#else
+#if !defined(_WIN32)
 #include <sys/resource.h>
-#include <unistd.h>
 #endif
 
 static const char * USAGE =
     "usage: llama-tenpak-calibrate -m BASE.gguf -f TEXT -o OUT.gram.gguf [options]\n"
+    "       llama-tenpak-calibrate -m BASE.gguf --write-text OUT.txt [options]\n"
     "\n"
     "Runs a model over text and writes, for every input x of its linear layers, the sum of x x^T over tokens:\n"
-    "what `tenpak-gguf convert --calibration` weighs errors with.\n"
+    "what `tenpak-gguf convert --calibration` weighs errors with. Or lets the model write such a text.\n"
     "\n"
     "  -m FILE             the model in F32, F16 or BF16 (or any type that llama.cpp runs)\n"
     "  -f FILE             text, unlike the one that the result is judged on\n"
@@ -50,31 +50,22 @@ static const char * USAGE =
     "  --memory SIZE       memory for the sums beside the model, such as 8G or 500M; what does not fit is collected\n"
     "                      in further passes over the text (default: half of what is free)\n"
     "  --process-output    the input of the output layer too\n"
+    "  --parse-special     tokens such as <|im_end|> in the text are tokens, as they are in a text of --write-text\n"
+    "  --text-name NAME    what the result calls the text (default: the name of the file)\n"
+    "  --write-text FILE   a text of --tokens tokens that the model writes\n"
+    "  --seed N            of that text (default: 1)\n"
     "  -t, --threads N     threads (default: one for each core)\n"
     "  -ngl N              layers on the GPU; the sums are then kept and computed there too\n"
     "\n"
     "and the options of other llama.cpp programs for loading a model (see llama-completion --help).\n";
 
 struct own_params {
-    int64_t tokens = 131072;
-    size_t  memory = 0; // half of what is free
+    int64_t     tokens = 131072;
+    size_t      memory = 0; // half of what is free
+    std::string text_name;  // that of the file
+    std::string write_text; // no text is written
+    int64_t     seed = 1;
 };
-
-static std::string human_bytes(double n) {
-    const char * units[] = { "B", "kB", "MB", "GB", "TB" };
-    int          unit    = 0;
-    for (; n >= 1000 && unit < 4; unit++) {
-        n /= 1000;
-    }
-    return string_format(unit == 0 ? "%.0f %s" : "%.1f %s", n, units[unit]);
-}
-
-static std::string human_seconds(double s) {
-    if (s < 100) {
-        return string_format("%.0f s", s);
-    }
-    return s < 6000 ? string_format("%.0f min", s / 60) : string_format("%.1f h", s / 3600);
-}
 
 // "8G": powers of 1024, as free and top count memory
 static size_t parse_size(const std::string & text) {
@@ -99,27 +90,39 @@ static size_t parse_size(const std::string & text) {
     return (size_t) value;
 }
 
+static int64_t parse_count(const std::string & option, const std::string & value) {
+    size_t  used = 0;
+    int64_t n    = 0;
+    try {
+        n = std::stoll(value, &used);
+    } catch (const std::exception &) {
+    }
+    if (n <= 0 || used != value.size()) {
+        throw std::runtime_error(option + " " + value + ": is not a number above zero");
+    }
+    return n;
+}
+
 // takes our own options out of the arguments
 static std::vector<char *> take_own(int argc, char ** argv, own_params & own) {
+    const std::map<std::string, std::function<void(const std::string &)>> options = {
+        { "--memory", [&](const std::string & value) { own.memory = parse_size(value); } },
+        { "--seed", [&](const std::string & value) { own.seed = parse_count("--seed", value); } },
+        { "--text-name", [&](const std::string & value) { own.text_name = value; } },
+        { "--tokens", [&](const std::string & value) { own.tokens = parse_count("--tokens", value); } },
+        { "--write-text", [&](const std::string & value) { own.write_text = value; } },
+    };
     std::vector<char *> rest;
     for (int i = 0; i < argc; i++) {
-        const std::string arg = argv[i];
-        if (arg != "--tokens" && arg != "--memory") {
+        const auto option = options.find(argv[i]);
+        if (option == options.end()) {
             rest.push_back(argv[i]);
             continue;
         }
         if (i + 1 == argc) {
-            throw std::runtime_error(arg + ": needs a value");
+            throw std::runtime_error(option->first + ": needs a value");
         }
-        const std::string value = argv[++i];
-        if (arg == "--memory") {
-            own.memory = parse_size(value);
-        } else {
-            own.tokens = atoll(value.c_str());
-            if (own.tokens <= 0) {
-                throw std::runtime_error("--tokens " + value + ": is not a number of tokens");
-            }
-        }
+        option->second(argv[++i]);
     }
     return rest;
 }
@@ -279,26 +282,6 @@ class runner {
     }
 };
 
-// One line on standard error that is written over on a terminal.
-class progress_line {
-  public:
-    // always: not only when the last one was some time ago; last: of its kind, to be kept on a terminal
-    void show(const std::string & text, bool always, bool last) {
-        const auto now = std::chrono::steady_clock::now();
-        if (!always && !last && now - shown < std::chrono::milliseconds(terminal ? 500 : 10000)) {
-            return;
-        }
-        shown = now;
-        fprintf(stderr, terminal ? "\r%-78s%s" : "%s%s", text.c_str(), !terminal || last ? "\n" : "");
-        fflush(stderr);
-    }
-
-  private:
-    const bool terminal = isatty(fileno(stderr));
-
-    std::chrono::steady_clock::time_point shown = std::chrono::steady_clock::now();
-};
-
 static void collect_all(runner & run, collector & c, gram_engine & engine, gram_file & file, int64_t n_ctx,
                         const std::vector<std::vector<window_part>> & windows) {
     // work of a token in a pass: the model up to the last input, and the sums
@@ -339,6 +322,15 @@ static std::string meta(const llama_model * model, const char * key) {
     return n < 0 ? "" : value;
 }
 
+// Another name where special tokens of the text were parsed: the sums are others, and no run may go on with those.
+static std::string text_name(const own_params & own, const common_params & params) {
+    if (!own.text_name.empty()) {
+        return own.text_name;
+    }
+    const std::string file = std::filesystem::path(params.prompt_file).filename().string();
+    return params.parse_special ? file + ", special tokens parsed" : file;
+}
+
 static void run(int argc, char ** argv) {
     own_params          own;
     std::vector<char *> args = take_own(argc, argv, own);
@@ -351,6 +343,10 @@ static void run(int argc, char ** argv) {
     if (!common_params_parse(args.size(), args.data(), params, LLAMA_EXAMPLE_IMATRIX,
                              [](int, char **) { fputs(USAGE, stdout); })) {
         exit(1);
+    }
+    if (!own.write_text.empty()) {
+        write_text(params, own.write_text, own.tokens, own.seed);
+        return;
     }
     const std::string & out = params.out_file;
     if (params.model.path.empty() || params.prompt_file.empty() || out.empty()) {
@@ -433,7 +429,7 @@ static void run(int argc, char ** argv) {
     header.architecture = meta(model, "general.architecture");
     header.model_name   = meta(model, "general.name");
     header.model_sha256 = base.sha256;
-    header.text_name    = std::filesystem::path(params.prompt_file).filename().string();
+    header.text_name    = text_name(own, params);
     header.text_sha256  = text_sha256;
     header.tokens       = n_chunks * n_ctx;
     header.context      = n_ctx;

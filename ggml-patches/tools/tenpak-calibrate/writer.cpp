@@ -1,0 +1,346 @@
+#include "writer.h"
+
+#include "chat.h"
+#include "llama-cpp.h"
+#include "openings.h"
+#include "progress.h"
+#include "sampling.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cinttypes>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <memory>
+#include <stdexcept>
+#include <thread>
+
+// Places at most. More make a step little faster for each: the weights are read once for all of them.
+static const int64_t MAX_PLACES = 32;
+
+// What the keys and values of all places may take where half of the model's size is less.
+static const double MIN_CACHE_BYTES = 1e9;
+
+// Bytes of a key or a value.
+static const double CACHE_TYPE_BYTES = 2;
+
+// Separates documents.
+static const char * BLANK_LINE = "\n\n";
+
+// An opening as this model takes it.
+struct beginning {
+    std::string              text;
+    std::vector<llama_token> tokens; // with the BOS token, if the model has one
+};
+
+struct document {
+    random_numbers           random;
+    std::string              text;
+    std::vector<llama_token> next; // tokens to be run
+    int64_t                  n_run = 0;
+};
+
+// The day in templates that ask for today's: a text is not to depend on it.
+static const char * FIXED_DAY = "{%- macro strftime_now(format) -%}1 Jan 2026{%- endmacro -%}";
+
+// What the user says in the model's own template, or null if it has none that works.
+class chat_template {
+  public:
+    explicit chat_template(const llama_model * model) {
+        const char * source = llama_model_chat_template(model, nullptr);
+        if (!source) {
+            return;
+        }
+        const bool asks_day = strstr(source, "strftime_now") != nullptr;
+        try {
+            templates = common_chat_templates_init(model, asks_day ? std::string(FIXED_DAY) + source : "");
+            apply("A question");
+        } catch (const std::exception & e) {
+            fprintf(stderr, "note: the model's chat template does not work (%s)\n", e.what());
+            templates.reset();
+        }
+    }
+
+    bool works() const { return templates != nullptr; }
+
+    std::string apply(const std::string & question) const {
+        if (!templates) {
+            return "User: " + question + "\n\nAssistant:";
+        }
+        common_chat_msg message;
+        message.role    = "user";
+        message.content = question;
+        common_chat_templates_inputs inputs;
+        inputs.messages = { message };
+        inputs.now      = {};
+        return common_chat_templates_apply(templates.get(), inputs).prompt;
+    }
+
+  private:
+    common_chat_templates_ptr templates{ nullptr, {} };
+};
+
+// The openings that the vocabulary has tokens for and that leave half of a chunk to the model; if there are none, one
+// without words.
+static std::vector<beginning> choose_beginnings(const llama_model * model, int64_t n_ctx, uint64_t seed) {
+    const llama_vocab * vocab   = llama_model_get_vocab(model);
+    const bool          add_bos = llama_vocab_get_add_bos(vocab);
+    const chat_template chat(model);
+
+    std::map<opening_kind, std::vector<beginning>> kinds;
+    for (const auto & opening : all_openings()) {
+        beginning b;
+        b.text   = opening.kind == opening_kind::CHAT ? chat.apply(opening.text) : opening.text;
+        b.tokens = common_tokenize(vocab, b.text, false, true);
+        if (add_bos) {
+            b.tokens.insert(b.tokens.begin(), llama_vocab_bos(vocab));
+        }
+        const bool is_known = std::none_of(b.tokens.begin(), b.tokens.end(), [&](llama_token token) {
+            return llama_vocab_get_attr(vocab, token) & LLAMA_TOKEN_ATTR_UNKNOWN;
+        });
+        if (is_known && !b.tokens.empty() && (int64_t) b.tokens.size() <= n_ctx / 2) {
+            kinds[opening.kind].push_back(b);
+        }
+    }
+    // Every kind is spread evenly, so that each part of the text has all kinds.
+    std::vector<std::pair<double, beginning>> placed;
+    for (auto & [kind, beginnings] : kinds) {
+        random_numbers random(seed, UINT64_MAX - (uint64_t) kind);
+        for (size_t i = 0; i < beginnings.size(); i++) {
+            std::swap(beginnings[i], beginnings[i + random.below(beginnings.size() - i)]);
+            placed.emplace_back((i + 0.5) / beginnings.size(), beginnings[i]);
+        }
+    }
+    std::stable_sort(placed.begin(), placed.end(), [](const auto & a, const auto & b) { return a.first < b.first; });
+    std::vector<beginning> all;
+    for (auto & [place, b] : placed) {
+        all.push_back(b);
+    }
+    fprintf(stderr, "%zu of %zu openings; questions in %s\n", all.size(), all_openings().size(),
+            chat.works() ? "the model's chat template" : "plain text");
+    if (all.empty()) {
+        const llama_token bos = llama_vocab_bos(vocab);
+        const llama_token eos = llama_vocab_eos(vocab);
+        if (n_ctx < 2 || (bos == LLAMA_TOKEN_NULL && eos == LLAMA_TOKEN_NULL)) {
+            throw std::runtime_error("the model can begin no text: its vocabulary has no tokens for any opening, or -c is "
+                                     "too small for them; give a text (-f)");
+        }
+        all.push_back({ "", { bos == LLAMA_TOKEN_NULL ? eos : bos } });
+    }
+    return all;
+}
+
+// How many documents are written at a time: it depends on the model and on what is wanted, not on the machine.
+static int64_t choose_places(const llama_model * model, int64_t n_ctx, int64_t n_tokens) {
+    const double head_bytes = CACHE_TYPE_BYTES * llama_model_n_embd(model) / std::max(1, llama_model_n_head(model));
+    const double bytes      = 2 * head_bytes * llama_model_n_head_kv(model) * llama_model_n_layer(model) * n_ctx;
+    const double allowed    = std::max(MIN_CACHE_BYTES, 0.5 * llama_model_size(model));
+    const auto   wanted     = std::min(MAX_PLACES, (n_tokens + n_ctx - 1) / n_ctx);
+    return std::max<int64_t>(1, std::min<int64_t>(wanted, allowed / std::max(bytes, 1.0)));
+}
+
+class text_writer {
+  public:
+    text_writer(llama_context * ctx, std::vector<beginning> beginnings, int64_t n_ctx, int64_t n_places, int n_threads,
+                uint64_t seed)
+        : ctx(ctx), vocab(llama_model_get_vocab(llama_get_model(ctx))), beginnings(std::move(beginnings)), n_ctx(n_ctx),
+          n_threads(n_threads), seed(seed), batch(ctx), places(n_places) {}
+
+    // tokens so far, those of openings too
+    int64_t n_tokens() const { return n_written; }
+
+    size_t n_documents() const { return documents.size(); }
+
+    // every document gets a token
+    void step() {
+        batch.clear();
+        std::vector<int32_t> outputs;
+        for (size_t p = 0; p < places.size(); p++) {
+            if (!places[p]) {
+                places[p] = begin();
+            }
+            document & d = *places[p];
+            for (size_t i = 0; i < d.next.size(); i++) {
+                const bool    is_last = i + 1 == d.next.size();
+                const int32_t index   = batch.add(d.next[i], d.n_run++, p, is_last);
+                if (is_last) {
+                    outputs.push_back(index);
+                }
+            }
+        }
+        const int status = llama_process(ctx, LLAMA_PROCESS_TYPE_DECODE, batch.get());
+        if (status != 0) {
+            throw std::runtime_error(string_format("llama.cpp cannot run the model (status %d)", status));
+        }
+        const auto tokens = draw(outputs);
+        for (size_t p = 0; p < places.size(); p++) {
+            document & d = *places[p];
+            d.text += common_token_to_piece(vocab, tokens[p], true);
+            d.next  = { tokens[p] };
+            n_written++;
+            if (llama_vocab_is_eog(vocab, tokens[p]) || d.n_run + 1 >= n_ctx) {
+                llama_memory_seq_rm(llama_get_memory(ctx), p, -1, -1);
+                places[p] = nullptr;
+            }
+        }
+    }
+
+    // all documents as they are now
+    std::string text() const {
+        std::string all;
+        for (const auto & d : documents) {
+            std::string one = valid_utf8(d->text);
+            one.erase(one.find_last_not_of('\n') + 1);
+            all += one + BLANK_LINE;
+        }
+        all.pop_back();
+        return all;
+    }
+
+  private:
+    llama_context *              ctx;
+    const llama_vocab *          vocab;
+    const std::vector<beginning> beginnings;
+    const int64_t                n_ctx;
+    const int                    n_threads;
+    const uint64_t               seed;
+
+    common_batch                           batch;
+    std::vector<std::unique_ptr<document>> documents;
+    std::vector<document *>                places;
+    int64_t                                n_written = 0;
+
+    document * begin() {
+        const size_t     number = documents.size();
+        const beginning & b     = beginnings[number % beginnings.size()];
+        documents.push_back(std::make_unique<document>(document{ random_numbers(seed, number), b.text, b.tokens }));
+        n_written += b.tokens.size();
+        return documents.back().get();
+    }
+
+    // a token for each place
+    std::vector<llama_token> draw(const std::vector<int32_t> & outputs) {
+        const int32_t              n_vocab = llama_vocab_n_tokens(vocab);
+        std::vector<const float *> logits;
+        for (int32_t index : outputs) {
+            logits.push_back(llama_get_logits_ith(ctx, index));
+        }
+        std::vector<llama_token> tokens(places.size());
+        const auto               draw_some = [&](size_t first) {
+            for (size_t p = first; p < places.size(); p += n_threads) {
+                tokens[p] = sample(logits[p], n_vocab, places[p]->random.uniform());
+            }
+        };
+        std::vector<std::thread> threads;
+        for (int i = 1; i < n_threads; i++) {
+            threads.emplace_back(draw_some, i);
+        }
+        draw_some(0);
+        for (auto & t : threads) {
+            t.join();
+        }
+        if (std::count(tokens.begin(), tokens.end(), -1) > 0) {
+            throw std::runtime_error("the model's logits are not finite: it is damaged, or its type is too narrow for it "
+                                     "(use F32 or BF16)");
+        }
+        return tokens;
+    }
+};
+
+// Refuses models that write no text, with what to do.
+static void check_writes(const llama_model * model, const std::string & path) {
+    if (llama_vocab_type(llama_model_get_vocab(model)) == LLAMA_VOCAB_TYPE_NONE) {
+        throw std::runtime_error(path + ": has no vocabulary, so that it writes and reads no text: convert it with its "
+                                 "tokenizer, or quantize it without a calibration");
+    }
+    if (llama_model_has_encoder(model) || !llama_model_has_decoder(model) || llama_model_is_diffusion(model)) {
+        throw std::runtime_error(path + ": is no model that writes text token by token: give a text (-f)");
+    }
+}
+
+// Steps until the tokenizer finds n_tokens in the text, which may be fewer than the model has written.
+static std::string write_tokens(text_writer & writer, const llama_vocab * vocab, int64_t n_tokens) {
+    const auto    start = std::chrono::steady_clock::now();
+    progress_line line;
+    int64_t       target = n_tokens;
+    for (bool first = true;; first = false) {
+        writer.step();
+        if (writer.n_tokens() >= target) {
+            std::string   text  = writer.text();
+            const int64_t found = common_tokenize(vocab, text, false, true).size();
+            if (found >= n_tokens) {
+                return text;
+            }
+            target = writer.n_tokens() + n_tokens - found;
+        }
+        if ((int64_t) writer.n_documents() > n_tokens) {
+            throw std::runtime_error("the model ends every document at once: give a text (-f)");
+        }
+        const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+        const double done    = (double) writer.n_tokens() / target;
+        line.show(string_format("writing text: %" PRId64 " of %" PRId64 " tokens, %3.0f %%, %s left", writer.n_tokens(),
+                                target, 100 * done, human_seconds(seconds * (1 / done - 1)).c_str()),
+                  first, writer.n_tokens() >= target);
+    }
+}
+
+static void write_file(const std::string & path, const std::string & text) {
+    const std::string part = path + ".part";
+    std::ofstream     file(part, std::ios::binary);
+    file.write(text.data(), text.size());
+    file.close();
+    std::error_code error;
+    if (file) {
+        std::filesystem::rename(part, path, error);
+    }
+    if (!file || error) {
+        throw std::runtime_error(path + ": cannot be written; is there room on the disk, and is the folder there?");
+    }
+}
+
+void write_text(common_params params, const std::string & path, int64_t n_tokens, uint64_t seed) {
+    if (params.model.path.empty()) {
+        throw std::runtime_error("-m BASE.gguf is needed; see --help");
+    }
+    const int64_t n_ctx  = params.n_ctx;
+    params.n_parallel    = MAX_PLACES;
+    params.n_ctx         = MAX_PLACES * n_ctx;
+    params.n_outputs_max = MAX_PLACES;
+    // as for the sums: a model takes the memory of its file
+    params.no_extra_bufts = true;
+
+    llama_backend_init();
+    llama_numa_init(params.numa);
+    const auto    start = std::chrono::steady_clock::now();
+    auto          init  = common_init_from_params(params, /*model_only =*/ true);
+    llama_model * model = init->model();
+    if (!model) {
+        throw std::runtime_error(params.model.path + ": llama.cpp cannot load it; its messages are above");
+    }
+    check_writes(model, params.model.path);
+    const auto beginnings = choose_beginnings(model, n_ctx, seed);
+
+    const int64_t n_places = choose_places(model, n_ctx, n_tokens);
+    params.n_parallel      = n_places;
+    params.n_ctx           = n_places * n_ctx;
+    params.n_batch         = n_places * n_ctx;
+    params.n_ubatch        = std::min(params.n_ubatch, params.n_batch);
+    params.n_outputs_max   = n_places;
+    llama_context_ptr ctx(llama_init_from_model(model, common_context_params_to_llama(params)));
+    if (!ctx || !llama_get_memory(ctx.get())) {
+        throw std::runtime_error(params.model.path + ": llama.cpp cannot generate with it: give a text (-f)");
+    }
+    text_writer       writer(ctx.get(), beginnings, n_ctx, n_places, params.cpuparams.n_threads, seed);
+    const std::string text = write_tokens(writer, llama_model_get_vocab(model), n_tokens);
+    write_file(path, text);
+
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    fprintf(stderr, "%s: %zu documents, %s, %" PRId64 " tokens in %s (%.0f a second), %" PRId64 " documents at a time\n",
+            path.c_str(), writer.n_documents(), human_bytes(text.size()).c_str(), writer.n_tokens(),
+            human_seconds(seconds).c_str(), writer.n_tokens() / seconds, n_places);
+    ctx.reset();
+    llama_backend_free();
+}

@@ -1,0 +1,63 @@
+//! The collector of ggml-patches: finding and running it.
+
+use crate::llama::find::{NotFound, Wanted};
+use crate::llama::run;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The collector.
+const COLLECTOR: Wanted =
+    Wanted { name: "llama-tenpak-calibrate", option: "--collector", variable: "TENPAK_COLLECTOR" };
+
+/// Why the collector collected nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum CollectorError {
+    /// There is no collector.
+    #[error("the collector {0}")]
+    NotFound(NotFound),
+    /// A path that was given is no program.
+    #[error(transparent)]
+    NoSuchFile(NotFound),
+    /// It does not start.
+    #[error(transparent)]
+    Start(run::Error),
+    /// It reported an error.
+    #[error("the collector stopped with code {0}; its message is above")]
+    Failed(i32),
+    /// It was ended by a signal.
+    #[error(
+        "the collector was ended by a signal ({0}); run the same command again to go on. If memory ran out, give a smaller --memory"
+    )]
+    Killed(String),
+    /// It ended well and wrote nothing.
+    #[error("{}: the collector {} ended well and did not write it; build it again with scripts/build_llama.sh", .0.display(), COLLECTOR.name)]
+    NoOutput(PathBuf),
+}
+
+/// The collector: as given, of the environment, beside this program, of the search path.
+pub(super) fn find_collector(given: Option<&Path>) -> Result<PathBuf, CollectorError> {
+    COLLECTOR.find(given).map_err(|error| match error {
+        NotFound::Nowhere(_) => CollectorError::NotFound(error),
+        NotFound::NoSuchFile { .. } => CollectorError::NoSuchFile(error),
+    })
+}
+
+/// Gives a command the options that have a value.
+pub(super) fn add_options<const N: usize>(command: &mut Command, options: [(&str, Option<String>); N]) {
+    for (name, value) in options {
+        if let Some(value) = value {
+            command.args([name, &value]);
+        }
+    }
+}
+
+/// Runs the collector, which is to write a file.
+pub(super) fn run_collector(command: &mut Command, output: &Path) -> Result<(), CollectorError> {
+    let status = run::passed_on(command).map_err(CollectorError::Start)?.status;
+    match status.code() {
+        Some(0) if output.exists() => Ok(()),
+        Some(0) => Err(CollectorError::NoOutput(output.to_owned())),
+        Some(code) => Err(CollectorError::Failed(code)),
+        None => Err(CollectorError::Killed(status.to_string())),
+    }
+}
