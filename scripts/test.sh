@@ -77,7 +77,7 @@ tools_for_aarch64() {
 }
 
 MODEL="conversion:: calibration:: calibration_experts:: importance:: quantized_gguf:: kernels:: experts:: programs::
-    quantized_checkpoints:: parts:: gpu_check:: rpc::"
+    quantized_checkpoints:: own_text:: parts:: gpu_check:: rpc::"
 case $what in
 ggml | vocabularies) tests=$what:: ;;
 pytorch) tests="pytorch:: memory::" ;;

@@ -51,10 +51,24 @@ impl Place {
         self.run_with(options, |command| command)
     }
 
+    /// The same with another text.
+    fn run_on(&self, text: &str, options: &[&str]) -> Done {
+        self.run_as(text, options, |command| command)
+    }
+
     fn run_with(&self, options: &[&str], change: impl FnOnce(&mut Command) -> &mut Command) -> Done {
+        self.run_as("text.txt", options, change)
+    }
+
+    fn run_as(
+        &self,
+        text: &str,
+        options: &[&str],
+        change: impl FnOnce(&mut Command) -> &mut Command,
+    ) -> Done {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tenpak-gguf"));
         command.current_dir(self.folder.path()).env_remove("TENPAK_COLLECTOR").env("PATH", "/usr/bin:/bin");
-        command.args(["calibrate", "base.gguf", "-f", "text.txt", "-o", "out.gguf"]).args(options);
+        command.args(["calibrate", "base.gguf", "-f", text, "-o", "out.gguf"]).args(options);
         let output = change(&mut command).output().expect("it starts");
         Done {
             code: output.status.code().expect("it ends by itself"),
@@ -107,6 +121,64 @@ fn without_options_the_collector_decides() {
     assert_eq!(place.run(&HERE).code, 0);
     let asked = std::fs::read_to_string(place.path("asked")).unwrap();
     assert_eq!(asked, "-m base.gguf -f text.txt -o out.gguf\n");
+}
+
+/// Writes what it is asked to write, and remembers that.
+const WRITES: &str = r#"echo "$@" >>asked
+case $3 in
+    --write-text) echo words >"$4" ;;
+    *) cat "$4" >read; cp made "$6" ;;
+esac"#;
+
+#[test]
+fn a_text_of_the_models_own_is_written_and_collected_over() {
+    let place = Place::with(WRITES);
+    let mine = ["--tokens", "512", "-c", "64", "--threads", "2", "--seed", "7"];
+    let done = place.run_on("self", &[&HERE[..], &mine].concat());
+    assert_eq!(done.code, 0, "{}", done.err);
+    let asked = std::fs::read_to_string(place.path("asked")).unwrap();
+    let (write, collect) = asked.trim_end().split_once('\n').expect("two runs");
+    let text = write.split(' ').nth(3).expect("a path");
+    assert_eq!(write, format!("-m base.gguf --write-text {text} --tokens 512 --seed 7 -c 64 -t 2"));
+    let options = "--text-name self, seed 7 --tokens 512 -c 64 -t 2 --parse-special";
+    assert_eq!(collect, format!("-m base.gguf -f {text} -o out.gguf {options}"));
+    assert_eq!(std::fs::read_to_string(place.path("read")).unwrap(), "words\n");
+    assert!(!place.path(text).exists(), "{text} was left");
+}
+
+#[test]
+fn a_text_of_the_models_own_can_be_kept() {
+    let place = Place::with(WRITES);
+    let keep = [&HERE[..], &["--keep-text", "kept.txt"]].concat();
+    assert_eq!(place.run_on("self", &keep).code, 0);
+    assert_eq!(std::fs::read_to_string(place.path("kept.txt")).unwrap(), "words\n");
+    std::fs::remove_file(place.path("out.gguf")).unwrap();
+    place.run_on("self", &keep).fails(&["kept.txt", "exists already", "--force"]);
+    std::fs::write(place.path("self"), "a file").unwrap();
+    assert_eq!(place.run_on("./self", &HERE).code, 0);
+    assert_eq!(std::fs::read_to_string(place.path("read")).unwrap(), "a file");
+}
+
+#[test]
+fn options_of_a_text_of_the_models_own() {
+    let place = Place::with(WRITES);
+    for option in [["--seed", "2"], ["--keep-text", "kept.txt"]] {
+        place.run(&[&HERE[..], &option].concat()).fails(&[option[0], "-f self"]);
+    }
+    assert!(!place.path("asked").exists());
+    assert_eq!(place.run(&[&HERE[..], &["--parse-special"]].concat()).code, 0);
+    let asked = std::fs::read_to_string(place.path("asked")).unwrap();
+    assert_eq!(asked, "-m base.gguf -f text.txt -o out.gguf --parse-special\n");
+}
+
+#[test]
+fn a_text_that_was_not_written() {
+    Place::with("true").run_on("self", &HERE).fails(&[
+        "own.txt",
+        "did not write it",
+        "scripts/build_llama.sh",
+    ]);
+    Place::with("exit 3").run_on("self", &HERE).fails(&["stopped with code 3"]);
 }
 
 #[test]

@@ -62,6 +62,11 @@ fn test_tenpak_gram() {
     Place::new().run("test-tenpak-gram", &mut llama("test-tenpak-gram"));
 }
 
+#[test]
+fn test_tenpak_writer() {
+    Place::new().run("test-tenpak-writer", &mut llama("test-tenpak-writer"));
+}
+
 /// What the compiler makes of ggml's AMX code, whatever the processor here.
 #[test]
 fn amx_tiles_are_configured() {

@@ -22,6 +22,7 @@ mod gpu_check;
 mod importance;
 mod kernels;
 mod memory;
+mod own_text;
 mod parts;
 mod programs;
 mod pytorch;

@@ -19,6 +19,17 @@ pub fn keys_of_blocks(model: &File, blocks: u64) -> Vec<(String, Value)> {
 /// Writes the file `out`: keys and the first blocks of one file, and what is in no block, embeddings above all, of another
 /// file of the same model.
 pub fn make(blocks_of: &Path, rest_of: &Path, blocks: u64, out: &Path) -> Result<(), Box<dyn Error>> {
+    make_with_keys(blocks_of, rest_of, blocks, &keys_of_blocks(&File::open(blocks_of)?, blocks), out)
+}
+
+/// The same with other keys.
+pub fn make_with_keys(
+    blocks_of: &Path,
+    rest_of: &Path,
+    blocks: u64,
+    keys: &[(String, Value)],
+    out: &Path,
+) -> Result<(), Box<dyn Error>> {
     let (blocks_of, rest_of) = (File::open(blocks_of)?, File::open(rest_of)?);
     let mut chosen = Vec::new();
     for t in blocks_of.tensors() {
@@ -37,8 +48,7 @@ pub fn make(blocks_of: &Path, rest_of: &Path, blocks: u64, out: &Path) -> Result
         kind: t.kind,
         bytes: t.bytes(),
     };
-    let mut writer =
-        Writer::create(out, &keys_of_blocks(&blocks_of, blocks), chosen.iter().map(header).collect())?;
+    let mut writer = Writer::create(out, keys, chosen.iter().map(header).collect())?;
     for (file, t) in chosen {
         writer.write(file.data(t)?)?;
     }

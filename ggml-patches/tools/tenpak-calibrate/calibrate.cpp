@@ -385,6 +385,7 @@ static void run(int argc, char ** argv) {
     }
     llama_context *     ctx   = init->context();
     const llama_model * model = init->model();
+    check_vocabulary(model, params.model.path);
     if (n_ctx > llama_model_n_ctx_train(model)) {
         fprintf(stderr, "note: the model was trained with %d tokens of context\n", llama_model_n_ctx_train(model));
     }

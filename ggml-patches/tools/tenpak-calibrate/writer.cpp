@@ -27,6 +27,9 @@ static const double MIN_CACHE_BYTES = 1e9;
 // Bytes of a key or a value.
 static const double CACHE_TYPE_BYTES = 2;
 
+// llama.cpp gives every sequence a multiple of so many tokens.
+static const int64_t CACHE_STEP = 256;
+
 // Separates documents.
 static const char * BLANK_LINE = "\n\n";
 
@@ -250,12 +253,16 @@ class text_writer {
     }
 };
 
-// Refuses models that write no text, with what to do.
-static void check_writes(const llama_model * model, const std::string & path) {
+void check_vocabulary(const llama_model * model, const std::string & path) {
     if (llama_vocab_type(llama_model_get_vocab(model)) == LLAMA_VOCAB_TYPE_NONE) {
         throw std::runtime_error(path + ": has no vocabulary, so that it writes and reads no text: convert it with its "
                                  "tokenizer, or quantize it without a calibration");
     }
+}
+
+// Refuses models that write no text, with what to do.
+static void check_writes(const llama_model * model, const std::string & path) {
+    check_vocabulary(model, path);
     if (llama_model_has_encoder(model) || !llama_model_has_decoder(model) || llama_model_is_diffusion(model)) {
         throw std::runtime_error(path + ": is no model that writes text token by token: give a text (-f)");
     }
@@ -268,7 +275,16 @@ static std::string write_tokens(text_writer & writer, const llama_vocab * vocab,
     int64_t       target = n_tokens;
     for (bool first = true;; first = false) {
         writer.step();
-        if (writer.n_tokens() >= target) {
+        if ((int64_t) writer.n_documents() > n_tokens) {
+            throw std::runtime_error("the model ends every document at once: give a text (-f)");
+        }
+        const bool   is_enough = writer.n_tokens() >= target;
+        const double seconds   = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+        const double done      = std::min(1.0, (double) writer.n_tokens() / target);
+        line.show(string_format("writing text: %" PRId64 " of %" PRId64 " tokens, %3.0f %%, %s left", writer.n_tokens(),
+                                target, 100 * done, human_seconds(seconds * (1 / done - 1)).c_str()),
+                  first, is_enough);
+        if (is_enough) {
             std::string   text  = writer.text();
             const int64_t found = common_tokenize(vocab, text, false, true).size();
             if (found >= n_tokens) {
@@ -276,14 +292,6 @@ static std::string write_tokens(text_writer & writer, const llama_vocab * vocab,
             }
             target = writer.n_tokens() + n_tokens - found;
         }
-        if ((int64_t) writer.n_documents() > n_tokens) {
-            throw std::runtime_error("the model ends every document at once: give a text (-f)");
-        }
-        const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-        const double done    = (double) writer.n_tokens() / target;
-        line.show(string_format("writing text: %" PRId64 " of %" PRId64 " tokens, %3.0f %%, %s left", writer.n_tokens(),
-                                target, 100 * done, human_seconds(seconds * (1 / done - 1)).c_str()),
-                  first, writer.n_tokens() >= target);
     }
 }
 
@@ -325,7 +333,7 @@ void write_text(common_params params, const std::string & path, int64_t n_tokens
 
     const int64_t n_places = choose_places(model, n_ctx, n_tokens);
     params.n_parallel      = n_places;
-    params.n_ctx           = n_places * n_ctx;
+    params.n_ctx           = n_places * GGML_PAD(n_ctx, CACHE_STEP);
     params.n_batch         = n_places * n_ctx;
     params.n_ubatch        = std::min(params.n_ubatch, params.n_batch);
     params.n_outputs_max   = n_places;

@@ -18,3 +18,6 @@
 // path: the file, which is path.part until it is complete; n_tokens: that the model's tokenizer finds in the file, special
 // ones parsed; params: the model, threads, devices, and tokens of a chunk as n_ctx
 void write_text(common_params params, const std::string & path, int64_t n_tokens, uint64_t seed);
+
+// refuses a model that has no vocabulary, with what to do; path: its file
+void check_vocabulary(const llama_model * model, const std::string & path);
