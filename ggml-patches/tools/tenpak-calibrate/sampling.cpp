@@ -58,7 +58,7 @@ static size_t character_at(const std::string & text, size_t at) {
     const auto   tail  = [&](size_t i) { return (byte(i) & 0xc0) == 0x80; };
     const uint32_t first = byte(0) << 8 | byte(1);
     if (byte(0) < 0x80) {
-        return 1;
+        return byte(0) == 0 ? 0 : 1; // programs take a file with zeros for no text
     }
     if (byte(0) >= 0xc2 && byte(0) <= 0xdf) {
         return tail(1) ? 2 : 0;

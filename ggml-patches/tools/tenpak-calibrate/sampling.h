@@ -25,5 +25,5 @@ class random_numbers {
 // the token that the probabilities softmax(logits) give for a uniform value in [0, 1); -1 if the logits are no numbers
 int32_t sample(const float * logits, int32_t n, double uniform);
 
-// text without the bytes that are no UTF-8
+// text without the bytes that are no UTF-8, and without zeros
 std::string valid_utf8(const std::string & text);

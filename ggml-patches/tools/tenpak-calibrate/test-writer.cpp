@@ -86,6 +86,7 @@ static void test_valid_utf8() {
     for (const auto & [text, valid] : cases) {
         check(valid_utf8(text) == valid, "wrong bytes of `" + std::string(text) + "` were dropped");
     }
+    check(valid_utf8(std::string("a\0b", 3)) == "ab", "a zero was not dropped");
 }
 
 int main() {
