@@ -99,5 +99,6 @@ tools tools"
     while read -r file to; do
         cmp --quiet "$patches/$file" "$1/$to/$file" || cp "$patches/$file" "$1/$to/"
     done <<<"tenpak.h ggml/include
-tenpak-tables.h ggml/src/ggml-cuda"
+tenpak-tables.h ggml/src/ggml-cuda
+tenpak-tables.glsl ggml/src/ggml-vulkan/vulkan-shaders"
 }

@@ -9,6 +9,7 @@
 #   scripts/test.sh pytorch     checkpoints that are pickles, against transformers' logits; memory of large models
 #   scripts/test.sh model       conversion, llama.cpp's programs and perplexity on a real model
 #   scripts/test.sh cuda        the CUDA kernels as nvcc compiles them; no GPU is needed
+#   scripts/test.sh vulkan      our types in ggml's Vulkan backend, on a device that is the processor
 #   scripts/test.sh aarch64     kernels and a real model on 64-bit ARM, under qemu
 #   scripts/test.sh PART NAME...    of a part, the tests whose names contain one of these
 source "$(dirname "$0")/setup.sh"
@@ -76,17 +77,26 @@ tools_for_aarch64() {
     fi
 }
 
+tools_for_vulkan() {
+    if ! { command -v glslc && [ -e /usr/include/vulkan/vulkan.hpp ] && [ -e /usr/include/spirv/unified1/spirv.hpp ] &&
+        compgen -G '/usr/share/vulkan/icd.d/lvp_icd.*'; } >/dev/null; then
+        say "installing glslc, libvulkan-dev, spirv-headers and mesa-vulkan-drivers"
+        { apt-get update -qq && apt-get install -y -qq glslc libvulkan-dev spirv-headers mesa-vulkan-drivers; } >/dev/null ||
+            die "glslc, Vulkan's headers and lavapipe are needed: install them (packages glslc, libvulkan-dev, spirv-headers, mesa-vulkan-drivers)"
+    fi
+}
+
 MODEL="conversion:: calibration:: calibration_experts:: importance:: quantized_gguf:: kernels:: experts:: programs::
     quantized_checkpoints:: own_text:: parts:: gpu_check:: rpc::"
 case $what in
 ggml | vocabularies) tests=$what:: ;;
 pytorch) tests="pytorch:: memory::" ;;
 model) tests=$MODEL ;;
-aarch64) tests=aarch64:: ;;
+aarch64 | vulkan) tests=$what:: ;;
 cuda) tests= ;;
 quick) tests="ggml::test_backend_ops experts:: conversion::f16 pytorch::iglm_s vocabularies::llama" ;;
 all | code) tests= ;;
-*) die "there is no part $what: code, quick, ggml, vocabularies, pytorch, model, cuda or aarch64" ;;
+*) die "there is no part $what: code, quick, ggml, vocabularies, pytorch, model, cuda, vulkan or aarch64" ;;
 esac
 
 case $what in all | code | quick)
@@ -96,11 +106,13 @@ case $what in all | code | quick)
 esac
 case $what in all | cuda) section CUDA "$ROOT/scripts/check_cuda_build.sh" ;; esac
 case $what in all | aarch64) section "ARM tools" tools_for_aarch64 ;; esac
+case $what in all | vulkan) section "Vulkan tools" tools_for_vulkan ;; esac
 if [ "$what" = all ]; then
     section llama.cpp builds
     # shellcheck disable=SC2086 # several words
     section "ggml, models" acceptance ggml:: vocabularies:: pytorch:: memory:: $MODEL
     section aarch64 acceptance aarch64::
+    section Vulkan acceptance vulkan::
 elif [ -n "$tests" ]; then
     section llama.cpp builds
     if [ $# -gt 0 ]; then tests=$*; fi

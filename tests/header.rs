@@ -1,4 +1,4 @@
-//! The C headers in git are the renderings of this crate, and the registry keeps ggml's rules.
+//! The headers in git are the renderings of this crate, and the registry keeps ggml's rules.
 
 use std::collections::HashSet;
 use tenpak_gguf::gguf::GgmlType;
@@ -7,7 +7,11 @@ use tenpak_gguf::types::{REGISTRY, Role, by_id, by_name};
 
 #[test]
 fn files_are_rendered_from_the_constants() {
-    let files = [("tenpak.h", "", render::header()), ("tenpak-tables.h", " tables", render::tables())];
+    let files = [
+        ("tenpak.h", "", render::header()),
+        ("tenpak-tables.h", " tables", render::tables()),
+        ("tenpak-tables.glsl", " shaders", render::shaders()),
+    ];
     for (name, argument, rendered) in files {
         let path = format!("{}/ggml-patches/{name}", env!("CARGO_MANIFEST_DIR"));
         let in_git = std::fs::read_to_string(&path).expect("the file is there");

@@ -3,6 +3,7 @@
 //! Code for devices that Rust does not reach (CUDA, Vulkan, Metal) takes its constants from this file, and
 //! `ggml-patches/device/reference.c` shows that they are enough.
 
+use super::text::{define, list, numbers};
 use crate::types::TensorType;
 use crate::types::codes4::layout::{BlockG4, BlockNf4, Codes4, NF4, NF4_UNIT, NF4_ZERO};
 use crate::types::codes4::q8::{self, BlockQ8};
@@ -11,7 +12,7 @@ use crate::types::trellis::a8::BlockA8;
 use crate::types::trellis::code::{self, Code};
 use crate::types::trellis::layout::*;
 use crate::types::trellis::{self, rotation, scale};
-use std::fmt::{Display, Write};
+use std::fmt::Write;
 use std::mem::offset_of;
 
 /// The text of `ggml-patches/tenpak-tables.h`.
@@ -248,22 +249,4 @@ fn codes<T: Codes4>(h: &mut String, t: &TensorType, qs: usize) -> std::fmt::Resu
     writeln!(h, "TENPAK_TABLE tenpak_codes4 tenpak_{} = {{", t.name)?;
     writeln!(h, "    {}, {}, {qs},", t.block_len, t.block_bytes)?;
     writeln!(h, "    {{ {} }},\n}};\n", numbers(T::INTEGERS))
-}
-
-fn numbers<T: Display>(numbers: impl IntoIterator<Item = T>) -> String {
-    numbers.into_iter().map(|n| n.to_string()).collect::<Vec<_>>().join(", ")
-}
-
-/// `#define NAME value`, with a remark if there is one.
-fn define(h: &mut String, name: &str, value: impl Display, remark: &str) -> std::fmt::Result {
-    match remark {
-        "" => writeln!(h, "#define {name} {value}"),
-        remark => writeln!(h, "{:<33} // {remark}", format!("#define {name} {value}")),
-    }
-}
-
-/// A macro that applies X to every row.
-fn list(h: &mut String, name: &str, rows: &[String]) -> std::fmt::Result {
-    let rows: Vec<_> = rows.iter().map(|row| format!("    {row}")).collect();
-    writeln!(h, "#define {name}(X) \\\n{}\n", rows.join(" \\\n"))
 }

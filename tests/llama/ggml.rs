@@ -25,12 +25,14 @@ fn test_quantize_fns() {
     }
 }
 
-/// test-backend-ops of an operation, for every type of weights.
-fn test_backend_ops(operation: &str, key: &str) {
-    let types = weight_types();
-    let filter = format!("{key}=({}),", types.join("|"));
-    let arguments = ["test", "-b", "CPU", "-o", operation, "-p", &filter];
-    let printed = Place::new().run("test-backend-ops", llama("test-backend-ops").args(arguments));
+/// test-backend-ops of an operation on a backend, for some types: every case whose arguments go on with `rest`, a regular
+/// expression, is fine, and each type has one.
+#[track_caller]
+pub fn backend_ops(program: &mut Command, backend: &str, operation: &str, types: &[&str], rest: &str) {
+    let key = if operation == "GET_ROWS" { "type" } else { "type_a" };
+    let filter = format!("{key}=({}),{rest}", types.join("|"));
+    let arguments = ["test", "-b", backend, "-o", operation, "-p", &filter];
+    let printed = Place::new().run("test-backend-ops", program.args(arguments));
     for name in types {
         let case = format!("{operation}({key}={name},");
         let (mut fine, mut cases) = (0, 0);
@@ -42,19 +44,23 @@ fn test_backend_ops(operation: &str, key: &str) {
     }
 }
 
+fn on_the_processor(operation: &str) {
+    backend_ops(&mut llama("test-backend-ops"), "CPU", operation, &weight_types(), "");
+}
+
 #[test]
 fn test_backend_ops_mul_mat() {
-    test_backend_ops("MUL_MAT", "type_a");
+    on_the_processor("MUL_MAT");
 }
 
 #[test]
 fn test_backend_ops_mul_mat_id() {
-    test_backend_ops("MUL_MAT_ID", "type_a");
+    on_the_processor("MUL_MAT_ID");
 }
 
 #[test]
 fn test_backend_ops_get_rows() {
-    test_backend_ops("GET_ROWS", "type");
+    on_the_processor("GET_ROWS");
 }
 
 #[test]

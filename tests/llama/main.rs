@@ -30,3 +30,4 @@ mod quantized_checkpoints;
 mod quantized_gguf;
 mod rpc;
 mod vocabularies;
+mod vulkan;

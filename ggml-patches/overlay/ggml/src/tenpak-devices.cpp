@@ -4,8 +4,8 @@
 
 #include <cstring>
 
-// Whether a device may be asked for an operation over a type of ours: the CPU and CUDA have kernels, and behind RPC there is a
-// device of a server that is built like this one. Other backends would take some types without being able to read them. A device
+// Whether a device may be asked for an operation over a type of ours: the CPU, CUDA and Vulkan have kernels, and behind RPC there is
+// a device of a server that is built like this one. Other backends would take some types without being able to read them. A device
 // that stands for several (--split-mode tensor) has no backend of its own and asks each of them, which leads here again.
 static bool has_kernels(ggml_backend_dev_t device) {
     const enum ggml_backend_dev_type type = ggml_backend_dev_type(device);
@@ -13,7 +13,7 @@ static bool has_kernels(ggml_backend_dev_t device) {
         return true;
     }
     const char * name = ggml_backend_reg_name(ggml_backend_dev_backend_reg(device));
-    return strcmp(name, "CUDA") == 0 || strcmp(name, "RPC") == 0;
+    return strcmp(name, "CUDA") == 0 || strcmp(name, "Vulkan") == 0 || strcmp(name, "RPC") == 0;
 }
 
 bool tenpak_device_supports(ggml_backend_dev_t device, const struct ggml_tensor * op) {
