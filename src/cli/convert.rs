@@ -37,7 +37,7 @@ pub struct Args {
     #[arg(short, long, required_unless_present = "dry_run")]
     output: Option<PathBuf>,
     /// One trellis type for every matrix
-    #[arg(long = "type", value_name = "TYPE", value_parser = ["t2", "t3", "t4"], conflicts_with = "outtype")]
+    #[arg(long = "type", value_name = "TYPE", value_parser = ["t2", "t25", "t3", "t35", "t4"], conflicts_with = "outtype")]
     family: Option<String>,
     /// Types by the rules of a file, or of a built-in recipe (see `tenpak-gguf recipes`)
     #[arg(long, value_name = "RECIPE", conflicts_with_all = ["family", "outtype", "keep_embeddings", "keep_quantization", "requantize"])]

@@ -97,9 +97,14 @@ fn size_line(out: &str) -> String {
 
 #[test]
 fn dry_run_tells_the_real_size() {
-    for options in
-        [&[][..], &["--type", "t2"], &["--type", "t4"], &["--outtype", "f16"], &["--outtype", "bf16"]]
-    {
+    for options in [
+        &[][..],
+        &["--type", "t2"],
+        &["--type", "t25"],
+        &["--type", "t4"],
+        &["--outtype", "f16"],
+        &["--outtype", "bf16"],
+    ] {
         let (folder, path) = converted("model.gguf", options);
         let args = [&["convert", text(&folder.path), "--dry-run"], options].concat();
         let plan = succeeds(&args);
@@ -354,7 +359,7 @@ fn files_of_another_kind_are_named() {
 #[test]
 fn options_that_contradict() {
     fails(&["convert", "x", "-o", "y", "--type", "t3", "--outtype", "f16"], 2, &["--type", "--outtype"]);
-    fails(&["convert", "x", "-o", "y", "--type", "q4_0"], 2, &["q4_0", "t2, t3, t4"]);
+    fails(&["convert", "x", "-o", "y", "--type", "q4_0"], 2, &["q4_0", "t2, t25, t3, t35, t4"]);
     fails(&["convert", "x"], 2, &["--output"]);
 }
 
