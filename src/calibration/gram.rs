@@ -1,14 +1,14 @@
 //! Files of Gram matrices, docs/calibration.md.
 
-use super::{Problem, Statistics, count, floats};
+use super::{Problem, Sensitivities, Statistics, count, floats};
 use crate::gguf::{File, GgmlType, Tensor, Value};
 use crate::mapped;
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 
-/// Version of the format.
-const VERSION: u64 = 1;
+/// Versions of the format. Files of version 1 have no sensitivities.
+const VERSIONS: std::ops::RangeInclusive<u64> = 1..=2;
 /// Keys that decide the sums.
 const IDENTITY: [&str; 4] = ["gram.model.sha256", "gram.text.sha256", "gram.tokens", "gram.context"];
 /// Count of a matrix that the collector has not finished.
@@ -40,7 +40,7 @@ impl GramFile {
             value.ok_or_else(|| Problem::Damaged(format!("{key} is missing or not a number")))
         };
         let version = number("gram.version")?;
-        if version != VERSION {
+        if !VERSIONS.contains(&version) {
             return Err(Problem::Version(version));
         }
         let tokens = number("gram.tokens")?;
@@ -81,7 +81,20 @@ impl GramFile {
             hash.update((value.len() as u64).to_le_bytes());
             hash.update(value);
         }
+        // What depends on each weight decides how embeddings are quantized.
+        for name in ["sensitivity.divergence", "sensitivity.energy"] {
+            let tensor = self.file.tensors().iter().find(|t| t.name == name);
+            hash.update(tensor.and_then(|t| self.file.data(t).ok()).unwrap_or_default());
+        }
         format!("{:x}", hash.finalize())
+    }
+
+    pub fn sensitivities(&self) -> Result<Option<Sensitivities>, Problem> {
+        Sensitivities::read(&self.file, |name| {
+            let Some(tensor) = self.file.tensors().iter().find(|t| t.name == name) else { return Ok(None) };
+            let data = self.file.data(tensor).map_err(|e| Problem::Damaged(e.problem.to_string()))?;
+            Ok(Some(floats(data).collect()))
+        })
     }
 
     pub fn release(&self) {

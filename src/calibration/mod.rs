@@ -5,11 +5,13 @@
 
 mod gram;
 mod imatrix;
+mod sensitivities;
 
 use crate::gguf;
 use crate::names::in_block;
 use gram::GramFile;
 use imatrix::Imatrix;
+pub use sensitivities::{Sensitivities, Sensitivity, Use};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -71,7 +73,7 @@ pub enum Problem {
     #[error("{0}; make a calibration with `tenpak-gguf calibrate`")]
     NotCalibration(String),
     /// A version that is not read.
-    #[error("version {0} of the Gram format is not supported (1 is); use a newer tenpak-gguf")]
+    #[error("version {0} of the Gram format is not supported (1 and 2 are); use a newer tenpak-gguf")]
     Version(u64),
     /// Damaged, with the words for it.
     #[error("{0}; the file is damaged: make it again")]
@@ -208,6 +210,14 @@ impl Calibration {
         match &self.source {
             Source::Gram(g) => g.identity(),
             Source::Imatrix(i) => i.identity(),
+        }
+    }
+
+    /// How much the predictions depend on each weight, where the file says it.
+    pub fn sensitivities(&self) -> Result<Option<Sensitivities>, Error> {
+        match &self.source {
+            Source::Gram(g) => g.sensitivities().map_err(|p| p.at(&self.path)),
+            Source::Imatrix(_) => Ok(None),
         }
     }
 

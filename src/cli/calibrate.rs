@@ -52,9 +52,10 @@ pub struct Args {
     /// the text [default: half of what is free]
     #[arg(long, value_name = "SIZE")]
     memory: Option<String>,
-    /// The input of the output layer too, for `convert` to quantize it with
-    #[arg(long)]
-    with_output: bool,
+    /// Minutes for the sensitivities of the weights, which `convert --target` chooses types by: 0 for as little text as
+    /// possible [default: as long as the statistics take]
+    #[arg(long, value_name = "MINUTES")]
+    budget: Option<u64>,
     /// Threads to use [default: one for each core]
     #[arg(short, long)]
     threads: Option<usize>,
@@ -95,7 +96,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         memory: args.memory,
         threads: args.threads,
         gpu_layers: args.gpu_layers,
-        with_output: args.with_output,
+        budget: args.budget,
         collector: args.collector,
         overwrite: args.force,
     };

@@ -1,33 +1,37 @@
 //! `tenpak-gguf convert`
 
+use super::sizes::{DEFAULT_SIZE, SizeArgs, StatisticsArgs, bytes};
 use super::{FloatType, human_bytes, progress_bar, rate, set_threads, table};
 use anyhow::{anyhow, bail};
-use clap::ValueEnum;
 use indicatif::ProgressBar;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
-use tenpak_gguf::job::{self, Event, Outputs, Statistics};
+use tenpak_gguf::job::{self, Event, Judgement, Outputs, Statistics, Step};
 use tenpak_gguf::plan::{self, Cut, Family, Plan, Recipe, Target};
-use tenpak_gguf::quantize::Effort;
 
 /// Make a GGUF file of a Hugging Face folder or of another GGUF file
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
-  tenpak-gguf convert ./SmolLM2-135M-Instruct -o smol.gguf            T4 for attention and embeddings, T3 for the rest
-  tenpak-gguf convert ./SmolLM2-135M-Instruct -o smol.gguf --type t2  T2 for every matrix
-  tenpak-gguf convert ./SmolLM2-135M-Instruct -o smol.gguf --calibration-text calib.txt      much better, and slower
-  tenpak-gguf convert ./SmolLM2-135M-Instruct -o smol.gguf --calibration smol.gram.gguf      with a calibration made before
-  tenpak-gguf convert model-f16.gguf -o smol.gguf --dry-run           the plan and its size, nothing written
-  tenpak-gguf recipes default > my.toml                               rules to change, such as T4 for the first blocks
-  tenpak-gguf convert ./SmolLM2-135M-Instruct -o smol.gguf --recipe my.toml    types by these rules
-  tenpak-gguf convert ./SmolLM2-135M-Instruct -o smol-f16.gguf --outtype f16   a plain file, for any llama.cpp
+  tenpak-gguf convert ./Mistral-7B -o mistral.gguf                    calibrated, the best mix for 10x
+  tenpak-gguf convert ./Mistral-7B -o mistral.gguf --target 14x       or --bpw 2.5, --size 2.8G: the best mix for that
+  tenpak-gguf convert ./Mistral-7B -o mistral.gguf --calibration-text text.txt      calibrated on a text of yours
+  tenpak-gguf convert ./Mistral-7B -o mistral.gguf --effort fast      a third of the time, and somewhat worse
+  tenpak-gguf convert ./Mistral-7B -o mistral.gguf --type t2          one type for every matrix, calibrated
+  tenpak-gguf convert ./Mistral-7B -o mistral.gguf --no-calibration   quick, needs no llama.cpp, and far worse
+  tenpak-gguf convert ./Mistral-7B --dry-run                          what each step makes, nothing written or measured
+  tenpak-gguf convert ./Mistral-7B -o mistral.gguf --save-recipe mix.toml    the chosen mix as rules, to be changed
+  tenpak-gguf convert ./Mistral-7B -o mistral.gguf --recipe mix.toml  types by these rules
+  tenpak-gguf convert ./Mistral-7B -o mistral-f16.gguf --outtype f16  a plain file, for any llama.cpp
   tenpak-gguf convert ./Llama-3-8B-GPTQ -o llama.gguf                 what GPTQ, AWQ or bitsandbytes made, without loss
   tenpak-gguf convert ./big -o big.gguf --shard $SLURM_ARRAY_TASK_ID/8      one of eight parts; llama.cpp loads the first
 
+Calibration runs the model over text, by default text that the model writes itself, with llama-tenpak-calibrate of the
+patched llama.cpp (scripts/build_llama.sh). What it makes stays in a cache (`tenpak-gguf cache`), so that another size of
+the same model takes less.
 Rows that 256 does not divide use the types with blocks of 64 (t3_64 for t3 and so on).")]
 pub struct Args {
     /// Hugging Face folder (config.json, a tokenizer, safetensors or pytorch_model.bin) or GGUF file, best
@@ -36,34 +40,29 @@ pub struct Args {
     /// File to write
     #[arg(short, long, required_unless_present = "dry_run")]
     output: Option<PathBuf>,
+    #[command(flatten)]
+    size: SizeArgs,
     /// One trellis type for every matrix
-    #[arg(long = "type", value_name = "TYPE", value_parser = ["t2", "t25", "t3", "t35", "t4"], conflicts_with = "outtype")]
+    #[arg(long = "type", value_name = "TYPE", value_parser = ["t2", "t25", "t3", "t35", "t4"], conflicts_with_all = ["outtype", "sized"])]
     family: Option<String>,
     /// Types by the rules of a file, or of a built-in recipe (see `tenpak-gguf recipes`)
-    #[arg(long, value_name = "RECIPE", conflicts_with_all = ["family", "outtype", "keep_embeddings", "keep_quantization", "requantize"])]
+    #[arg(long, value_name = "RECIPE", conflicts_with_all = ["family", "outtype", "keep_embeddings", "keep_quantization", "requantize", "sized"])]
     recipe: Option<PathBuf>,
     /// Leave embeddings and output head in the type of the checkpoint
     #[arg(long, requires = "family")]
     keep_embeddings: bool,
     /// Keep what is quantized already as it is, where a type holds it without loss [default for folders, unless --type
     /// is given]
-    #[arg(long, conflicts_with_all = ["outtype", "keep_embeddings"])]
+    #[arg(long, conflicts_with_all = ["outtype", "keep_embeddings", "sized"])]
     keep_quantization: bool,
     /// Quantize anew what is quantized already [default for GGUF files]
     #[arg(long, conflicts_with = "keep_quantization")]
     requantize: bool,
-    /// Statistics of the model's inputs: a file of `tenpak-gguf calibrate`, or an imatrix of llama.cpp
-    #[arg(long, value_name = "FILE", conflicts_with = "outtype")]
-    calibration: Option<PathBuf>,
-    /// Measure those statistics first, on this text (see `tenpak-gguf calibrate`)
-    #[arg(long, value_name = "TEXT", conflicts_with_all = ["calibration", "outtype"])]
-    calibration_text: Option<PathBuf>,
-    /// llama-tenpak-calibrate or its folder, for --calibration-text
-    #[arg(long, value_name = "PATH", requires = "calibration_text")]
-    collector: Option<PathBuf>,
-    /// How long the calibrated search takes
-    #[arg(long, value_name = "EFFORT", default_value = "normal")]
-    effort: EffortName,
+    #[command(flatten)]
+    statistics: StatisticsArgs,
+    /// Write the chosen mix of types into a recipe file
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["family", "recipe", "outtype", "no_calibration"])]
+    save_recipe: Option<PathBuf>,
     /// A plain file in a float type instead
     #[arg(long, value_name = "FLOAT")]
     outtype: Option<FloatType>,
@@ -93,23 +92,6 @@ pub struct Args {
     no_tokenizer: bool,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum EffortName {
-    Fast,
-    Normal,
-    Best,
-}
-
-impl From<EffortName> for Effort {
-    fn from(name: EffortName) -> Effort {
-        match name {
-            EffortName::Fast => Effort::Fast,
-            EffortName::Normal => Effort::Normal,
-            EffortName::Best => Effort::Best,
-        }
-    }
-}
-
 impl Args {
     /// What the options say about types; nothing if they leave it to the model.
     fn recipe(&self) -> anyhow::Result<Option<Recipe>> {
@@ -126,17 +108,19 @@ impl Args {
         })
     }
 
-    fn job(&self) -> anyhow::Result<job::Convert> {
-        let statistics = match (&self.calibration, &self.calibration_text) {
-            (Some(file), _) => Statistics::File(file.clone()),
-            (None, Some(text)) => Statistics::Text { text: text.clone(), collector: self.collector.clone() },
-            (None, None) => Statistics::None,
+    fn job(&self, recipe: Option<Recipe>, is_kept: bool) -> anyhow::Result<job::Convert> {
+        let statistics = match self.outtype {
+            Some(_) => Statistics::None,
+            None => self.statistics.statistics(is_kept)?,
         };
+        let best = recipe.is_none() && statistics != Statistics::None;
+        let size = self.size.size().or(best.then_some(DEFAULT_SIZE));
         Ok(job::Convert {
             source: self.model.clone(),
-            recipe: self.recipe()?,
+            recipe,
+            size,
             statistics,
-            effort: self.effort.into(),
+            effort: self.statistics.effort(),
             tokenizer_pre: self.tokenizer_pre.clone(),
             no_tokenizer: self.no_tokenizer,
             threads: self.threads,
@@ -156,21 +140,40 @@ impl Args {
 
 pub fn run(args: Args) -> anyhow::Result<()> {
     set_threads(args.threads)?;
-    let job = args.job()?;
-    let opened = job.open()?;
+    let recipe = args.recipe()?;
+    let plain = job::Convert { recipe: recipe.clone(), ..args.job(recipe.clone(), true)? };
+    // What a quantized folder has is kept, unless something else is asked for: there is nothing to calibrate.
+    let is_sized = args.size.size().is_some();
+    let opened = plain.open()?;
+    let is_kept = recipe.is_none() && !is_sized && opened.model().is_quantized() && args.model.is_dir()
+        || args.keep_quantization && args.family.is_none();
+    let job = args.job(recipe, is_kept)?;
+    let opened = opened.with(&job);
     if args.keep_quantization && !opened.model().is_quantized() {
         bail!("--keep-quantization: nothing in {} is quantized", args.model.display());
     }
     let bar = Mutex::new(ProgressBar::hidden());
-    let tell = |event: Event| tell(event, &bar);
+    let tell = |event: Event| {
+        if let (Event::Allocated { recipe, .. }, Some(path)) = (&event, &args.save_recipe) {
+            match std::fs::write(path, recipe) {
+                Ok(()) => eprintln!("{}: the chosen mix, for --recipe", path.display()),
+                Err(e) => eprintln!("warning: {}: {e}; the recipe is not saved", path.display()),
+            }
+        }
+        tell(event, &bar);
+    };
     opened.tell_what_becomes(&tell);
     if args.dry_run {
+        print_steps(&job);
         return print_plan(opened.plan());
     }
     let start = Instant::now();
     let written = opened.write(&args.outputs()?, &tell);
     written.map_err(|e| match e {
         job::Error::Plan(plan::Error::Parts { .. }) => anyhow!("--shard: {e}"),
+        job::Error::Collector(job::CollectorError::NotFound(_)) => {
+            anyhow!("{e}; without it, --no-calibration makes a file that is far worse")
+        }
         e => e.into(),
     })?;
     writeln!(std::io::stdout(), "{:.1} s", start.elapsed().as_secs_f64())?;
@@ -178,7 +181,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 }
 
 /// Says what happens.
-fn tell(event: Event, bar: &Mutex<ProgressBar>) {
+pub(super) fn tell(event: Event, bar: &Mutex<ProgressBar>) {
     let bar = || bar.lock().unwrap_or_else(PoisonError::into_inner);
     match event {
         Event::Note(note) => eprintln!("note: {note}"),
@@ -205,7 +208,48 @@ fn tell(event: Event, bar: &Mutex<ProgressBar>) {
              calibrate this one",
             path.display()
         ),
+        Event::Step { step, path, is_there } => {
+            let what = match step {
+                Step::Base => "the model as plain floats",
+                Step::OwnText => "text that the model writes",
+                Step::Calibration => "statistics and sensitivities",
+            };
+            eprintln!("{what}{}: {}", if is_there { ", from the cache" } else { "" }, path.display());
+        }
         Event::Statistics(words) => eprintln!("calibration: {words}"),
+        Event::Costs { weights } => *bar() = progress_bar(weights, "finding out what types cost"),
+        Event::NoSensitivities => eprintln!(
+            "note: the calibration does not say how much depends on each weight, so that the recipe decides about types; \
+             `tenpak-gguf calibrate` makes one that does"
+        ),
+        Event::Allocated { plan, expected, .. } => {
+            let mut by_type = BTreeMap::new();
+            for t in &plan.tensors {
+                *by_type.entry(t.header.kind).or_insert(0u64) += t.source.elements();
+            }
+            let share = |n: &u64| 100.0 * *n as f64 / plan.weights().max(1) as f64;
+            let mix: Vec<String> =
+                by_type.iter().map(|(kind, n)| format!("{:.1} % {}", share(n), kind.name())).collect();
+            eprintln!(
+                "mix: {}; {}; a divergence of {expected:.4} is expected",
+                mix.join(", "),
+                rate(plan.file_bytes, plan.weights())
+            );
+        }
+        Event::Judged(Judgement { divergence: d, tokens }) => {
+            let line = format!(
+                "cost: KLD {:.4} ± {:.4}, perplexity {:+.2} % ({:.3} to {:.3}), same first choice {:.1} %, on {tokens} tokens \
+                 that were kept from calibration",
+                d.mean,
+                d.uncertainty,
+                100.0 * (d.perplexity / d.base_perplexity - 1.0),
+                d.base_perplexity,
+                d.perplexity,
+                d.same_top
+            );
+            let _ = writeln!(std::io::stdout(), "{line}");
+        }
+        Event::NotJudged(why) => eprintln!("note: what the file costs was not measured: {why}"),
         Event::Complete(path) => eprintln!("{}: complete already", path.display()),
         Event::LeftByOther(name) => eprintln!(
             "warning: {name} was left by a conversion with other options or of another model; delete it"
@@ -221,17 +265,6 @@ fn tell(event: Event, bar: &Mutex<ProgressBar>) {
     }
 }
 
-/// `4G` and the like.
-fn bytes(text: &str) -> Result<u64, String> {
-    let unit = ["K", "M", "G"].iter().position(|unit| text.ends_with(unit));
-    let (number, factor) = match unit {
-        Some(power) => (&text[..text.len() - 1], 1000u64.pow(power as u32 + 1)),
-        None => (text, 1),
-    };
-    let bytes = number.parse::<u64>().ok().and_then(|n| n.checked_mul(factor)).filter(|n| *n > 0);
-    bytes.ok_or_else(|| "not a number of bytes such as 4G, 500M or 1000000".into())
-}
-
 /// `2/8`, as numbers from 1.
 fn shard(text: &str) -> Result<(usize, usize), String> {
     let numbers = text.split_once('/').and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
@@ -239,8 +272,23 @@ fn shard(text: &str) -> Result<(usize, usize), String> {
     numbers.filter(fits).ok_or_else(|| "not a part such as 2/8: the first of 8 is 1/8, the last 8/8".into())
 }
 
+/// What would be done before the file is written.
+fn print_steps(job: &job::Convert) {
+    let Statistics::Measured(measure) = &job.statistics else { return };
+    let text = match &measure.text {
+        Some(text) => format!("statistics on {}", text.display()),
+        None => "the model writes text; statistics on it".into(),
+    };
+    eprintln!(
+        "steps: the model as plain floats; {text}; sensitivities of all weights; {}the file; its divergence on other text.\n\
+         The cache is {}. Types by rules, as they are without sensitivities:",
+        if job.size.is_some() { "the best mix of types for the size; " } else { "" },
+        measure.cache.folder().display()
+    );
+}
+
 /// Sizes by type, the whole, and how many tensors each rule decided about.
-fn print_plan(plan: &Plan) -> anyhow::Result<()> {
+pub(super) fn print_plan(plan: &Plan) -> anyhow::Result<()> {
     let mut by_type = BTreeMap::new();
     let mut by_rule = BTreeMap::new();
     for t in &plan.tensors {

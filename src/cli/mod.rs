@@ -1,10 +1,13 @@
 //! Commands: what they take and what they print.
 
+mod cache;
 mod calibrate;
 mod convert;
 mod export;
 mod inspect;
+mod plan;
 mod recipes;
+mod sizes;
 mod types;
 
 use anyhow::Context;
@@ -29,6 +32,8 @@ pub struct Cli {
 enum Command {
     Convert(convert::Args),
     Calibrate(calibrate::Args),
+    Cache(cache::Args),
+    Plan(plan::Args),
     Inspect(inspect::Args),
     Export(export::Args),
     Recipes(recipes::Args),
@@ -40,6 +45,8 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Convert(args) => convert::run(args),
         Command::Calibrate(args) => calibrate::run(args),
+        Command::Cache(args) => cache::run(args),
+        Command::Plan(args) => plan::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Export(args) => export::run(args),
         Command::Recipes(args) => recipes::run(args),

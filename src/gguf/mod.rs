@@ -18,6 +18,7 @@ mod tensor_type;
 mod value;
 mod writer;
 
+pub use constants::DEFAULT_ALIGNMENT;
 pub use dequantize::Dequantize;
 pub use error::{Error, Problem};
 pub use file::{File, Tensor};

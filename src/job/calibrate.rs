@@ -62,8 +62,8 @@ pub struct Calibrate {
     pub threads: Option<usize>,
     /// Layers on the GPU.
     pub gpu_layers: Option<u32>,
-    /// The input of the output layer too.
-    pub with_output: bool,
+    /// Minutes for the sensitivities of the weights, after the sums.
+    pub budget: Option<u64>,
     /// The collector or its folder, instead of looking for it.
     pub collector: Option<PathBuf>,
     /// Write over an existing file.
@@ -82,7 +82,7 @@ impl Calibrate {
             memory: None,
             threads: None,
             gpu_layers: None,
-            with_output: false,
+            budget: None,
             collector: None,
             overwrite: false,
         }
@@ -134,14 +134,12 @@ impl Calibrate {
                 ("-c", self.context.map(|n| n.to_string())),
                 ("--memory", self.memory.clone()),
                 ("-t", self.threads.map(|n| n.to_string())),
+                ("--budget", self.budget.map(|n| n.to_string())),
                 ("-ngl", self.gpu_layers.map(|n| n.to_string())),
             ],
         );
         if parse_special {
             command.arg("--parse-special");
-        }
-        if self.with_output {
-            command.arg("--process-output");
         }
         run_collector(&mut command, &self.output)
     }

@@ -1,15 +1,16 @@
 //! A conversion from the model to the last file.
 
-use super::calibrate::{Calibrate, Text, check_text, work_folder};
-use super::collector::find_collector;
+use super::allocate::{Allocation, AllocationError, Size, allocation};
+use super::costs::{TensorCosts, costs};
 use super::guided::Guide;
+use super::judge::{Judgement, judge};
+use super::measure::{Measure, Measured, Step};
 use super::outputs::{Outputs, check_output};
-use super::write::{write, write_or_resume};
+use super::write::write_or_resume;
 use super::{Error, resume};
-use crate::calibration::Calibration;
-use crate::checkpoint::{self, Dtype, Model};
-use crate::names;
-use crate::plan::{Part, Plan, Planned, Recipe, Target, cut};
+use crate::calibration::{Calibration, Sensitivities};
+use crate::checkpoint::{self, Model};
+use crate::plan::{Cut, Part, Plan, Planned, Recipe, Target, cut};
 use crate::quantize::Effort;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -21,6 +22,9 @@ pub struct Convert {
     pub source: PathBuf,
     /// What becomes of its tensors; `None` for the recipe that suits the model ([`Recipe::suited_to`]).
     pub recipe: Option<Recipe>,
+    /// How large the file is to be; `None` for what the recipe makes. The types are then those that cost least, if there are
+    /// statistics that say so, and those of the recipe for all others.
+    pub size: Option<Size>,
     /// Where statistics of its inputs come from.
     pub statistics: Statistics,
     /// How long to search with statistics.
@@ -41,13 +45,8 @@ pub enum Statistics {
     None,
     /// A file of [`Calibrate`], or an importance matrix of llama.cpp.
     File(PathBuf),
-    /// They are measured first, on a text.
-    Text {
-        /// The text, UTF-8.
-        text: PathBuf,
-        /// The collector or its folder, instead of looking for it.
-        collector: Option<PathBuf>,
-    },
+    /// They are measured first.
+    Measured(Measure),
 }
 
 /// What happens during a conversion.
@@ -77,8 +76,37 @@ pub enum Event<'a> {
         /// Name of the model that is converted.
         model: &'a str,
     },
+    /// A step of a measurement is taken, or its result is there already.
+    Step {
+        /// The step.
+        step: Step,
+        /// What it makes.
+        path: &'a Path,
+        /// Whether that is in the cache.
+        is_there: bool,
+    },
     /// The statistics that are used, in words.
     Statistics(String),
+    /// What types cost is found out, on some rows of so many weights.
+    Costs {
+        /// Weights of the model.
+        weights: u64,
+    },
+    /// There is a size to meet, and the statistics do not say what the errors of tensors cost: the recipe decides.
+    NoSensitivities,
+    /// The best mix of types for the size.
+    Allocated {
+        /// What is to be written.
+        plan: &'a Plan,
+        /// The recipe of it, to be kept or changed.
+        recipe: &'a str,
+        /// The mean divergence that is expected, in nats.
+        expected: f64,
+    },
+    /// What the file costs, on text that was kept back.
+    Judged(&'a Judgement),
+    /// That was not found out, for this reason.
+    NotJudged(String),
     /// A file that need not be written again.
     Complete(&'a Path),
     /// The name of a file that a killed conversion with other options or of another model left.
@@ -118,6 +146,7 @@ impl Convert {
         Convert {
             source: source.into(),
             recipe: None,
+            size: None,
             statistics: Statistics::None,
             effort: Effort::default(),
             tokenizer_pre: None,
@@ -155,6 +184,11 @@ impl Convert {
 }
 
 impl Opened<'_> {
+    /// The same model and plan, for a job that differs in nothing but size, statistics, effort and threads.
+    pub fn with(self, job: &Convert) -> Opened<'_> {
+        Opened { job, model: self.model, plan: self.plan }
+    }
+
     /// The model.
     pub fn model(&self) -> &Model {
         &self.model
@@ -186,32 +220,99 @@ impl Opened<'_> {
 
     /// Writes all files.
     pub fn write(&self, outputs: &Outputs, tell: &(dyn Fn(Event) + Sync)) -> Result<(), Error> {
-        let parts = cut(&self.plan, outputs.cut, &outputs.path)?;
         let inputs = self.inputs();
-        let is_complete =
-            |part: &Part| outputs.resume && resume::is_complete(&part.plan, &part.path, &inputs);
-        for part in parts.iter().filter(|part| !is_complete(part)) {
-            check_output(&part.path, &inputs, outputs.overwrite)?;
+        self.check_outputs(&self.plan, outputs, &inputs)?;
+        let statistics = self.statistics(tell)?;
+        let guide = statistics
+            .as_ref()
+            .map(|statistics| Guide { calibration: statistics.calibration(), effort: self.job.effort });
+        if let Some(guide) = guide {
+            tell(Event::Statistics(guide.calibration.describe()));
         }
-        let calibration = match &self.job.statistics {
-            Statistics::None => None,
-            Statistics::File(path) => Some(self.open_calibration(path, tell)?),
-            Statistics::Text { text, collector } => {
-                Some(self.calibrate(text, collector.as_deref(), &outputs.path)?)
+        let plan = match (self.job.size, guide) {
+            (Some(size), Some(guide)) => self.allocated(size, guide, tell)?,
+            (Some(_), None) => {
+                tell(Event::NoSensitivities);
+                self.plan.clone()
             }
+            (None, _) => self.plan.clone(),
         };
-        if let Some(calibration) = &calibration {
-            tell(Event::Statistics(calibration.describe()));
-        }
-        let guide = calibration.as_ref().map(|calibration| Guide { calibration, effort: self.job.effort });
-        for part in &parts {
-            if is_complete(part) {
+        for part in &self.check_outputs(&plan, outputs, &inputs)? {
+            if is_complete(part, outputs, &inputs) {
                 tell(Event::Complete(&part.path));
                 continue;
             }
             self.write_part(part, guide, outputs.resume, tell)?;
         }
+        if let (Some(Found::Measured(measured)), Cut::Whole) = (&statistics, outputs.cut) {
+            match judge(
+                measured,
+                &outputs.path,
+                self.measure().and_then(|m| m.collector.as_deref()),
+                self.job.threads,
+            ) {
+                Ok(judgement) => tell(Event::Judged(&judgement)),
+                Err(why) => tell(Event::NotJudged(why)),
+            }
+        }
         Ok(())
+    }
+
+    /// What every type would cost every tensor, for sizes to be compared. `None` if the statistics do not say it.
+    pub fn priced(&self, tell: &(dyn Fn(Event) + Sync)) -> Result<Option<Priced<'_>>, Error> {
+        let Some(statistics) = self.statistics(tell)? else { return Ok(None) };
+        let guide = Guide { calibration: statistics.calibration(), effort: self.job.effort };
+        let Some((costs, sensitivities)) = self.costs(guide, tell)? else { return Ok(None) };
+        Ok(Some(Priced { opened: self, statistics, costs, sensitivities }))
+    }
+
+    fn costs(
+        &self,
+        guide: Guide,
+        tell: &(dyn Fn(Event) + Sync),
+    ) -> Result<Option<(Vec<TensorCosts>, Sensitivities)>, Error> {
+        let Some(sensitivities) = guide.calibration.sensitivities()? else { return Ok(None) };
+        tell(Event::Costs { weights: self.plan.weights() });
+        let costs = costs(&self.model, guide, &sensitivities, &|n| tell(Event::Progress(n)));
+        tell(Event::Stopped);
+        Ok(Some((costs?, sensitivities)))
+    }
+
+    /// The parts of a plan, none of which may be written over something.
+    fn check_outputs(&self, plan: &Plan, outputs: &Outputs, inputs: &[PathBuf]) -> Result<Vec<Part>, Error> {
+        let parts = cut(plan, outputs.cut, &outputs.path)?;
+        for part in parts.iter().filter(|part| !is_complete(part, outputs, inputs)) {
+            check_output(&part.path, inputs, outputs.overwrite)?;
+        }
+        Ok(parts)
+    }
+
+    fn measure(&self) -> Option<&Measure> {
+        match &self.job.statistics {
+            Statistics::Measured(measure) => Some(measure),
+            Statistics::None | Statistics::File(_) => None,
+        }
+    }
+
+    fn statistics(&self, tell: &(dyn Fn(Event) + Sync)) -> Result<Option<Found>, Error> {
+        Ok(match &self.job.statistics {
+            Statistics::None => None,
+            Statistics::File(path) => Some(Found::Given(self.open_calibration(path, tell)?)),
+            Statistics::Measured(measure) => {
+                measure.check()?;
+                Some(Found::Measured(measure.run(&self.model, self.job.effort, self.job.threads, tell)?))
+            }
+        })
+    }
+
+    fn allocated(&self, size: Size, guide: Guide, tell: &(dyn Fn(Event) + Sync)) -> Result<Plan, Error> {
+        let Some((costs, sensitivities)) = self.costs(guide, tell)? else {
+            tell(Event::NoSensitivities);
+            return Ok(self.plan.clone());
+        };
+        let found = allocation(&self.model, &costs, &sensitivities, &self.plan, size)?;
+        tell(Event::Allocated { plan: &found.plan, recipe: &found.text, expected: found.expected });
+        Ok(found.plan)
     }
 
     fn write_part(
@@ -237,7 +338,8 @@ impl Opened<'_> {
     fn inputs(&self) -> Vec<PathBuf> {
         let statistics = match &self.job.statistics {
             Statistics::None => None,
-            Statistics::File(path) | Statistics::Text { text: path, .. } => Some(path.clone()),
+            Statistics::File(path) => Some(path.clone()),
+            Statistics::Measured(measure) => measure.text.clone(),
         };
         self.model.files().into_iter().chain(statistics).collect()
     }
@@ -253,36 +355,50 @@ impl Opened<'_> {
         }
         Ok(calibration)
     }
+}
 
-    /// Measures statistics on a text. The files that this takes on the way lie beside the output and go again.
-    fn calibrate(&self, text: &Path, collector: Option<&Path>, output: &Path) -> Result<Calibration, Error> {
-        find_collector(collector)?;
-        check_text(text)?;
-        let work = work_folder(".tenpak-calibration-", output)?;
-        let base = if self.model.path.is_dir() {
-            let base = work.path().join("base.gguf");
-            let plan = Plan::new(&self.model, &Recipe::plain(self.matrix_dtype()))?;
-            write(&self.model, &plan, None, &base, &|_| ())?;
-            base
-        } else {
-            self.model.path.clone()
-        };
-        let calibrate = Calibrate {
-            threads: self.job.threads,
-            collector: collector.map(Path::to_owned),
-            ..Calibrate::new(base, Text::file(text), work.path().join("model.gram.gguf"))
-        };
-        let calibration = calibrate.run()?;
-        // Open files outlive their names where systems allow it; elsewhere the folder stays until the end.
-        drop(work);
-        Ok(calibration)
+/// A model with what every type would cost every tensor.
+pub struct Priced<'a> {
+    opened: &'a Opened<'a>,
+    statistics: Found,
+    costs: Vec<TensorCosts>,
+    sensitivities: Sensitivities,
+}
+
+impl Priced<'_> {
+    /// The best mix for a size.
+    pub fn allocation(&self, size: Size) -> Result<Allocation, AllocationError> {
+        let Opened { model, plan, .. } = self.opened;
+        allocation(model, &self.costs, &self.sensitivities, plan, size)
     }
 
-    /// The float type of the first matrix, which stands for that of all.
-    fn matrix_dtype(&self) -> Dtype {
-        let first = self.model.tensors.iter().find(|t| names::is_matrix(&t.name, &t.shape));
-        first.map_or(Dtype::F16, |t| t.dtype.written())
+    /// What a file of the same model costs, on text that was kept back. The error says why that was not found out.
+    pub fn judge(&self, file: &Path) -> Result<Judgement, String> {
+        let Found::Measured(measured) = &self.statistics else {
+            return Err("no text was kept back from a calibration that was made before".into());
+        };
+        let collector = self.opened.measure().and_then(|m| m.collector.as_deref());
+        judge(measured, file, collector, self.opened.job.threads)
     }
+}
+
+/// Statistics, and where they came from.
+enum Found {
+    Given(Calibration),
+    Measured(Measured),
+}
+
+impl Found {
+    fn calibration(&self) -> &Calibration {
+        match self {
+            Found::Given(calibration) => calibration,
+            Found::Measured(measured) => &measured.calibration,
+        }
+    }
+}
+
+fn is_complete(part: &Part, outputs: &Outputs, inputs: &[PathBuf]) -> bool {
+    outputs.resume && resume::is_complete(&part.plan, &part.path, inputs)
 }
 
 /// What decides the order in which fates of tensors are told.

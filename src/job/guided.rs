@@ -1,12 +1,13 @@
 //! Writes the tensors that a calibration has statistics for, with error feedback.
 
 use super::Error;
+use super::loss::{Loss, Price};
 use super::weights::check_finite;
-use crate::calibration::Calibration;
+use crate::calibration::{Calibration, Sensitivities, Use};
 use crate::checkpoint::{Model, SourceTensor};
 use crate::gguf::Writer;
 use crate::plan::{Plan, Target};
-use crate::quantize::{BandQuantizer, Effort, Factor, band, damping};
+use crate::quantize::{BandQuantizer, Effort, Factor, band};
 use crate::types::TensorType;
 use rayon::prelude::*;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ pub struct Guide<'a> {
 /// same input.
 pub(super) struct Guided<'a> {
     guide: Guide<'a>,
+    sensitivities: Option<Sensitivities>,
     /// The oldest first.
     factors: Vec<FactorOfInput>,
     /// Bytes that all factors may take: those of the largest, for which there has to be room anyway.
@@ -46,12 +48,15 @@ impl<'a> Guided<'a> {
         guide.calibration.check(architecture, model.block_count(), &weights)?;
         let known = weights.iter().filter(|(name, ..)| guide.calibration.input_of(name).is_some());
         let budget = known.map(|&(_, columns, _)| factor_bytes(columns)).max().unwrap_or(0);
-        Ok(Guided { guide, factors: Vec::new(), budget })
+        let sensitivities = guide.calibration.sensitivities()?;
+        Ok(Guided { guide, sensitivities, factors: Vec::new(), budget })
     }
 
-    /// Whether there are statistics for a tensor.
+    /// Whether there are statistics for a tensor, or it is known that its rows are taken.
     pub fn knows(&self, t: &SourceTensor) -> bool {
+        let is_taken = |s: &Sensitivities| s.of(&t.name, Use::Rows).is_some();
         self.guide.calibration.input_of(&t.name).is_some()
+            || self.sensitivities.as_ref().is_some_and(is_taken)
     }
 
     /// Writes a tensor that it knows.
@@ -98,7 +103,7 @@ impl<'a> Guided<'a> {
         kind: &'static TensorType,
     ) -> Result<Arc<Factor>, Error> {
         let calibration = self.guide.calibration;
-        let input = (calibration.input_of(&t.name).expect("a known tensor").to_owned(), expert);
+        let input = (calibration.input_of(&t.name).unwrap_or(&t.name).to_owned(), expert);
         if let Some(found) = self.factors.iter().find(|f| f.input == input && f.kind.id == kind.id) {
             return Ok(found.factor.clone());
         }
@@ -108,10 +113,9 @@ impl<'a> Guided<'a> {
         {
             self.factors.remove(0);
         }
-        let statistics = calibration.load(&t.name, expert, t.columns())?.expect("a known tensor");
-        calibration.release();
-        let damping = damping(&statistics);
-        let factor = Factor::new(kind, statistics, damping);
+        let price = Price::of(self.sensitivities.as_ref(), t);
+        let loss = Loss::of(calibration, price, t, expert)?.expect("a known tensor");
+        let factor = Factor::new(kind, loss.statistics, loss.damping + loss.of_rows);
         let factor = Arc::new(factor.map_err(|_| Error::NotPositive { tensor: t.name.clone() })?);
         self.factors.push(FactorOfInput { input, kind, factor: factor.clone() });
         Ok(factor)
@@ -124,6 +128,6 @@ fn factor_bytes(columns: usize) -> usize {
 }
 
 /// Matrices of a tensor, each with its own inputs.
-fn experts(t: &SourceTensor) -> usize {
+pub(super) fn experts(t: &SourceTensor) -> usize {
     t.shape.get(2).map_or(1, |&n| n as usize)
 }

@@ -35,10 +35,16 @@
 //! # }
 //! ```
 
+mod allocate;
+mod cache;
 mod calibrate;
 mod collector;
 mod convert;
+mod costs;
 mod guided;
+mod judge;
+mod loss;
+mod measure;
 mod outputs;
 mod own_text;
 mod plain;
@@ -46,10 +52,15 @@ mod resume;
 mod weights;
 mod write;
 
+pub use allocate::{Allocation, AllocationError, Size, allocation};
+pub use cache::{Cache, Cached};
 pub use calibrate::{Calibrate, Text};
 pub use collector::CollectorError;
-pub use convert::{Convert, Event, Opened, Statistics};
+pub use convert::{Convert, Event, Opened, Priced, Statistics};
+pub use costs::{TensorCosts, costs};
 pub use guided::Guide;
+pub use judge::Judgement;
+pub use measure::{Measure, Step};
 pub use outputs::{OutputError, Outputs, check_output};
 pub use own_text::{DEFAULT_SEED, OwnText};
 pub use write::{write, write_or_resume};
@@ -72,6 +83,9 @@ pub enum Error {
     /// Collecting statistics.
     #[error(transparent)]
     Collector(#[from] CollectorError),
+    /// A size that cannot be met.
+    #[error(transparent)]
+    Allocation(#[from] AllocationError),
     /// An output that may not be written.
     #[error(transparent)]
     Output(#[from] OutputError),

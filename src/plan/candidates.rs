@@ -105,6 +105,11 @@ impl Family {
         Family(t.name.split('_').next().unwrap_or(t.name))
     }
 
+    /// Whether its types are trellis codes.
+    pub fn is_trellis(self) -> bool {
+        self.0.starts_with('t')
+    }
+
     /// Its name.
     pub fn name(self) -> &'static str {
         self.0

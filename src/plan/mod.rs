@@ -8,6 +8,7 @@
 //! parts        slices of that list, for files in parts
 //! ```
 
+mod allocation;
 mod built_in;
 mod candidates;
 mod error;
@@ -15,6 +16,7 @@ mod parts;
 mod rules;
 mod syntax;
 
+pub use allocation::{Offer, allocate};
 pub use built_in::{BUILT_IN, BuiltIn};
 pub use candidates::{Candidate, Candidates, Family, Target};
 pub use error::{Error, Problem};

@@ -66,6 +66,11 @@ impl BandQuantizer {
         BandQuantizer { t, rotate, blocks: quantizer(breadth), errors: Vec::new(), targets: Vec::new() }
     }
 
+    /// The sum of the squares of the errors of the last rows.
+    pub fn squared_errors(&self) -> f64 {
+        self.errors.iter().map(|&e| (e * e) as f64).sum()
+    }
+
     /// Quantizes rows; `weights` is left rotated. Returns the sum of the losses.
     pub fn quantize(&mut self, factor: &Factor, weights: &mut [f32], out: &mut [u8]) -> f64 {
         let (n, len) = (factor.n, self.t.block_len);

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use support::tiny_calibration::{self as tiny, ATTN_COLUMNS, DOWN_COLUMNS, EXPERTS, Parts};
 use support::{assert_says, error};
 use tempfile::TempDir;
-use tenpak_gguf::calibration::{Calibration, Error, Statistics};
-use tenpak_gguf::gguf::Value;
+use tenpak_gguf::calibration::{Calibration, Error, Statistics, Use};
+use tenpak_gguf::gguf::{Kind, Value};
 
 /// Means differ from those of the test by the rounding of a division and a product.
 const ULPS: f32 = 4.0 * f32::EPSILON;
@@ -321,7 +321,7 @@ fn headers_that_contradict() {
         change(&mut parts);
         assert_says(error(open(&parts)), words);
     };
-    refused(&|p| p.set("gram.version", Value::U32(2)), &["version 2", "newer tenpak-gguf"]);
+    refused(&|p| p.set("gram.version", Value::U32(3)), &["version 3", "newer tenpak-gguf"]);
     refused(&|p| p.set("gram.tokens", Value::String("8".into())), &["gram.tokens", "damaged"]);
     refused(&|p| p.set("gram.inputs", Value::strings([Q])), &["6 names", "gram.inputs 1"]);
     refused(&|p| p.set("gram.weights", Value::U32(1)), &["gram.weights", "not a list of names"]);
@@ -349,4 +349,55 @@ fn dense_importance_of_three_dimensions_has_one_count() {
     let Some(Statistics::Diagonal { values, tokens: 4 }) = loaded else { panic!("{loaded:?}") };
     let x = tiny::inputs(DOWN, 2);
     assert_close(values[0], tiny::product(&x, 0, 0) / 4.0);
+}
+
+/// A file that says how much depends on two weights, one of which is embeddings.
+fn with_sensitivities(divergence: [f32; 3], curve: &[f32]) -> Parts {
+    let mut parts = tiny::gram();
+    parts.set("gram.version", Value::U32(2));
+    let strings =
+        |words: [&str; 3]| Value::Array(Kind::String, words.map(|w| Value::String(w.into())).to_vec());
+    parts.keys.push(("sensitivity.weights".into(), strings(["token_embd.weight", Q, "token_embd.weight"])));
+    parts.keys.push(("sensitivity.uses".into(), strings(["rows", "product", "product"])));
+    for (name, values) in [
+        ("divergence", &divergence[..]),
+        ("error", &[0.1, 0.2, 0.3]),
+        ("energy", &[4.0, 5.0, 6.0]),
+        ("curve", curve),
+    ] {
+        parts.tensors.push((format!("sensitivity.{name}"), vec![values.len() as u64], values.to_vec()));
+    }
+    parts
+}
+
+#[test]
+fn sensitivities_are_read() {
+    let calibration = open(&with_sensitivities([1.0, 2.0, 3.0], &[0.1, 0.1, 1.0, 0.8])).unwrap();
+    let found = calibration.sensitivities().unwrap().expect("they are there");
+    let of = |weight, site| found.of(weight, site).map(|s| (s.divergence, s.energy));
+    assert_eq!(of("token_embd.weight", Use::Rows), Some((1.0, 4.0)));
+    assert_eq!(of(Q, Use::Product), Some((2.0, 5.0)));
+    assert_eq!(of("token_embd.weight", Use::Product), Some((3.0, 6.0)));
+    assert_eq!(of(Q, Use::Rows), None);
+    assert!((found.expected(1.0) - 0.8).abs() < 1e-6);
+    assert_eq!(open(&tiny::gram()).unwrap().sensitivities().unwrap(), None);
+}
+
+#[test]
+fn sensitivities_that_cannot_be() {
+    let refused = |parts: Parts, words: &[&str]| {
+        assert_says(error(open(&parts).unwrap().sensitivities()), words);
+    };
+    let curve = [0.1, 0.1, 1.0, 0.8];
+    refused(with_sensitivities([-1.0, -1.0, -1.0], &curve), &["sensitivity.divergence", "not finished"]);
+    refused(with_sensitivities([1.0, f32::NAN, 3.0], &curve), &[Q, "NaN", "damaged"]);
+    refused(with_sensitivities([1.0, -2.0, 3.0], &curve), &[Q, "-2", "damaged"]);
+    refused(with_sensitivities([1.0, 2.0, 3.0], &[1.0, 0.8, 0.1, 0.1]), &["does not rise", "damaged"]);
+    refused(with_sensitivities([1.0, 2.0, 3.0], &[0.0, 0.0, 1.0, 1.0]), &["does not rise", "damaged"]);
+    let mut short = with_sensitivities([1.0, 2.0, 3.0], &curve);
+    short.tensors.retain(|(name, ..)| name != "sensitivity.energy");
+    refused(short, &["sensitivity.energy", "missing"]);
+    let mut other = with_sensitivities([1.0, 2.0, 3.0], &curve);
+    other.set("sensitivity.uses", Value::Array(Kind::String, vec![Value::String("rows".into()); 2]));
+    refused(other, &["not of one length"]);
 }

@@ -16,7 +16,10 @@ struct Done {
 }
 
 fn tenpak<S: AsRef<std::ffi::OsStr>>(args: &[S]) -> Done {
-    let output = Command::new(env!("CARGO_BIN_EXE_tenpak-gguf")).args(args).output().expect("it starts");
+    let output = Command::new(env!("CARGO_BIN_EXE_tenpak-gguf"))
+        .args(support::uncalibrated(args))
+        .output()
+        .expect("it starts");
     Done {
         code: output.status.code().expect("it ends by itself"),
         out: String::from_utf8(output.stdout).expect("text"),
@@ -150,7 +153,7 @@ fn with_small_files(args: &[&str]) -> std::process::Output {
     let limited = "trap '' XFSZ; ulimit -f 8; exec \"$@\"";
     let done = std::process::Command::new("sh")
         .args(["-c", limited, "sh", env!("CARGO_BIN_EXE_tenpak-gguf")])
-        .args(args)
+        .args(support::uncalibrated(args))
         .output();
     done.expect("a shell")
 }
@@ -486,4 +489,96 @@ fn a_second_quantization_is_announced() {
     let done = tenpak(&["convert", source, "--dry-run", "--keep-quantization"]);
     assert_says(&done.err, &["quantized already: 1 tensors (mxfp4), kept without loss as mxfp4"]);
     assert!(!done.err.contains(note), "{}", done.err);
+}
+
+/// Nothing is measured by a dry run, which says what would be.
+#[test]
+fn a_dry_run_says_what_calibration_would_do() {
+    let folder = TinyLlama::new().write();
+    let cache = folder.beside("cache");
+    let args = ["convert", text(&folder.path), "--dry-run", "--target", "9x", "--cache", text(&cache)];
+    let done = tenpak(&args);
+    assert_eq!(done.code, 0, "{}", done.err);
+    assert_says(&done.err, &["steps: ", "the model writes text", "best mix", text(&cache)]);
+    assert!(!cache.exists());
+}
+
+/// Without the collector there is no calibration, and the message says what can be done.
+#[test]
+fn no_collector_for_a_conversion() {
+    let folder = TinyLlama::new().write();
+    let (out, nowhere) = (folder.beside("out.gguf"), folder.beside("nowhere"));
+    let output = Command::new(env!("CARGO_BIN_EXE_tenpak-gguf"))
+        .args(["convert", text(&folder.path), "-o", text(&out), "--cache", text(&folder.beside("cache"))])
+        .env("PATH", &nowhere)
+        .env_remove("TENPAK_COLLECTOR")
+        .output()
+        .expect("it starts");
+    let says = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{says}");
+    assert_says(says, &["llama-tenpak-calibrate", "scripts/build_llama.sh", "--no-calibration"]);
+    assert_eq!(files_in(folder.parent.path()), ["tiny-llama"]);
+}
+
+#[test]
+fn sizes_that_are_none() {
+    for (option, value, words) in [
+        ("--target", "0.5x", "such as 10x"),
+        ("--target", "ten", "such as 10x"),
+        ("--bpw", "nan", "such as 2.5"),
+        ("--size", "3.5", "such as 4G"),
+    ] {
+        fails(&["convert", "x", "-o", "y", option, value], 2, &[option, words]);
+    }
+    fails(&["convert", "x", "-o", "y", "--target", "10x", "--bpw", "3"], 2, &["--target", "--bpw"]);
+    fails(&["convert", "x", "-o", "y", "--target", "10x", "--type", "t3"], 2, &["--target", "--type"]);
+    fails(
+        &["convert", "x", "-o", "y", "--target", "10x", "--no-calibration"],
+        2,
+        &["--target", "--no-calibration"],
+    );
+}
+
+/// A size without statistics that say what depends on each weight: the recipe decides, and the program says so.
+#[test]
+fn a_size_without_sensitivities() {
+    let folder = TinyLlama::new().write();
+    let (gram, out) = (folder.beside("tiny.gram.gguf"), folder.beside("out.gguf"));
+    support::tiny_calibration::of_tiny_llama().write(&gram);
+    let args =
+        ["convert", text(&folder.path), "-o", text(&out), "--calibration", text(&gram), "--target", "9x"];
+    let done = tenpak(&args);
+    assert_eq!(done.code, 0, "{}", done.err);
+    assert_says(&done.err, &["does not say how much depends on each weight", "the recipe decides"]);
+}
+
+#[test]
+fn the_cache_is_shown_and_cleared() {
+    let folder = TinyLlama::new().write();
+    let cache = folder.beside("cache");
+    std::fs::create_dir(&cache).unwrap();
+    std::fs::write(cache.join("0123456789abcdef.base.gguf"), [0; 1234]).unwrap();
+    std::fs::write(cache.join("mine.txt"), "x").unwrap();
+    let shown = succeeds(&["cache", "--cache", text(&cache)]);
+    assert_says(&shown, &["0123456789abcdef.base.gguf", "1.2 kB", "1 files"]);
+    assert_says(succeeds(&["cache", "--cache", text(&cache), "--clear"]), &["1 files deleted"]);
+    assert_eq!(files_in(&cache), ["mine.txt"]);
+}
+
+#[test]
+fn plans_need_sensitivities() {
+    let folder = TinyLlama::new().write();
+    let gram = folder.beside("tiny.gram.gguf");
+    support::tiny_calibration::of_tiny_llama().write(&gram);
+    let args = ["plan", text(&folder.path), "--calibration", text(&gram)];
+    fails(&args, 1, &["how much depends on each weight", "it is measured"]);
+    fails(&["plan", text(&folder.path), "--no-calibration"], 1, &["how much depends on each weight"]);
+    fails(&["plan", text(&folder.path), "--pareto", "curve.png"], 2, &["--pareto", ".svg", ".csv"]);
+    let taken = folder.beside("taken.csv");
+    std::fs::write(&taken, "mine").unwrap();
+    fails(
+        &["plan", text(&folder.path), "--pareto", text(&taken)],
+        1,
+        &["taken.csv", "exists already", "--force"],
+    );
 }

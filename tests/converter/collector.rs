@@ -93,25 +93,14 @@ const HERE: [&str; 2] = ["--collector", "./llama-tenpak-calibrate"];
 #[test]
 fn the_collector_is_asked_what_the_user_asked() {
     let place = Place::with(r#"echo "$@" >asked; echo progress >&2; cp made "$6""#);
-    let mine = [
-        "--tokens",
-        "4096",
-        "--context",
-        "128",
-        "--memory",
-        "8G",
-        "--threads",
-        "3",
-        "--gpu-layers",
-        "7",
-        "--with-output",
-    ];
+    let mine =
+        ["--tokens", "4096", "--context", "128", "--memory", "8G", "--threads", "3", "--gpu-layers", "7"];
     let done = place.run(&[&HERE[..], &mine].concat());
     assert_eq!(done.code, 0, "{}", done.err);
     assert_says(&done.out, &["out.gguf: Gram matrices of 4 inputs of Tiny, 8 tokens of text.txt", "kB"]);
     assert_says(&done.err, &["progress"]);
     let asked = std::fs::read_to_string(place.path("asked")).unwrap();
-    let expected = "-m base.gguf -f text.txt -o out.gguf --tokens 4096 -c 128 --memory 8G -t 3 -ngl 7 --process-output\n";
+    let expected = "-m base.gguf -f text.txt -o out.gguf --tokens 4096 -c 128 --memory 8G -t 3 -ngl 7\n";
     assert_eq!(asked, expected);
 }
 

@@ -12,7 +12,7 @@ use tenpak_gguf::plan::{BUILT_IN, Candidates, Plan, Recipe};
 /// Exit code, standard output and standard error of a command.
 fn tenpak(args: &[&str]) -> (Option<i32>, String, String) {
     let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_tenpak-gguf"));
-    let output = program.args(args).output().expect("it starts");
+    let output = program.args(crate::support::uncalibrated(args)).output().expect("it starts");
     let text = |bytes| String::from_utf8(bytes).expect("text");
     (output.status.code(), text(output.stdout), text(output.stderr))
 }

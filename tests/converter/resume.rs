@@ -1,6 +1,7 @@
 //! A conversion that was killed goes on where it was, and gives the same bytes.
 
 use crate::support;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -10,7 +11,10 @@ use support::{assert_says, files_in};
 
 fn command(folder: &Folder, output: &Path, options: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tenpak-gguf"));
-    command.arg("convert").arg(&folder.path).arg("-o").arg(output).args(options).stdout(Stdio::null());
+    let mut args: Vec<&OsStr> =
+        vec!["convert".as_ref(), folder.path.as_ref(), "-o".as_ref(), output.as_ref()];
+    args.extend(options.iter().map(OsStr::new));
+    command.args(support::uncalibrated(&args)).stdout(Stdio::null());
     command
 }
 

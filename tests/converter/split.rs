@@ -1,6 +1,7 @@
 //! Files in parts: the same model, whoever writes them.
 
 use crate::support;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use support::reference_case::Case;
@@ -16,7 +17,10 @@ use tenpak_gguf::quantize::Effort;
 
 fn convert(folder: &Folder, output: &Path, options: &[&str]) -> Result<(), String> {
     let mut program = Command::new(env!("CARGO_BIN_EXE_tenpak-gguf"));
-    let program = program.arg("convert").arg(&folder.path).arg("-o").arg(output).args(options);
+    let mut args: Vec<&OsStr> =
+        vec!["convert".as_ref(), folder.path.as_ref(), "-o".as_ref(), output.as_ref()];
+    args.extend(options.iter().map(OsStr::new));
+    let program = program.args(crate::support::uncalibrated(&args));
     let out = program.output().expect("it runs");
     let says = String::from_utf8_lossy(&out.stderr).into_owned();
     if out.status.success() { Ok(()) } else { Err(says) }
@@ -165,8 +169,8 @@ fn parts_that_cannot_be() {
         (["--shard", "0/3"], ["2/8", "1/8"]),
         (["--shard", "4/3"], ["2/8", "1/8"]),
         (["--shard", "1/1000"], ["21 tensors", "1000 parts"]),
-        (["--split-max-size", "4T"], ["4G", "500M"]),
-        (["--split-max-size", "0"], ["4G", "500M"]),
+        (["--split-max-size", "4T"], ["4G", "2.8GB"]),
+        (["--split-max-size", "0"], ["4G", "2.8GB"]),
     ] {
         let says = convert(&folder, &folder.beside("part.gguf"), &options).unwrap_err();
         assert_says(says, &words);

@@ -140,7 +140,15 @@ pub fn f16() -> PathBuf {
 /// SmolLM2 in the types that are the default, made while nothing else ran.
 pub fn out() -> PathBuf {
     made("out.gguf", &[&TENPAK_KEY, arg(&MODEL)], |place, out| {
-        let mut convert = tenpak(["convert", arg(&MODEL), "-o", arg(out), "--threads", MEASURED_THREADS]);
+        let mut convert = tenpak([
+            "convert",
+            arg(&MODEL),
+            "-o",
+            arg(out),
+            "--no-calibration",
+            "--threads",
+            MEASURED_THREADS,
+        ]);
         let (_, Measures { seconds, cpu_seconds, peak_kilobytes }) = place.measured("convert", &mut convert);
         let cpu_seconds = cpu_seconds.expect("the system tells CPU time");
         let peak_kilobytes = peak_kilobytes.expect("the system tells the peak of memory");
@@ -184,7 +192,7 @@ pub fn imatrix(model: &Path, out: &Path, format: &str, chunks: &str) -> Command 
     let mut command = llama("llama-imatrix");
     command.arg("-m").arg(model).arg("-f").arg(text("c4")).arg("-o").arg(out);
     command.args(["--output-format", format, "-c", "512", "-b", "512", "--chunks", chunks, "--no-ppl"]);
-    command.args(["--no-repack", "-t", &THREADS.to_string()]);
+    command.args(["--process-output", "--no-repack", "-t", &THREADS.to_string()]);
     command
 }
 

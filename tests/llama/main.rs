@@ -29,5 +29,6 @@ mod pytorch;
 mod quantized_checkpoints;
 mod quantized_gguf;
 mod rpc;
+mod sizes;
 mod vocabularies;
 mod vulkan;

@@ -27,8 +27,16 @@ fn takes_no_more_than_it_may(shape: &str, parts: &[u32], of: u32, kind: &str) {
     let all: Vec<u32> = (1..=of).collect();
     let parts = if std::env::var_os("PARTS").is_some_and(|parts| parts == "all") { &all } else { parts };
     for part in parts {
-        let mut convert =
-            tenpak(["convert", arg(&checkpoint), "-o", arg(&out), "--no-tokenizer", "--threads", THREADS]);
+        let mut convert = tenpak([
+            "convert",
+            arg(&checkpoint),
+            "-o",
+            arg(&out),
+            "--no-calibration",
+            "--no-tokenizer",
+            "--threads",
+            THREADS,
+        ]);
         convert.args(["--outtype", kind, "--shard", &format!("{part}/{of}")]);
         let (_, measures) = place.measured(&format!("convert-{part}"), &mut convert);
         let kilobytes = measures.peak_kilobytes.expect("the system tells the peak of memory");

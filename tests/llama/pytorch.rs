@@ -25,7 +25,7 @@ fn logits(text: &str) -> Vec<(u32, f64)> {
 /// Logits of a checkpoint that is converted with these options.
 fn converted(place: &Place, name: &str, folder: &Path, options: &[&str]) -> Vec<(u32, f64)> {
     let out = place.path(&format!("{name}.gguf"));
-    let mut convert = tenpak(["convert", arg(folder), "-o", arg(&out), "--no-tokenizer"]);
+    let mut convert = tenpak(["convert", arg(folder), "-o", arg(&out), "--no-calibration", "--no-tokenizer"]);
     place.run(&format!("convert-{name}"), convert.args(options));
     logits(&place.run(name, Command::new(logits_program()).arg(out).args(IDS.split(' '))))
 }

@@ -24,6 +24,27 @@ use tenpak_gguf::isa::Isa;
 #[cfg(feature = "converter")]
 use tenpak_gguf::plan::{Family, Plan, Recipe};
 
+/// Arguments with which nothing is measured: a conversion that does not say where its statistics come from has none.
+pub fn uncalibrated<S: AsRef<std::ffi::OsStr>>(args: &[S]) -> Vec<std::ffi::OsString> {
+    const SAYING: [&str; 9] = [
+        "--calibration",
+        "--calibration-text",
+        "--no-calibration",
+        "--target",
+        "--bpw",
+        "--size",
+        "--calibration-tokens",
+        "--budget",
+        "--save-recipe",
+    ];
+    let mut all: Vec<_> = args.iter().map(|arg| arg.as_ref().to_owned()).collect();
+    let says = all.iter().any(|arg| SAYING.iter().any(|option| arg == option));
+    if !says && all.first().is_some_and(|command| command == "convert") {
+        all.push("--no-calibration".into());
+    }
+    all
+}
+
 /// The levels of this processor. Those that it lacks, and that are therefore not tested, are named on
 /// standard error, past the capture of the test harness.
 pub fn levels() -> Vec<Isa> {

@@ -14,6 +14,8 @@
 #include "llama.h"
 #include "model-file.h"
 #include "progress.h"
+#include "sensitivities.h"
+#include "swaps.h"
 #include "writer.h"
 
 #include <algorithm>
@@ -49,11 +51,14 @@ static const char * USAGE =
     "  -c, --ctx-size N    tokens of a chunk; chunks are independent of each other (default: 512)\n"
     "  --memory SIZE       memory for the sums beside the model, such as 8G or 500M; what does not fit is collected\n"
     "                      in further passes over the text (default: half of what is free)\n"
-    "  --process-output    the input of the output layer too\n"
     "  --parse-special     tokens such as <|im_end|> in the text are tokens, as they are in a text of --write-text\n"
+    "  --swap FILE         instead: what each quantized weight of FILE costs, a GGUF file of the same model, if it alone\n"
+    "                      stands in for the model's; a line for each: name, mean KL divergence in nats, standard error\n"
     "  --text-name NAME    what the result calls the text (default: the name of the file)\n"
     "  --write-text FILE   a text of --tokens tokens that the model writes\n"
     "  --seed N            of that text (default: 1)\n"
+    "  --budget MINUTES    for the sensitivities of the weights, measured after the sums (default: what the sums took;\n"
+    "                      0: on as little text as possible)\n"
     "  -t, --threads N     threads (default: one for each core)\n"
     "  -ngl N              layers on the GPU; the sums are then kept and computed there too\n"
     "\n"
@@ -62,6 +67,8 @@ static const char * USAGE =
 struct own_params {
     int64_t     tokens = 131072;
     size_t      memory = 0; // half of what is free
+    double      budget = -1; // what the sums take
+    std::string swap;       // nothing is swapped
     std::string text_name;  // that of the file
     std::string write_text; // no text is written
     int64_t     seed = 1;
@@ -103,11 +110,26 @@ static int64_t parse_count(const std::string & option, const std::string & value
     return n;
 }
 
+static double parse_minutes(const std::string & value) {
+    size_t used = 0;
+    double n    = -1;
+    try {
+        n = std::stod(value, &used);
+    } catch (const std::exception &) {
+    }
+    if (!(n >= 0) || used != value.size()) {
+        throw std::runtime_error("--budget " + value + ": is not a number of minutes");
+    }
+    return n;
+}
+
 // takes our own options out of the arguments
 static std::vector<char *> take_own(int argc, char ** argv, own_params & own) {
     const std::map<std::string, std::function<void(const std::string &)>> options = {
+        { "--budget", [&](const std::string & value) { own.budget = parse_minutes(value); } },
         { "--memory", [&](const std::string & value) { own.memory = parse_size(value); } },
         { "--seed", [&](const std::string & value) { own.seed = parse_count("--seed", value); } },
+        { "--swap", [&](const std::string & value) { own.swap = value; } },
         { "--text-name", [&](const std::string & value) { own.text_name = value; } },
         { "--tokens", [&](const std::string & value) { own.tokens = parse_count("--tokens", value); } },
         { "--write-text", [&](const std::string & value) { own.write_text = value; } },
@@ -168,8 +190,11 @@ static std::string file_sha256(const std::string & path) {
     return hash_sha256_hex(bytes.data(), bytes.size());
 }
 
+// Looks at the nodes of graphs: the collector, then the meter of sensitivities.
+using node_observer = std::function<bool(ggml_tensor *, bool)>;
+
 static bool on_node(ggml_tensor * t, bool ask, void * user_data) {
-    return ((collector *) user_data)->on_node(t, ask);
+    return (*(node_observer *) user_data)(t, ask);
 }
 
 // Windows of consecutive matrices that are not in the file yet.
@@ -238,6 +263,27 @@ class runner {
         return n;
     }
 
+    // runs the first n_tokens of a chunk; what the context remembers of former tokens stays where it is
+    void run_again(int64_t chunk, int64_t n_tokens) {
+        if (auto * memory = llama_get_memory(ctx)) {
+            llama_memory_clear(memory, /*data =*/ false);
+        }
+        fill(chunk, 1, n_tokens);
+        const int status = llama_process(ctx, LLAMA_PROCESS_TYPE_DECODE, batch.get());
+        if (status != 0) {
+            throw std::runtime_error(string_format("llama.cpp cannot run the model (status %d)", status));
+        }
+    }
+
+    // how often each token is in the text
+    std::vector<float> counts() const {
+        std::vector<float> counts(llama_vocab_n_tokens(llama_model_get_vocab(llama_get_model(ctx))));
+        for (llama_token token : tokens) {
+            counts[token]++;
+        }
+        return counts;
+    }
+
   private:
     llama_context *          ctx;
     std::vector<llama_token> tokens;
@@ -253,6 +299,16 @@ class runner {
         if (auto * memory = llama_get_memory(ctx)) {
             llama_memory_clear(memory, true);
         }
+        fill(first, n, n_tokens);
+        if (llama_model_has_encoder(model)) {
+            process(LLAMA_PROCESS_TYPE_ENCODE, c);
+        }
+        if (llama_model_has_decoder(model)) {
+            process(LLAMA_PROCESS_TYPE_DECODE, c);
+        }
+    }
+
+    void fill(int64_t first, int64_t n, int64_t n_tokens) {
         batch.clear();
         for (int64_t seq = 0; seq < n; seq++) {
             for (int64_t i = 0; i < n_tokens; i++) {
@@ -260,12 +316,6 @@ class runner {
                 // All are outputs, or the last layer would skip tokens.
                 batch.add(add_bos && i == 0 ? bos : token, i, seq, true);
             }
-        }
-        if (llama_model_has_encoder(model)) {
-            process(LLAMA_PROCESS_TYPE_ENCODE, c);
-        }
-        if (llama_model_has_decoder(model)) {
-            process(LLAMA_PROCESS_TYPE_DECODE, c);
         }
     }
 
@@ -316,6 +366,25 @@ static void collect_all(runner & run, collector & c, gram_engine & engine, gram_
     }
 }
 
+static void measure_all(sensitivity_meter & meter, runner & run, gram_file & file,
+                        const std::map<std::string, std::string> & input_of, int64_t n_tokens, double seconds) {
+    const auto    start = std::chrono::steady_clock::now();
+    progress_line line;
+    const auto    tell = [&](double done) {
+        const double took = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+        line.show(string_format("sensitivities of %zu weights: %3.0f %%, %s left", meter.sites.size(), 100 * done,
+                                human_seconds(took * (1 / done - 1)).c_str()),
+                  false, false);
+    };
+    const auto s = measure_sensitivities(
+        meter, [&](int64_t chunk, int64_t n) { run.run_again(chunk, n); }, run.n_chunks(), n_tokens, input_of, seconds, tell);
+    line.show(string_format("sensitivities of %zu weights: 100 %%", meter.sites.size()), true, true);
+    file.write("sensitivity.error", s.error);
+    file.write("sensitivity.energy", s.energy);
+    file.write("sensitivity.curve", s.curve);
+    file.write("sensitivity.divergence", s.divergence); // the last: it says that all are there
+}
+
 static std::string meta(const llama_model * model, const char * key) {
     char      value[1024];
     const int n = llama_model_meta_val_str(model, key, value, sizeof(value));
@@ -349,7 +418,7 @@ static void run(int argc, char ** argv) {
         return;
     }
     const std::string & out = params.out_file;
-    if (params.model.path.empty() || params.prompt_file.empty() || out.empty()) {
+    if (params.model.path.empty() || params.prompt_file.empty() || (out.empty() && own.swap.empty())) {
         throw std::runtime_error("-m BASE.gguf, -f TEXT and -o OUT are needed; see --help");
     }
     if (params.n_ctx <= 0) {
@@ -373,9 +442,10 @@ static void run(int argc, char ** argv) {
     params.no_extra_bufts = true;
 
     const model_file base = read_model_file(params.model.path);
-    collector        c(base.weights, params.process_output);
+    collector        c(base.weights);
     params.cb_eval           = on_node;
-    params.cb_eval_user_data = &c;
+    node_observer observer   = [&](ggml_tensor * t, bool ask) { return c.on_node(t, ask); };
+    params.cb_eval_user_data = &observer;
 
     llama_backend_init();
     llama_numa_init(params.numa);
@@ -436,13 +506,45 @@ static void run(int argc, char ** argv) {
     header.context      = n_ctx;
     header.inputs       = c.inputs;
     header.weights      = c.users;
+
+    // Predictions are those of decoders.
+    const bool        predicts = llama_model_has_decoder(model) && !llama_model_has_encoder(model) && llama_n_ubatch(ctx) >= 64;
+    sensitivity_meter meter(base.weights, ctx);
+    if (predicts) {
+        meter.n_tokens = std::min<int64_t>(n_ctx, 64); // the nodes are the same for any number
+        meter.run      = [&] { runner.run_again(0, meter.n_tokens); };
+        observer       = [&](ggml_tensor * t, bool ask) { return meter.on_node(t, ask); };
+        meter.trace();
+        observer = [&](ggml_tensor * t, bool ask) { return c.on_node(t, ask); };
+    }
+    if (!own.swap.empty()) {
+        observer = [&](ggml_tensor * t, bool ask) { return meter.on_node(t, ask); };
+        measure_swaps(meter, own.swap, [&](int64_t chunk, int64_t n) { runner.run_again(chunk, n); }, n_chunks,
+                      std::min<int64_t>(n_ctx, 256));
+        return;
+    }
+    header.sites = meter.names();
+    header.vectors = { { "token.counts", llama_vocab_n_tokens(llama_model_get_vocab(model)) } };
+    if (!header.sites.empty()) {
+        const int64_t n = header.sites.size();
+        header.vectors.insert(header.vectors.end(), { { "sensitivity.divergence", n }, { "sensitivity.error", n },
+                                                      { "sensitivity.energy", n }, { "sensitivity.curve", 2 * CURVE.size() } });
+    }
     gram_file file(out, header);
 
     const size_t memory  = own.memory ? own.memory : free_memory(device) / 2;
     const auto   windows = plan_windows(c, engine, file, memory);
     fprintf(stderr, "%zu weights with %zu inputs; %" PRId64 " chunks of %" PRId64 " tokens; passes left: %zu of up to %s\n",
             c.users.size(), c.inputs.size(), n_chunks, n_ctx, windows.size(), human_bytes(memory).c_str());
+    const auto before = std::chrono::steady_clock::now();
     collect_all(runner, c, engine, file, n_ctx, windows);
+    file.write("token.counts", runner.counts());
+    if (!header.sites.empty() && !file.has("sensitivity.divergence")) {
+        const double took   = std::chrono::duration<double>(std::chrono::steady_clock::now() - before).count();
+        const double budget = own.budget >= 0 ? own.budget * 60 : took;
+        observer            = [&](ggml_tensor * t, bool ask) { return meter.on_node(t, ask); };
+        measure_all(meter, runner, file, { c.users.begin(), c.users.end() }, std::min<int64_t>(n_ctx, 256), budget);
+    }
     file.finish();
 
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

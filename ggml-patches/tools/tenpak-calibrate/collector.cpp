@@ -15,7 +15,7 @@ static int64_t depth(const gram_input & input) {
 }
 
 // "CUDA0#blk.0.attn_k.weight#0" to "blk.0.attn_k.weight": the scheduler names its copies so
-static std::string weight_name(const ggml_tensor * weight) {
+std::string weight_name(const ggml_tensor * weight) {
     const std::string name  = weight->name;
     const size_t      begin = name.find('#');
     if (begin == std::string::npos) {
@@ -46,8 +46,7 @@ static bool is_rearranged(ggml_backend_buffer_type_t type) {
     return false;
 }
 
-collector::collector(std::set<std::string> weights, bool with_output)
-    : weights(std::move(weights)), with_output(with_output) {}
+collector::collector(std::set<std::string> weights) : weights(std::move(weights)) {}
 
 size_t collector::bytes(const gram_input & input) {
     return gram_matrix::bytes(input.columns, depth(input));
@@ -127,9 +126,6 @@ const ggml_tensor * collector::weight_of(const ggml_tensor * t) const {
     }
     const std::string name = weight_name(weight);
     if (!weights.count(name) || weight->ne[0] != t->src[0]->ne[0] || ggml_is_transposed(t->src[0])) {
-        return nullptr;
-    }
-    if (!with_output && (name == "output.weight" || name == "token_embd.weight")) {
         return nullptr;
     }
     return weight;

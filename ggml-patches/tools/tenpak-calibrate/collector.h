@@ -21,10 +21,13 @@ struct window_part {
     int64_t last;
 };
 
+// the name of a weight, of a copy by the scheduler too
+std::string weight_name(const ggml_tensor * weight);
+
 class collector {
   public:
-    // weights: names of the tensors that may be multiplied with; with_output: the output layer too
-    collector(std::set<std::string> weights, bool with_output);
+    // weights: names of the tensors that may be multiplied with
+    explicit collector(std::set<std::string> weights);
 
     // --- discovery: run one graph ---
 
@@ -77,7 +80,6 @@ class collector {
     bool collect(const ggml_tensor * t, window_sums & sums);
 
     const std::set<std::string> weights;
-    const bool                  with_output;
 
     bool        discovering = true;
     bool        cancelled   = false;

@@ -8,10 +8,7 @@
 #include <cstring>
 #include <stdexcept>
 
-static const uint32_t VERSION = 1;
-
-// count of a matrix that is not finished
-static const float UNFINISHED = -1.0f;
+static const uint32_t VERSION = 2;
 
 static size_t triangle(int64_t columns) {
     return (size_t) columns * (columns + 1) / 2;
@@ -37,8 +34,17 @@ static gguf_context_ptr make_gguf(const gram_header & h) {
     }
     gguf_set_arr_str(g, "gram.weights", weights.data(), weights.size());
     gguf_set_arr_str(g, "gram.inputs", inputs.data(), inputs.size());
+    std::vector<const char *> sites;
+    std::vector<const char *> uses;
+    for (const auto & [weight, rows] : h.sites) {
+        sites.push_back(weight.c_str());
+        uses.push_back(rows ? "rows" : "product");
+    }
+    gguf_set_arr_str(g, "sensitivity.weights", sites.data(), sites.size());
+    gguf_set_arr_str(g, "sensitivity.uses", uses.data(), uses.size());
 
-    ggml_init_params params = { (2 * h.inputs.size() + 1) * ggml_tensor_overhead(), nullptr, /*no_alloc =*/ true };
+    const size_t     n_tensors = 2 * h.inputs.size() + h.vectors.size();
+    ggml_init_params params    = { (n_tensors + 1) * ggml_tensor_overhead(), nullptr, /*no_alloc =*/ true };
     ggml_context_ptr ctx(ggml_init(params));
     for (const auto & input : h.inputs) {
         auto * gram = ggml_new_tensor_2d(ctx.get(), GGML_TYPE_F32, triangle(input.columns), input.matrices);
@@ -47,6 +53,11 @@ static gguf_context_ptr make_gguf(const gram_header & h) {
         auto * counts = ggml_new_tensor_2d(ctx.get(), GGML_TYPE_F32, 1, input.matrices);
         ggml_set_name(counts, (input.name + ".counts").c_str());
         gguf_add_tensor(g, counts);
+    }
+    for (const auto & [name, length] : h.vectors) {
+        auto * vector = ggml_new_tensor_1d(ctx.get(), GGML_TYPE_F32, length);
+        ggml_set_name(vector, name.c_str());
+        gguf_add_tensor(g, vector);
     }
     return gguf;
 }
@@ -85,6 +96,9 @@ gram_file::gram_file(const std::string & path, const gram_header & header)
     for (const auto & input : inputs) {
         counts.emplace_back(input.matrices, UNFINISHED);
     }
+    for (const auto & [name, length] : header.vectors) {
+        values[name].assign(length, UNFINISHED);
+    }
     std::vector<char> meta(gguf_get_meta_size(gguf.get()));
     gguf_get_meta_data(gguf.get(), meta.data());
 
@@ -96,10 +110,7 @@ gram_file::gram_file(const std::string & path, const gram_header & header)
             throw std::runtime_error(part + ": is of another run (" + difference(part, gguf.get()) +
                                      "); give the same options to go on with it, or delete it to start over");
         }
-        for (size_t i = 0; i < inputs.size(); i++) {
-            seek(2 * i + 1, 0);
-            file.read((char *) counts[i].data(), counts[i].size() * sizeof(float));
-        }
+        each_small([&](std::vector<float> & v) { file.read((char *) v.data(), v.size() * sizeof(float)); });
         check("read");
         return;
     }
@@ -107,20 +118,30 @@ gram_file::gram_file(const std::string & path, const gram_header & header)
     if (!file.is_open()) {
         throw std::runtime_error(part + ": cannot be created: " + strerror(errno));
     }
-    // The counts come first: a file that ends before its last count is of no use, and its header is incomplete.
-    for (size_t i = 0; i < inputs.size(); i++) {
-        seek(2 * i + 1, 0);
-        file.write((const char *) counts[i].data(), counts[i].size() * sizeof(float));
-    }
-    const int64_t     last = 2 * inputs.size() - 1;
+    // The counts and vectors come first: a file that ends before its last is of no use, and its header is incomplete.
+    each_small([&](std::vector<float> & v) { file.write((const char *) v.data(), v.size() * sizeof(float)); });
+    const int64_t     last = gguf_get_n_tensors(gguf.get()) - 1;
     const size_t      end  = gguf_get_tensor_size(gguf.get(), last);
     const size_t      pad  = GGML_PAD(end, gguf_get_alignment(gguf.get())) - end;
     std::vector<char> zeros(pad);
+    seek(last, end);
     file.write(zeros.data(), pad);
     file.seekp(0);
     file.write(meta.data(), meta.size());
     file.flush();
     check("written");
+}
+
+// Calls at(values) with the file at the place of all counts and vectors.
+void gram_file::each_small(const std::function<void(std::vector<float> &)> & at) {
+    for (size_t i = 0; i < inputs.size(); i++) {
+        seek(2 * i + 1, 0);
+        at(counts[i]);
+    }
+    for (auto & [name, vector] : values) {
+        seek(gguf_find_tensor(gguf.get(), name.c_str()), 0);
+        at(vector);
+    }
 }
 
 void gram_file::seek(int64_t tensor, size_t offset) {
@@ -143,6 +164,19 @@ void gram_file::write(size_t input, int64_t matrix, const gram_matrix & sums) {
     counts[input][matrix] = sums.tokens();
     seek(2 * input + 1, matrix * sizeof(float));
     file.write((const char *) &counts[input][matrix], sizeof(float));
+    file.flush();
+    check("written");
+}
+
+void gram_file::write(const std::string & vector, const std::vector<float> & v) {
+    const int64_t tensor = gguf_find_tensor(gguf.get(), vector.c_str());
+    values.at(vector)    = v;
+    seek(tensor, sizeof(float));
+    file.write((const char *) (v.data() + 1), (v.size() - 1) * sizeof(float));
+    file.flush();
+    check("written");
+    seek(tensor, 0); // the first value says that the others are there
+    file.write((const char *) v.data(), sizeof(float));
     file.flush();
     check("written");
 }

@@ -8,6 +8,8 @@
 
 #include <cstdint>
 #include <fstream>
+#include <functional>
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -33,6 +35,8 @@ struct gram_header {
 
     std::vector<gram_input>                          inputs;
     std::vector<std::pair<std::string, std::string>> weights; // and the name of its input
+    std::vector<std::pair<std::string, bool>>        sites;   // weights that may have errors, and whether rows of them are taken
+    std::vector<std::pair<std::string, int64_t>>     vectors; // names and lengths of further tensors
 };
 
 class gram_file {
@@ -45,10 +49,18 @@ class gram_file {
 
     void write(size_t input, int64_t matrix, const gram_matrix & sums);
 
+    // whether a vector is there already
+    bool has(const std::string & vector) const { return values.at(vector)[0] != UNFINISHED; }
+
+    void write(const std::string & vector, const std::vector<float> & values);
+
     // gives the file its final name
     void finish();
 
   private:
+    static constexpr float UNFINISHED = -1; // count of a matrix, or first value of a vector
+
+    void each_small(const std::function<void(std::vector<float> &)> & at);
     void seek(int64_t tensor, size_t offset);
     void check(const char * action);
 
@@ -58,5 +70,7 @@ class gram_file {
     gguf_context_ptr gguf;
 
     std::vector<gram_input>         inputs;
-    std::vector<std::vector<float>> counts; // negative: not finished
+    std::vector<std::vector<float>> counts;
+
+    std::map<std::string, std::vector<float>> values; // of vectors
 };

@@ -1,0 +1,153 @@
+//! `tenpak-gguf plan`
+
+mod curve;
+
+use super::convert::{print_plan, tell};
+use super::sizes::{DEFAULT_SIZE, SizeArgs, StatisticsArgs};
+use super::{human_bytes, set_threads, table};
+use anyhow::{Context, bail};
+use curve::{Curve, Point};
+use indicatif::ProgressBar;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use tenpak_gguf::job::{self, Event, Priced, Size};
+
+/// Show the best mix of types for a size, or what each size would cost, without writing a model
+///
+/// Measures what `convert` would measure, and keeps it in the same cache.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  tenpak-gguf plan ./Mistral-7B                                      the mix for 10x: sizes by type, the expected divergence
+  tenpak-gguf plan ./Mistral-7B --target 14x --save-recipe mix.toml  as rules for `convert --recipe`, to be changed
+  tenpak-gguf plan ./Mistral-7B --pareto curve.svg                   divergence over size; curve.csv for the numbers
+  tenpak-gguf plan ./Mistral-7B --pareto curve.svg --beside *.gguf   with these files of the same model, judged")]
+pub struct Args {
+    /// Hugging Face folder or GGUF file
+    model: PathBuf,
+    #[command(flatten)]
+    size: SizeArgs,
+    #[command(flatten)]
+    statistics: StatisticsArgs,
+    /// Write the chosen mix of types into a recipe file
+    #[arg(long, value_name = "FILE")]
+    save_recipe: Option<PathBuf>,
+    /// Write the expected divergence over size into a picture (.svg) or a table (.csv)
+    #[arg(long, value_name = "FILE", value_parser = curve_file)]
+    pareto: Option<PathBuf>,
+    /// GGUF files of the same model that the curve shows beside it: they are judged on text that was kept back
+    #[arg(long, value_name = "FILE", num_args = 1.., requires = "pareto")]
+    beside: Vec<PathBuf>,
+    /// Threads to use [default: all cores]
+    #[arg(short, long)]
+    threads: Option<usize>,
+    /// Write over existing files
+    #[arg(short, long)]
+    force: bool,
+    // What only a plain file needs; it is here for the options that it excludes.
+    #[arg(long, hide = true)]
+    outtype: Option<String>,
+}
+
+pub fn run(args: Args) -> anyhow::Result<()> {
+    if args.outtype.is_some() {
+        bail!("--outtype: a plain file has no mix of types; give it to `tenpak-gguf convert`");
+    }
+    for path in args.pareto.iter().chain(&args.save_recipe) {
+        job::check_output(path, std::slice::from_ref(&args.model), args.force)?;
+    }
+    set_threads(args.threads)?;
+    let job = job::Convert {
+        size: Some(args.size.size().unwrap_or(DEFAULT_SIZE)),
+        statistics: args.statistics.statistics(false)?,
+        effort: args.statistics.effort(),
+        threads: args.threads,
+        ..job::Convert::new(&args.model)
+    };
+    let bar = Mutex::new(ProgressBar::hidden());
+    let tell = |event: Event| tell(event, &bar);
+    let opened = job.open()?;
+    opened.tell_what_becomes(&tell);
+    let Some(priced) = opened.priced(&tell)? else {
+        bail!(
+            "there is no calibration that says how much depends on each weight; give none, and it is measured"
+        );
+    };
+    let found = priced.allocation(job.size.unwrap_or(DEFAULT_SIZE))?;
+    print_plan(&found.plan)?;
+    writeln!(std::io::stdout(), "expected divergence: {:.4} nats", found.expected)?;
+    if let Some(path) = &args.save_recipe {
+        std::fs::write(path, &found.text).with_context(|| path.display().to_string())?;
+        writeln!(std::io::stdout(), "{}: the mix, for `convert --recipe`", path.display())?;
+    }
+    if let Some(path) = &args.pareto {
+        let curve = Curve { ours: sizes(&priced), others: others(&priced, &args.beside)? };
+        print_curve(&curve)?;
+        let text = if path.extension().is_some_and(|e| e == "csv") { curve.csv() } else { curve.svg() };
+        std::fs::write(path, text).with_context(|| path.display().to_string())?;
+        writeln!(std::io::stdout(), "{}: divergence over size", path.display())?;
+    }
+    Ok(())
+}
+
+/// The best mixes from the smallest file to 4.2 bits per weight.
+fn sizes(priced: &Priced) -> Vec<Point> {
+    let mut points: Vec<Point> = Vec::new();
+    for step in 0..=44 {
+        let bits = 2.0 + 0.05 * step as f64;
+        let Ok(found) = priced.allocation(Size::BitsPerWeight(bits)) else { continue };
+        let bytes = found.plan.file_bytes;
+        if points.last().is_some_and(|last| last.bytes == bytes) {
+            continue;
+        }
+        let name = format!("{bits:.2} bpw");
+        points.push(Point {
+            name,
+            bytes,
+            weights: found.plan.weights(),
+            divergence: found.expected,
+            error: None,
+        });
+    }
+    points
+}
+
+fn others(priced: &Priced, files: &[PathBuf]) -> anyhow::Result<Vec<Point>> {
+    let mut points = Vec::new();
+    for file in files {
+        let judged = priced.judge(file).map_err(|why| anyhow::anyhow!("{}: {why}", file.display()))?;
+        let opened = tenpak_gguf::gguf::File::open(file)?;
+        let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let weights = opened.tensors().iter().map(|t| t.elements()).sum();
+        let bytes = opened
+            .paths()
+            .iter()
+            .map(|path| std::fs::metadata(path).map(|m| m.len()))
+            .sum::<Result<u64, _>>()?;
+        let (divergence, error) = (judged.divergence.mean, Some(judged.divergence.uncertainty));
+        points.push(Point { name, bytes, weights, divergence, error });
+    }
+    Ok(points)
+}
+
+fn print_curve(curve: &Curve) -> anyhow::Result<()> {
+    let mut rows = table(["file", "size", "bpw", "x", "KLD"], &[1, 2, 3, 4]);
+    let step = (curve.ours.len() / 12).max(1);
+    for point in curve.ours.iter().step_by(step).chain(&curve.others) {
+        let divergence = match point.error {
+            Some(error) => format!("{:.4} ± {error:.4}", point.divergence),
+            None => format!("{:.4} expected", point.divergence),
+        };
+        let (bits, times) = (format!("{:.3}", point.bits()), format!("{:.2}x", 32.0 / point.bits()));
+        rows.add_row([point.name.clone(), human_bytes(point.bytes), bits, times, divergence]);
+    }
+    writeln!(std::io::stdout(), "\n{rows}\n")?;
+    Ok(())
+}
+
+fn curve_file(text: &str) -> Result<PathBuf, String> {
+    let path = Path::new(text);
+    let is_known = path.extension().is_some_and(|e| e == "svg" || e == "csv");
+    is_known.then(|| path.to_owned()).ok_or_else(|| "its name has to end in .svg or .csv".into())
+}
