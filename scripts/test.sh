@@ -89,7 +89,8 @@ tools_for_vulkan() {
 MODEL="conversion:: calibration:: calibration_experts:: importance:: quantized_gguf:: kernels:: experts:: programs::
     quantized_checkpoints:: own_text:: parts:: gpu_check:: rpc::"
 case $what in
-ggml | vocabularies) tests=$what:: ;;
+ggml) tests=ggml:: ;;
+vocabularies) tests="vocabularies:: pieces::" ;;
 pytorch) tests="pytorch:: memory::" ;;
 model) tests=$MODEL ;;
 aarch64 | vulkan) tests=$what:: ;;
@@ -110,7 +111,7 @@ case $what in all | vulkan) section "Vulkan tools" tools_for_vulkan ;; esac
 if [ "$what" = all ]; then
     section llama.cpp builds
     # shellcheck disable=SC2086 # several words
-    section "ggml, models" acceptance ggml:: vocabularies:: pytorch:: memory:: $MODEL
+    section "ggml, models" acceptance ggml:: vocabularies:: pieces:: pytorch:: memory:: $MODEL
     section aarch64 acceptance aarch64::
     section Vulkan acceptance vulkan::
 elif [ -n "$tests" ]; then

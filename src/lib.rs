@@ -26,6 +26,8 @@ pub mod gguf;
 #[cfg(feature = "converter")]
 pub mod job;
 #[cfg(feature = "converter")]
+mod lfs;
+#[cfg(feature = "converter")]
 pub mod llama;
 #[cfg(feature = "converter")]
 mod mapped;
@@ -33,6 +35,8 @@ mod mapped;
 pub mod names;
 #[cfg(feature = "converter")]
 pub mod plan;
+#[cfg(feature = "converter")]
+mod python_json;
 #[cfg(feature = "converter")]
 pub mod quantize;
 #[cfg(feature = "converter")]

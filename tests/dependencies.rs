@@ -13,6 +13,8 @@ const ROOMS: &[&str] = &[
     "types",
     "mapped",
     "atomic_file",
+    "python_json",
+    "lfs",
     "gguf",
     "names",
     "arch",

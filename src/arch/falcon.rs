@@ -45,7 +45,7 @@ pub const FALCON: Architecture = Architecture {
             .written_as("num_kv_heads"),
         Key::float("attention.layer_norm_epsilon", &["layer_norm_epsilon"]),
     ]],
-    vocabulary: Vocabulary::BPE,
+    vocabulary: Vocabulary::PLAIN,
     computed: nothing_computed,
 };
 

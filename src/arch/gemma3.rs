@@ -26,7 +26,7 @@ pub const GEMMA3: Architecture = Architecture {
             Key::group(|_| Ok(()), |file| say_attention_scale(file, 62)),
         ],
     ],
-    vocabulary: Vocabulary::GEMMA3,
+    vocabulary: Vocabulary::GEMMA,
     computed: nothing_computed,
 };
 

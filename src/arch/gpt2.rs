@@ -37,6 +37,6 @@ pub const GPT2: Architecture = Architecture {
         Key::integer("attention.head_count", &["n_head"]),
         Key::float("attention.layer_norm_epsilon", &["layer_norm_epsilon"]),
     ]],
-    vocabulary: Vocabulary::BPE,
+    vocabulary: Vocabulary::PLAIN,
     computed: nothing_computed,
 };

@@ -35,6 +35,6 @@ pub const GPT_NEOX: Architecture = Architecture {
             Key::float("attention.layer_norm_epsilon", &["layer_norm_eps"]),
         ],
     ],
-    vocabulary: Vocabulary::BPE,
+    vocabulary: Vocabulary::PLAIN,
     computed: nothing_computed,
 };

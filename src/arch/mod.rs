@@ -62,6 +62,15 @@ impl Architecture {
     pub fn of(hf: &str) -> Option<&'static Architecture> {
         ALL.iter().find(|a| a.hf.contains(&hf))
     }
+
+    /// The architecture of a `model_type`.
+    pub fn of_model_type(kind: &str) -> Option<&'static Architecture> {
+        let of = |a: &Architecture| {
+            let fixed: serde_json::Value = serde_json::from_str(a.fixed).expect("a tested constant");
+            fixed["model_type"] == kind
+        };
+        ALL.iter().find(|a| of(a))
+    }
 }
 
 #[cfg(test)]

@@ -13,6 +13,6 @@ pub const OLMO2: Architecture = Architecture {
     prefix: "model.",
     tensors: &[&EMBEDDINGS, &NORMS_AFTER, &ATTENTION, &QK_NORMS, &GATED_MLP],
     keys: &[BASICS, OPTIONAL],
-    vocabulary: Vocabulary::BPE,
+    vocabulary: Vocabulary::PLAIN,
     computed: nothing_computed,
 };

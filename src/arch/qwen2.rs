@@ -14,6 +14,6 @@ pub const QWEN2: Architecture = Architecture {
     prefix: "model.",
     tensors: &[&EMBEDDINGS, &NORMS, &ATTENTION, &GATED_MLP],
     keys: &[BASICS, OPTIONAL],
-    vocabulary: Vocabulary::SENTENCEPIECE_OR_BPE,
+    vocabulary: Vocabulary::PLAIN,
     computed: nothing_computed,
 };

@@ -25,7 +25,7 @@ pub const QWEN2_MOE: Architecture = Architecture {
                 .optional(),
         ],
     ],
-    vocabulary: Vocabulary::BPE,
+    vocabulary: Vocabulary::PLAIN,
     computed: nothing_computed,
 };
 

@@ -35,7 +35,7 @@ pub const STABLELM: Architecture = Architecture {
             Key::float("attention.layer_norm_epsilon", &["layer_norm_eps", "norm_eps"]),
         ],
     ],
-    vocabulary: Vocabulary::BPE,
+    vocabulary: Vocabulary::PLAIN,
     computed: nothing_computed,
 };
 

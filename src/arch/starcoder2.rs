@@ -15,7 +15,7 @@ pub const STARCODER2: Architecture = Architecture {
     prefix: "model.",
     tensors: &[&EMBEDDINGS, &NORMS, &ATTENTION, &MLP],
     keys: &[BASICS, EPSILONS],
-    vocabulary: Vocabulary::BPE,
+    vocabulary: Vocabulary::PLAIN,
     computed: nothing_computed,
 };
 

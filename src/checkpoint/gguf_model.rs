@@ -10,6 +10,7 @@ use std::path::Path;
 
 pub fn open(path: &Path) -> Result<Model, Error> {
     let file = gguf::File::open(path)?;
+    refuse_others(path, &file)?;
     let mostly_f32 = is_mostly_f32(file.tensors());
     let mut tensors = Vec::new();
     for (i, t) in file.tensors().iter().enumerate() {
@@ -36,6 +37,31 @@ pub fn open(path: &Path) -> Result<Model, Error> {
         storage: Storage::Gguf(file),
     })
 }
+
+/// Refuses GGUF files that are no models, by what they are.
+fn refuse_others(path: &Path, file: &gguf::File) -> Result<(), Error> {
+    let text = |key: &str| file.key(key).and_then(gguf::Value::as_str).unwrap_or_default();
+    let has = |end: &str| file.tensors().iter().any(|t| t.name.ends_with(end));
+    let problem = match (text("general.type"), text("general.architecture")) {
+        ("adapter", _) => LORA,
+        _ if has(".lora_a") && has(".lora_b") => LORA,
+        ("imatrix", _) => {
+            "this is an importance matrix, no model: give it with --calibration to the conversion of its model"
+        }
+        ("gram", _) => {
+            "this is a calibration, no model: give it with --calibration to the conversion of its model"
+        }
+        ("mmproj", _) | (_, "clip") => {
+            "this is what sees or hears in a model (a projector for --mmproj), no language model: llama.cpp takes it as it is, \
+             beside the file of the language model"
+        }
+        _ => return Ok(()),
+    };
+    Err(Error::unsupported(path, problem))
+}
+
+const LORA: &str = "this is a LoRA adapter, no model: merge it into its model first (llama-export-lora of llama.cpp, or \
+                    merge_and_unload of peft), or give it to llama.cpp as it is (--lora FILE)";
 
 /// Whether most weights of matrices are F32.
 fn is_mostly_f32(tensors: &[gguf::Tensor]) -> bool {

@@ -10,6 +10,7 @@ use crate::arch::config::Config;
 use crate::arch::keys::Keys;
 use crate::arch::{self, Architecture, tokenizer};
 use crate::gguf::Value;
+use crate::{lfs, python_json};
 use serde_json::{Map, Value as Json};
 use std::path::{Path, PathBuf};
 
@@ -36,7 +37,7 @@ pub fn open(folder: &Path, options: &Options) -> Result<Model, Error> {
     let tokenizer = tokenizer_keys(folder, architecture, &json, &config, options)?;
     let mut shards = Shards::open(folder)?;
     let packed = quantized::unpack(&json, folder, &mut shards)?;
-    let tokens = tokenizer.iter().find(|(k, _)| k == "tokenizer.ggml.tokens");
+    let tokens = tokenizer.keys.iter().find(|(k, _)| k == "tokenizer.ggml.tokens");
     let tokens = tokens.and_then(|(_, v)| v.as_array()).map(<[Value]>::len);
     let source = hf_tensors::Source {
         folder,
@@ -49,7 +50,6 @@ pub fn open(folder: &Path, options: &Options) -> Result<Model, Error> {
         keep_tied_head: options.keep_tied_head,
         has_head: !is_headless(&json),
     };
-    let notes = source.notes();
     let mut tensors = source.computed().map_err(at_config)?;
     tensors.extend(source.tensors()?);
     let mut keys: Vec<(String, Value)> = vec![
@@ -58,7 +58,8 @@ pub fn open(folder: &Path, options: &Options) -> Result<Model, Error> {
     ];
     keys.extend(model_card::keys(folder, &json, &tensors)?);
     keys.extend(hyper_parameters);
-    keys.extend(tokenizer);
+    keys.extend(tokenizer.keys);
+    let notes = [tokenizer.notes, shards.notes.clone(), source.notes()].concat();
     let storage = Storage::Folder { shards, packed, beside: files_beside(folder) };
     Ok(Model { path: folder.to_owned(), keys, tensors, notes, storage })
 }
@@ -107,7 +108,7 @@ fn is_headless(json: &Map<String, Json>) -> bool {
 
 /// The architecture that config.json names.
 fn architecture(json: &Map<String, Json>) -> Result<&'static Architecture, String> {
-    let name = named(json).unwrap_or("(none)");
+    let Some(name) = named(json) else { return by_model_type(json) };
     Architecture::of(name).ok_or_else(|| {
         let known: Vec<_> = arch::ALL.iter().map(|a| a.hf[0]).collect();
         format!(
@@ -118,13 +119,28 @@ fn architecture(json: &Map<String, Json>) -> Result<&'static Architecture, Strin
     })
 }
 
+/// The architecture of a config.json that names no class.
+fn by_model_type(json: &Map<String, Json>) -> Result<&'static Architecture, String> {
+    let text = json.get("text_config").and_then(Json::as_object);
+    let kind = text.into_iter().chain([json]).find_map(|json| json.get("model_type")?.as_str());
+    let kind = kind.ok_or(
+        "neither `architectures` nor `model_type` is there, which say what model it is: fetch it again",
+    )?;
+    Architecture::of_model_type(kind).ok_or_else(|| {
+        format!(
+            "`architectures` is not there, and `model_type` {kind} is none that is known: add the name of the model's class, as in \
+             \"architectures\": [\"LlamaForCausalLM\"]"
+        )
+    })
+}
+
 fn tokenizer_keys(
     folder: &Path,
     architecture: &Architecture,
     json: &Map<String, Json>,
     config: &Config,
     options: &Options,
-) -> Result<Vec<(String, Value)>, Error> {
+) -> Result<tokenizer::KeyList, Error> {
     if options.no_tokenizer {
         return Ok(tokenizer::no_keys());
     }
@@ -157,6 +173,9 @@ fn object(path: &Path) -> Result<Map<String, Json>, Error> {
         let hint = format!("; a folder needs config.json, tokenizer.json and safetensors{other}");
         Error::Read { path: path.to_owned(), error, hint }
     })?;
-    serde_json::from_slice(&text)
+    if lfs::is_pointer(&text) {
+        return Err(Error::unsupported(path, lfs::PROBLEM));
+    }
+    python_json::parse(&text)
         .map_err(|e| Error::damaged(path, format!("not a JSON object: {e}; fetch it again")))
 }

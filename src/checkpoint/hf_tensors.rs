@@ -40,6 +40,10 @@ struct Placed {
 /// What helps where config.json and tensors contradict each other.
 const NOT_OF_ONE_MODEL: &str = "they are not of one model, fetch both again";
 
+/// What helps where a model was saved with adapters in it.
+const UNMERGED: &str = "is of a model that was saved while peft had it wrapped, with LoRA adapters beside its weights: load it with \
+                        peft, merge them (merge_and_unload), save the result, and convert that";
+
 impl Source<'_> {
     /// Tensors that are computed from config.json.
     pub fn computed(&self) -> Result<Vec<SourceTensor>, arch::Error> {
@@ -74,11 +78,14 @@ impl Source<'_> {
         for (hf, entry) in &self.shards.tensors {
             let Some(inner) = language_part(hf) else { continue };
             let places = self.architecture.matches(&inner);
+            if places.is_empty() && is_of_peft(hf) {
+                return Err(Error::tensor(&entry.path, hf, UNMERGED));
+            }
             if places.is_empty() {
                 let name = self.architecture.name;
                 let what = format!(
-                    "is not one of the {name} architecture's: {NOT_OF_ONE_MODEL}, or give `convert` a GGUF that \
-                     llama.cpp's converter made of them"
+                    "is not one of the {name} architecture's: config.json and tensors may be of two models; if they are of one, \
+                     give `convert` a GGUF that llama.cpp's converter made of them"
                 );
                 return Err(Error::tensor(&entry.path, hf, what));
             }
@@ -120,8 +127,9 @@ impl Source<'_> {
                 return Err(wrong(format!("{rows} rows, but config.json says {words} of {head_dim}")));
             }
             if how == Conversion::Ungrouped && !heads.is_multiple_of(kv_heads) {
-                let what =
-                    format!("`num_attention_heads` is {heads}, no multiple of {kv_heads}: fetch it again");
+                let what = format!(
+                    "`num_attention_heads` is {heads}, no multiple of {kv_heads}: no attention is so"
+                );
                 return Err(Error::config(&self.folder.join("config.json"), what));
             }
         }
@@ -302,9 +310,24 @@ impl Source<'_> {
     }
 }
 
+/// Whether a name is one that peft makes.
+fn is_of_peft(hf: &str) -> bool {
+    hf.starts_with("base_model.model.")
+        || [".base_layer.", ".lora_", ".modules_to_save."].iter().any(|part| hf.contains(part))
+}
+
 /// The name of a tensor within the language model; `None` for those of other parts of the model.
 fn language_part(hf: &str) -> Option<String> {
-    const OTHERS: [&str; 4] = ["vision_tower.", "multi_modal_projector.", "vision_model.", "audio_tower."];
+    const OTHERS: [&str; 8] = [
+        "vision_tower.",
+        "multi_modal_projector.",
+        "vision_model.",
+        "audio_tower.",
+        "audio_model.",
+        "visual.",
+        "embed_vision.",
+        "embed_audio.",
+    ];
     let inner = hf.strip_prefix("model.").unwrap_or(hf);
     if OTHERS.iter().any(|o| inner.starts_with(o)) {
         None

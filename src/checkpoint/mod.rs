@@ -1,7 +1,7 @@
 //! Models to convert: Hugging Face folders and GGUF files, both as one [`Model`].
 //!
 //! Each file uses those above it only: `error`, `dtype`, `transform`; `stored`, the tensors of mapped files; `pickle`,
-//! `pytorch` and `shards`, the files of a folder; `quantized`, what reads matrices that other libraries packed;
+//! `pytorch`, `weight_files` and `shards`, the files of a folder; `quantized`, what reads matrices that other libraries packed;
 //! `model`; `model_name`, `model_card`, `hf_tensors`, `hf_folder` and `gguf_model`, which make models.
 
 mod dtype;
@@ -18,6 +18,7 @@ mod quantized;
 mod shards;
 mod stored;
 mod transform;
+mod weight_files;
 
 pub use dtype::Dtype;
 pub use error::Error;

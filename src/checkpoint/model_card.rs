@@ -7,6 +7,7 @@ use super::error::Error;
 use super::model::SourceTensor;
 use super::model_name::{ModelName, title};
 use crate::gguf::Value;
+use crate::python_json;
 use serde_json::{Map, Value as Json};
 use std::path::Path;
 
@@ -95,15 +96,24 @@ pub fn keys(
         }
     }
     let path = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
-    let folder_name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let folder_name = name_in_cache(&path)
+        .unwrap_or_else(|| path.file_name().unwrap_or_default().to_string_lossy().into_owned());
     // A path is no name of a model.
     let said = config.get("_name_or_path").and_then(Json::as_str).filter(|n| n.matches('/').count() <= 1);
     for name in said.into_iter().chain([folder_name.as_str()]) {
         write_name(&ModelName::parse(name, weights), &mut general);
     }
-    general.put("name", folder_name);
+    general.put("name", folder_name.rsplit('/').next().unwrap_or_default());
     general.put("size_label", size_label(tensors));
     Ok(general.0)
+}
+
+/// The name of a model in the cache of a hub, where folders have the names of commits:
+/// `models--ORGANIZATION--NAME/snapshots/COMMIT`.
+fn name_in_cache(path: &Path) -> Option<String> {
+    let snapshots = path.parent().filter(|p| p.file_name().is_some_and(|n| n == "snapshots"))?;
+    let name = snapshots.parent()?.file_name()?.to_str()?.strip_prefix("models--")?;
+    Some(name.replacen("--", "/", 1))
 }
 
 fn write_name(name: &ModelName, general: &mut General) {
@@ -141,18 +151,32 @@ fn card(folder: &Path) -> Result<Map<String, Json>, Error> {
     }
     let bytes = std::fs::read(&path).map_err(Error::read(&path))?;
     let text = String::from_utf8_lossy(&bytes);
-    let mut lines = text.lines();
-    if lines.next() != Some("---") {
+    let mut lines = text.trim_start_matches('\u{feff}').lines();
+    if lines.next().map(str::trim_end) != Some("---") {
         return Ok(Map::new());
     }
-    let yaml: String = lines.take_while(|l| *l != "---").map(|l| l.replace('\t', "  ") + "\n").collect();
-    Ok(serde_yaml_ng::from_str(&yaml).unwrap_or_default())
+    let yaml = lines.take_while(|l| l.trim_end() != "---").map(|l| l.replace('\t', "  ") + "\n");
+    Ok(entries(&yaml.collect::<Vec<_>>()))
+}
+
+/// The entries of a table in YAML. People write such tables by hand: an entry that is none is left out, and of two of one
+/// name the second counts.
+fn entries(lines: &[String]) -> Map<String, Json> {
+    if let Ok(all) = serde_yaml_ng::from_str(&lines.concat()) {
+        return all;
+    }
+    let begins = |line: &String| !line.starts_with([' ', '-', '#', '\n', ']', '}']);
+    let parts = lines.chunk_by(|_, next| !begins(next));
+    parts
+        .filter_map(|part| serde_yaml_ng::from_str::<Map<String, Json>>(&part.concat()).ok())
+        .flatten()
+        .collect()
 }
 
 fn write_sampling(folder: &Path, general: &mut General) {
     // Not all folders have a valid one, and nothing depends on it.
     let text = std::fs::read(folder.join("generation_config.json")).unwrap_or_default();
-    let json: Map<String, Json> = serde_json::from_slice(&text).unwrap_or_default();
+    let json: Map<String, Json> = python_json::parse(&text).unwrap_or_default();
     if let Some(sequence) = json.get("sequence").and_then(Json::as_str) {
         general.put("sampling.sequence", sequence);
     }
@@ -250,6 +274,29 @@ fn rounded(weights: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn cards_with_entries_that_are_none() {
+        let entries_of = |text: &str| {
+            let lines: Vec<String> = text.lines().map(|line| format!("{line}\n")).collect();
+            Json::Object(entries(&lines))
+        };
+        let text = "license: mit\nlanguage:\n- en\n- no\nlicense: apache-2.0\nx: [1, 2\nmodel-index:\n- results: .nan\n1: y\n";
+        let expected = serde_json::json!({"license": "apache-2.0", "language": ["en", "no"],
+            "model-index": [{"results": null}]});
+        let mut found = entries_of(text);
+        found.as_object_mut().unwrap().retain(|name, _| name != "1");
+        assert_eq!(found, expected);
+        assert_eq!(entries_of("- a list\n- is no table\n"), Json::Object(Map::new()));
+    }
+
+    #[test]
+    fn names_in_a_cache_are_those_of_the_hub() {
+        let name = |path: &str| name_in_cache(Path::new(path));
+        assert_eq!(name("/c/models--org--Some-1B/snapshots/0123"), Some("org/Some-1B".into()));
+        assert_eq!(name("/c/models--gpt2/snapshots/0123"), Some("gpt2".into()));
+        assert_eq!(name("/c/org/Some-1B"), None);
+    }
 
     #[test]
     fn weights_are_rounded() {

@@ -4,17 +4,16 @@ use super::dtype::Dtype;
 use super::error::Error;
 use super::pytorch;
 use super::stored::{Entry, Files, StoredTensor};
+use super::weight_files::{self, Choice};
+use crate::python_json;
 use safetensors::SafeTensors;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// Names of the only file, by format; the first that is there counts.
-const SINGLE: [&str; 2] = ["model.safetensors", "pytorch_model.bin"];
-/// What makes the name of a file that of its index.
-const INDEX: &str = ".index.json";
-
 /// All tensors of a folder.
 pub struct Shards {
+    /// What people should know: which files were taken, where that is not plain.
+    pub notes: Vec<String>,
     /// The files.
     pub files: Files,
     /// Their tensors, by name.
@@ -24,8 +23,10 @@ pub struct Shards {
 impl Shards {
     /// Maps the files of `folder`.
     pub fn open(folder: &Path) -> Result<Shards, Error> {
-        let mut shards = Shards { files: Files::default(), tensors: BTreeMap::new() };
-        let (files, index) = files(folder)?;
+        let mut shards = Shards { notes: Vec::new(), files: Files::default(), tensors: BTreeMap::new() };
+        let names = names(folder)?;
+        let (files, index) = files(folder, &names)?;
+        shards.notes.extend(note(folder, &names, &files));
         for path in &files {
             shards.add(path)?;
         }
@@ -71,29 +72,71 @@ fn safetensors(map: &[u8]) -> Result<Vec<StoredTensor>, String> {
 /// Tensors and the files that an index has them in.
 type WeightMap = BTreeMap<String, String>;
 
-/// The files of a folder, and what their index says, if there is one.
-fn files(folder: &Path) -> Result<(Vec<PathBuf>, WeightMap), Error> {
-    for single in SINGLE {
-        let index = folder.join(format!("{single}{INDEX}"));
-        if index.exists() {
-            return indexed(folder, &index);
-        }
-        let path = folder.join(single);
-        if path.exists() {
-            return Ok((vec![path], WeightMap::new()));
-        }
-        let shards = numbered(folder, single)?;
-        if !shards.is_empty() {
-            return Ok((shards, WeightMap::new()));
-        }
+/// Names of what is in a folder.
+fn names(folder: &Path) -> Result<Vec<String>, Error> {
+    let entries = std::fs::read_dir(folder).map_err(Error::read(folder))?;
+    let mut names: Vec<String> =
+        entries.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    Ok(names)
+}
+
+/// The files of a folder that hold its weights, and what their index says, if there is one.
+fn files(folder: &Path, names: &[String]) -> Result<(Vec<PathBuf>, WeightMap), Error> {
+    match weight_files::choose(names).map_err(|problem| Error::unsupported(folder, problem))? {
+        Some(Choice::Single(name)) => Ok((vec![folder.join(name)], WeightMap::new())),
+        Some(Choice::Index(index)) => indexed(folder, &folder.join(index)),
+        Some(Choice::Shards { files, missing }) => match missing.first() {
+            Some(missing) => {
+                let problem = "other shards are there, but not this one: fetch it";
+                Err(Error::missing_file(&folder.join(missing), problem))
+            }
+            None => Ok((files.iter().map(|name| folder.join(name)).collect(), WeightMap::new())),
+        },
+        None => Err(Error::missing_file(folder, nothing_there(names))),
     }
-    let hint = if folder.join("consolidated.safetensors").exists() {
-        "; consolidated.safetensors has other names for its tensors: fetch model*.safetensors of the same repository"
-    } else {
-        ""
+}
+
+/// What is wrong with a folder without weights, and what helps.
+fn nothing_there(names: &[String]) -> String {
+    let has = |begin: &str| names.iter().find(|name| name.starts_with(begin));
+    let hint = match (has("consolidated"), has("adapter_model")) {
+        (Some(name), _) => format!(
+            "; {name} has other names for its tensors: fetch model*.safetensors of the same repository"
+        ),
+        (_, Some(name)) => format!(
+            "; {name} is a LoRA adapter: merge it into its model (peft: merge_and_unload), save the result, and convert that"
+        ),
+        _ => String::new(),
     };
-    let problem = format!("neither model.safetensors nor model.safetensors.index.json is there{hint}");
-    Err(Error::missing_file(folder, problem))
+    format!("neither model.safetensors nor model.safetensors.index.json is there{hint}")
+}
+
+/// Says which files are taken, if others have weights too or the names are unusual.
+fn note(folder: &Path, names: &[String], files: &[PathBuf]) -> Option<String> {
+    let name = |path: &PathBuf| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let taken: Vec<String> = files.iter().map(name).collect();
+    // The index that was read, or one that says the same.
+    let is_of_index = |name: &&String| {
+        name.ends_with(weight_files::INDEX)
+            && indexed(folder, &folder.join(name)).is_ok_and(|(said, _)| said == files)
+    };
+    let others = weight_files::all(names).into_iter();
+    let mut others: Vec<_> = others.filter(|name| !taken.contains(name) && !is_of_index(name)).collect();
+    others.sort_by_key(|name| !name.ends_with(weight_files::INDEX));
+    let first = taken.first()?;
+    let of = match taken.len() {
+        1 => format!("`{first}`"),
+        n => format!("`{first}` and {} more", n - 1),
+    };
+    match others[..] {
+        [] if first.starts_with("model") || first.starts_with("pytorch_model") => None,
+        [] => Some(format!("the weights are those of {of}")),
+        [other, ..] => Some(format!(
+            "the weights are those of {of}, as transformers takes them; not read, and maybe of another model: `{other}`{}",
+            if others.len() > 1 { format!(" and {} more", others.len() - 1) } else { String::new() }
+        )),
+    }
 }
 
 /// The files that an index names.
@@ -104,42 +147,16 @@ fn indexed(folder: &Path, index: &Path) -> Result<(Vec<PathBuf>, WeightMap), Err
     }
     let text = std::fs::read(index).map_err(Error::read(index))?;
     let Index { weight_map } =
-        serde_json::from_slice(&text).map_err(|e| Error::damaged(index, format!("{e}: fetch it again")))?;
+        python_json::parse(&text).map_err(|e| Error::damaged(index, format!("{e}: fetch it again")))?;
     let mut names: Vec<_> = weight_map.values().collect();
     names.sort();
     names.dedup();
     let files: Vec<_> = names.into_iter().map(|n| folder.join(n)).collect();
     match files.iter().find(|f| !f.exists()) {
-        Some(missing) => {
-            Err(Error::missing_file(missing, "the index names this shard, but it is not there: fetch it"))
-        }
+        Some(missing) => Err(Error::missing_file(
+            missing,
+            "the index names this shard, but it is not there: fetch it; if the index is of an older saving, take it away",
+        )),
         None => Ok((files, weight_map)),
-    }
-}
-
-/// `model-00001-of-00003.safetensors` and so on, which need no index.
-fn numbered(folder: &Path, single: &str) -> Result<Vec<PathBuf>, Error> {
-    let (stem, kind) = single.split_once('.').expect("a name with an extension");
-    let count = |name: &str| -> Option<usize> {
-        let (number, count) = name
-            .strip_prefix(stem)?
-            .strip_prefix('-')?
-            .strip_suffix(kind)?
-            .strip_suffix('.')?
-            .split_once("-of-")?;
-        number.parse::<usize>().ok()?;
-        count.parse().ok()
-    };
-    let names = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let Some(count) = names.filter_map(|e| count(&e.file_name().to_string_lossy())).max() else {
-        return Ok(Vec::new());
-    };
-    let path = |i| folder.join(format!("{stem}-{i:05}-of-{count:05}.{kind}"));
-    let paths = (1..=count).map(path);
-    match paths.clone().find(|path| !path.exists()) {
-        Some(missing) => {
-            Err(Error::missing_file(&missing, "other shards are there, but not this one: fetch it"))
-        }
-        None => Ok(paths.collect()),
     }
 }

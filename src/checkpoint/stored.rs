@@ -2,7 +2,7 @@
 
 use super::dtype::Dtype;
 use super::error::Error;
-use crate::mapped;
+use crate::{lfs, mapped};
 use memmap2::Mmap;
 use std::path::{Path, PathBuf};
 
@@ -51,6 +51,9 @@ impl Files {
         find: impl Fn(&[u8]) -> Result<Vec<StoredTensor>, String>,
     ) -> Result<Vec<(String, Entry)>, Error> {
         let map = mapped::map(path).map_err(Error::read(path))?;
+        if lfs::is_pointer(&map) {
+            return Err(Error::unsupported(path, lfs::PROBLEM));
+        }
         let found = find(&map).map_err(|problem| Error::damaged(path, problem))?;
         let entry = |t: StoredTensor| {
             let span = Span { file: self.maps.len(), start: t.start, len: t.len };

@@ -1,5 +1,6 @@
 //! What is wrong with a GGUF file.
 
+use crate::lfs;
 use std::path::{Path, PathBuf};
 
 /// What is wrong with a GGUF file.
@@ -27,6 +28,9 @@ pub enum Problem {
     /// Another format.
     #[error("not a GGUF file: it begins with {0:02x?} instead of \"GGUF\"")]
     Magic(Vec<u8>),
+    /// What a clone without git-lfs has in place of the file.
+    #[error("{}", lfs::PROBLEM)]
+    LfsPointer,
     /// A version that is not read.
     #[error("GGUF version {0} is not supported (2 and 3 are); convert the model again with a current tool")]
     Version(u32),

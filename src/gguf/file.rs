@@ -4,7 +4,7 @@ use super::constants::{ALIGNMENT_KEY, DEFAULT_ALIGNMENT, MAGIC, MAX_ARRAY_DEPTH,
 use super::error::{Error, Problem};
 use super::tensor_type::GgmlType;
 use super::value::{Kind, Value};
-use crate::mapped;
+use crate::{lfs, mapped};
 use memmap2::Mmap;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -183,6 +183,9 @@ fn read_part(path: &Path) -> Result<File, Problem> {
     let map = mapped::map(path)?;
     let mut r = Reader { bytes: &map, at: 0 };
     let magic = r.take(4, "the magic").unwrap_or(&map);
+    if lfs::is_pointer(&map) {
+        return Err(Problem::LfsPointer);
+    }
     if magic != MAGIC {
         return Err(Problem::Magic(magic.to_vec()));
     }
@@ -299,10 +302,16 @@ impl<'a> Reader<'a> {
         if n > rest / min_bytes { Err(absurd(what, n)) } else { Ok(n as usize) }
     }
 
-    fn string(&mut self, what: &'static str) -> Result<String, Problem> {
+    /// The bytes of a string.
+    fn bytes(&mut self, what: &'static str) -> Result<&'a [u8], Problem> {
         let len = self.count(what, 1)?;
-        let bytes = self.take(len, what)?;
-        String::from_utf8(bytes.to_vec()).map_err(|_| Problem::Utf8(what.to_owned()))
+        self.take(len, what)
+    }
+
+    /// A string that has to be a name.
+    fn string(&mut self, what: &'static str) -> Result<String, Problem> {
+        let bytes = self.bytes(what)?.to_vec();
+        String::from_utf8(bytes).map_err(|_| Problem::Utf8(what.to_owned()))
     }
 
     fn kind(&mut self, key: &str) -> Result<Kind, Problem> {
@@ -324,7 +333,10 @@ impl<'a> Reader<'a> {
             Kind::U64 => Value::U64(u64::from_le_bytes(self.array(WHAT)?)),
             Kind::I64 => Value::I64(i64::from_le_bytes(self.array(WHAT)?)),
             Kind::F64 => Value::F64(f64::from_le_bytes(self.array(WHAT)?)),
-            Kind::String => Value::String(self.string(WHAT)?),
+            Kind::String => match String::from_utf8(self.bytes(WHAT)?.to_vec()) {
+                Ok(text) => Value::String(text),
+                Err(e) => Value::Bytes(e.into_bytes()),
+            },
             Kind::Array if depth == MAX_ARRAY_DEPTH => {
                 return Err(absurd(format!("the depth of array `{key}`"), depth as u64 + 1));
             }

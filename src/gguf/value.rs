@@ -67,6 +67,8 @@ pub enum Value {
     F32(f32),
     Bool(bool),
     String(String),
+    /// A string that is not UTF-8, as some programs cut texts in the middle of a character.
+    Bytes(Vec<u8>),
     /// Elements, all of the given kind.
     Array(Kind, Vec<Value>),
     U64(u64),
@@ -86,7 +88,7 @@ impl Value {
             Value::I32(_) => Kind::I32,
             Value::F32(_) => Kind::F32,
             Value::Bool(_) => Kind::Bool,
-            Value::String(_) => Kind::String,
+            Value::String(_) | Value::Bytes(_) => Kind::String,
             Value::Array(..) => Kind::Array,
             Value::U64(_) => Kind::U64,
             Value::I64(_) => Kind::I64,
@@ -168,7 +170,8 @@ impl Value {
             Value::U64(v) => out.extend(v.to_le_bytes()),
             Value::I64(v) => out.extend(v.to_le_bytes()),
             Value::F64(v) => out.extend(v.to_le_bytes()),
-            Value::String(s) => write_string(s, out),
+            Value::String(s) => write_string(s.as_bytes(), out),
+            Value::Bytes(bytes) => write_string(bytes, out),
             Value::Array(kind, values) => {
                 out.extend((*kind as u32).to_le_bytes());
                 out.extend((values.len() as u64).to_le_bytes());
@@ -181,9 +184,9 @@ impl Value {
     }
 }
 
-pub(super) fn write_string(s: &str, out: &mut Vec<u8>) {
+pub(super) fn write_string(s: &[u8], out: &mut Vec<u8>) {
     out.extend((s.len() as u64).to_le_bytes());
-    out.extend(s.as_bytes());
+    out.extend(s);
 }
 
 impl From<u32> for Value {
@@ -221,6 +224,7 @@ impl std::fmt::Display for Value {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         const SHOWN: usize = 60;
         match self {
+            Value::Bytes(bytes) => Value::String(String::from_utf8_lossy(bytes).into_owned()).fmt(f),
             Value::U8(v) => v.fmt(f),
             Value::I8(v) => v.fmt(f),
             Value::U16(v) => v.fmt(f),

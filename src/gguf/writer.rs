@@ -191,12 +191,12 @@ fn header(keys: &[(String, Value)], tensors: &[TensorHeader], alignment: u64) ->
     h.extend((tensors.len() as u64).to_le_bytes());
     h.extend((keys.len() as u64).to_le_bytes());
     for (key, value) in keys {
-        write_string(key, &mut h);
+        write_string(key.as_bytes(), &mut h);
         h.extend(value.to_bytes());
     }
     let mut offset = 0u64;
     for t in tensors {
-        write_string(&t.name, &mut h);
+        write_string(t.name.as_bytes(), &mut h);
         h.extend((t.shape.len() as u32).to_le_bytes());
         for extent in &t.shape {
             h.extend(extent.to_le_bytes());

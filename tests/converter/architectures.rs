@@ -30,6 +30,12 @@ fn is_forgotten(case: &Case, line: &str) -> bool {
     case.name == "gpt_neox" && line.starts_with("key general.file_type ")
 }
 
+/// llama.cpp's converter gives all pieces of a tokenizer.json one score, and forgets which tokens it says are special.
+fn is_in_order_here(case: &Case, line: &str) -> bool {
+    let keys = ["key tokenizer.ggml.scores ", "key tokenizer.ggml.token_type "];
+    case.name == "llama-linear" && keys.iter().any(|key| line.starts_with(key))
+}
+
 /// Runs `convert` or `export` on a file or folder.
 #[track_caller]
 fn run(command: &str, from: &Path, to: &Path, outtype: &str, more: &[&str]) {
@@ -50,8 +56,10 @@ fn same_as_the_reference(case: &Case, folder: &Folder) {
         let path = folder.beside(&format!("{outtype}.gguf"));
         run("convert", &folder.path, &path, outtype, &pre_option(case));
         let (ours, theirs) = (digest(&path), case.reference(outtype));
-        let missing: Vec<_> = theirs.iter().filter(|l| !ours.contains(l)).collect();
-        let extra: Vec<_> = ours.iter().filter(|l| !theirs.contains(l) && !is_forgotten(case, l)).collect();
+        let differs = |l: &&String| !is_in_order_here(case, l);
+        let missing: Vec<_> = theirs.iter().filter(|l| !ours.contains(l)).filter(differs).collect();
+        let extra = ours.iter().filter(|l| !theirs.contains(l) && !is_forgotten(case, l)).filter(differs);
+        let extra: Vec<_> = extra.collect();
         assert!(
             missing.is_empty() && extra.is_empty(),
             "{} as {outtype}\nllama.cpp's: {missing:#?}\nours: {extra:#?}",
@@ -253,5 +261,5 @@ fn what_sees_is_left_out_with_a_note() {
     );
     let plain = Case::read("gemma3").write();
     let model = Model::open(&plain.path, &Options::default()).unwrap_or_else(|e| panic!("{e}"));
-    assert_eq!(model.notes, [""; 0]);
+    assert!(!model.notes.iter().any(|note| note.contains("--mmproj")), "{:?}", model.notes);
 }

@@ -389,9 +389,16 @@ fn tokens_of_tokenizer_config_are_added() {
     assert_eq!((tokens[23].as_str(), &types[23]), (Some("<|end|>"), &Value::I32(3)));
     assert_eq!((tokens[20].as_str(), &types[20]), (Some("ab"), &Value::I32(4)));
     assert_eq!((tokens[1].as_str(), &types[1]), (Some("</s>"), &Value::I32(3)));
-    // One more than the vocabulary has room for.
+    // One more than the model has embeddings for.
     tiny.tokenizer_config["added_tokens_decoder"]["24"] = json!({"content": "<|more|>", "special": true});
-    let folder = tiny.write();
-    let opened = Model::open(&folder.path, &Options::default());
-    support::assert_says(support::error(opened), &["<|more|>", "24", "vocab_size"]);
+    let model = open(&tiny.write());
+    support::assert_says(model.notes.join("; "), &["left out", "`<|more|>` (24)", "vocab_size is 24"]);
+    assert_eq!(model.key("tokenizer.ggml.tokens").and_then(Value::as_array).map(<[Value]>::len), Some(VOCAB));
+    // A prompt would need it.
+    tiny.tokenizer_config["chat_template"] = json!("{{ messages[0].content }}<|more|>");
+    let opened = Model::open(&tiny.write().path, &Options::default());
+    support::assert_says(
+        support::error(opened),
+        &["\"<|more|>\"", "24", "chat template", "resize_token_embeddings"],
+    );
 }

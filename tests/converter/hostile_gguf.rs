@@ -117,6 +117,21 @@ fn key_that_is_not_utf8() {
     refused_saying(&bytes, &["a key is not UTF-8"]);
 }
 
+/// Some programs cut texts in the middle of a character.
+#[test]
+fn texts_that_are_not_utf8_are_kept_as_bytes() {
+    let mut bytes =
+        Raw::new(3, 0, 1).string("k").u32(9).u32(8).u64(2).string("cut?").string("whole").data(64);
+    let at = bytes.windows(4).position(|w| w == b"cut?").expect("the text");
+    bytes[at + 3] = 0xe6;
+    let file = open(&bytes).unwrap_or_else(|e| panic!("{e}"));
+    let value = file.key("k").expect("the key");
+    let texts = value.as_array().expect("texts");
+    assert_eq!(texts, [Value::Bytes(b"cut\xe6".to_vec()), Value::String("whole".into())]);
+    assert!(bytes.windows(value.to_bytes().len()).any(|w| w == value.to_bytes()));
+    assert_eq!(texts[0].to_string(), "\"cut\u{fffd}\"");
+}
+
 #[test]
 fn value_of_an_unknown_kind() {
     refused_saying(&Raw::new(3, 0, 1).string("odd").u32(13).data(64), &["value type of `odd`", "13"]);

@@ -11,6 +11,7 @@ mod cli;
 mod collector;
 mod encoder;
 mod export;
+mod folders;
 mod gguf;
 mod gguf_input;
 mod guided;

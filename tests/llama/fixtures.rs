@@ -255,11 +255,20 @@ pub fn quantized(kind: &str) -> PathBuf {
 
 /// A program of this repository that shows the logits of models without a tokenizer.
 pub fn logits_program() -> PathBuf {
-    let source = include_str!("../support/logits.cpp");
-    made("logits", &[&LLAMA_KEY, source], |place, out| {
+    compiled("logits", include_str!("../support/logits.cpp"))
+}
+
+/// One that prints the ids that llama.cpp gives to texts.
+pub fn tokenize_program() -> PathBuf {
+    compiled("tokenize", include_str!("../support/tokenize.cpp"))
+}
+
+/// A program of tests/support that uses llama.cpp's libraries.
+fn compiled(name: &str, source: &str) -> PathBuf {
+    made(name, &[&LLAMA_KEY, source], |place, out| {
         let (tree, folder) = (LLAMA.join("../.."), arg(&LLAMA));
         let mut compile = Command::new("c++");
-        compile.args(["-O1", "-std=c++17"]).arg(Path::new(ROOT).join("tests/support/logits.cpp"));
+        compile.args(["-O1", "-std=c++17"]).arg(Path::new(ROOT).join(format!("tests/support/{name}.cpp")));
         compile.arg("-I").arg(tree.join("include")).arg("-I").arg(tree.join("ggml/include"));
         compile.args([
             "-L",

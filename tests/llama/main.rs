@@ -24,6 +24,7 @@ mod kernels;
 mod memory;
 mod own_text;
 mod parts;
+mod pieces;
 mod programs;
 mod pytorch;
 mod quantized_checkpoints;

@@ -7,6 +7,7 @@
 use anyhow::{Context, bail, ensure};
 use prost::Message;
 use serde_json::{Map, Value as Json, json};
+use std::collections::HashMap;
 use std::io::Write;
 use std::path::Path;
 use tenpak_gguf::gguf::{File, Value};
@@ -142,11 +143,12 @@ fn write_templates(file: &File, tokenizer_config: &mut Json) {
 
 fn added_tokens(tokens: &[Token], is_added: impl Fn(&Token) -> bool) -> Vec<Json> {
     let added = tokens.iter().enumerate().filter(|(_, t)| t.is_added() && is_added(t));
-    let entry = |(id, t): (usize, &Token)| {
-        json!({"id": id, "content": t.text, "single_word": false, "lstrip": false, "rstrip": false,
-            "normalized": t.kind == USER_DEFINED, "special": t.kind == CONTROL})
-    };
-    added.map(entry).collect()
+    added.map(|(id, t)| added_token(id, t)).collect()
+}
+
+fn added_token(id: usize, t: &Token) -> Json {
+    json!({"id": id, "content": t.text, "single_word": false, "lstrip": false, "rstrip": false,
+        "normalized": t.kind == USER_DEFINED, "special": t.kind == CONTROL})
 }
 
 fn sentencepiece(tokens: &[Token]) -> Vec<u8> {
@@ -155,6 +157,45 @@ fn sentencepiece(tokens: &[Token]) -> Vec<u8> {
         tokens.iter().rposition(|t| t.score != ADDED_SCORE && t.kind != UNUSED).map_or(0, |last| last + 1);
     let piece = |t: &Token| Piece { text: t.text.clone(), score: t.score, kind: t.kind };
     Model { pieces: tokens[..pieces].iter().map(piece).collect() }.encode_to_vec()
+}
+
+/// Has tokenizer.json say what tokenizer.model and tokenizer_config.json of a folder say, as transformers would, and takes
+/// them away.
+pub fn pieces_as_json(folder: &Path) -> anyhow::Result<()> {
+    let model = Model::decode(&std::fs::read(folder.join("tokenizer.model"))?[..])?;
+    let config: Json = serde_json::from_slice(&std::fs::read(folder.join("tokenizer_config.json"))?)?;
+    let ids: HashMap<&str, usize> = model.pieces.iter().map(|p| &p.text[..]).zip(0..).collect();
+    let mut merges = Vec::new();
+    for piece in &model.pieces {
+        let splits = piece.text.char_indices().skip(1).map(|(at, _)| piece.text.split_at(at));
+        let mut splits: Vec<_> = splits.filter(|(a, b)| ids.contains_key(a) && ids.contains_key(b)).collect();
+        splits.sort_by_key(|(a, b)| (ids[a], ids[b]));
+        merges.extend(splits.into_iter().map(|(a, b)| (piece.score, a, b)));
+    }
+    let chars = |text: &str| text.chars().count();
+    let rank = |(score, a, b): &(f32, &str, &str)| (-score, -(chars(a) as i64), -(chars(b) as i64));
+    merges.sort_by(|x, y| rank(x).partial_cmp(&rank(y)).expect("numbers"));
+    let merges: Vec<_> = merges.iter().map(|(_, a, b)| [a, b]).collect();
+    let of_model = |id: usize, p: &Piece| {
+        let token = Token { text: p.text.clone(), kind: p.kind, score: p.score };
+        token.is_added().then(|| added_token(id, &token))
+    };
+    let of_model = model.pieces.iter().enumerate().filter_map(|(id, p)| of_model(id, p));
+    let listed = config["added_tokens_decoder"].as_object().into_iter().flatten();
+    let mut added: Vec<Json> = of_model.chain(listed.map(|(_, token)| token.clone())).collect();
+    added.sort_by_key(|token| token["id"].as_u64());
+    added.dedup_by_key(|token| token["id"].as_u64());
+    let tokenizer = json!({
+        "version": "1.0", "added_tokens": added,
+        "normalizer": {"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": "▁"},
+            {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}]},
+        "model": {"type": "BPE", "byte_fallback": true, "fuse_unk": true, "vocab": ids, "merges": merges},
+    });
+    write_json(folder, "tokenizer.json", &tokenizer)?;
+    for name in ["tokenizer.model", "tokenizer_config.json"] {
+        std::fs::remove_file(folder.join(name))?;
+    }
+    Ok(())
 }
 
 fn bpe(file: &File, name: &str, tokens: &[Token], tokenizer_config: &Json) -> anyhow::Result<Json> {

@@ -56,6 +56,7 @@ impl Stored {
 }
 
 /// The files of a folder before they are written, to be changed by tests.
+#[derive(Clone)]
 pub struct TinyLlama {
     pub config: Json,
     pub tokenizer: Json,

@@ -1,33 +1,39 @@
 //! Byte-level BPE from tokenizer.json.
 
-use super::files::{Files, Problem, TOKENIZER_CONFIG, TOKENIZER_JSON};
-use super::old_files;
+use super::added::{self, Added};
+use super::beyond::Beyond;
+use super::files::{Problem, TOKENIZER_CONFIG, TOKENIZER_JSON};
 use super::pre_tokenizer;
+use super::sources::Sources;
 use super::special::{self, Special};
 use super::tokens::{KeyList, Tokens, looks_special, token_type};
 use serde_json::{Map, Value as Json};
 use tokenizers::{AddedToken, Tokenizer};
 
-/// Parses a tokenizer.json.
-pub fn parse(json: &Map<String, Json>) -> Result<Tokenizer, String> {
-    serde_json::from_value(Json::Object(json.clone())).map_err(|e| {
-        format!("not a tokenizer ({e}); fetch it again, or save it with a current tokenizers library")
-    })
+/// The tokenizer of a tokenizer.json, with the tokens that tokenizer_config.json adds to it.
+pub fn load(sources: &Sources) -> Result<Tokenizer, Problem> {
+    let mut json = sources.json.clone().unwrap_or_default();
+    // What a training run left: it is no part of how text is cut.
+    for setting in ["padding", "truncation"] {
+        json.insert(setting.into(), Json::Null);
+    }
+    let parsed: Result<Tokenizer, _> = serde_json::from_value(Json::Object(json));
+    let mut tokenizer = parsed.map_err(|e| {
+        let what =
+            format!("not a tokenizer ({e}); fetch it again, or save it with a current tokenizers library");
+        Problem::of(TOKENIZER_JSON)(what)
+    })?;
+    add_tokens(&mut tokenizer, sources).map_err(Problem::of(TOKENIZER_CONFIG))?;
+    Ok(tokenizer)
 }
 
-/// Adds the tokens of tokenizer_config.json that tokenizer.json has not among its own, in the order of their ids there,
-/// as transformers does: they get the next free ids.
-fn add_tokens(tokenizer: &mut Tokenizer, config: &Map<String, Json>) -> Result<(), String> {
-    let listed = config.get("added_tokens_decoder").and_then(Json::as_object);
-    let mut listed: Vec<(u64, &Json)> =
-        listed.into_iter().flatten().filter_map(|(id, token)| Some((id.parse().ok()?, token))).collect();
-    listed.sort_by_key(|(id, _)| *id);
-    let own = tokenizer.get_added_tokens_decoder();
-    let missing = listed.into_iter().filter_map(|(_, token)| {
+/// Adds the tokens of tokenizer_config.json that tokenizer.json has not among its own, as transformers does: they get the
+/// next free ids, those with an id there first, in the order of these ids, then the special ones.
+fn add_tokens(tokenizer: &mut Tokenizer, sources: &Sources) -> Result<(), String> {
+    let listed = sources.decoder().into_iter().filter_map(|(_, token)| {
         let (content, flag) = (token["content"].as_str()?, |name: &str| token[name].as_bool());
         let special = flag("special").unwrap_or(false);
-        let is_own = own.values().any(|t| t.content == content);
-        (!is_own).then(|| AddedToken {
+        Some(AddedToken {
             content: content.to_owned(),
             single_word: flag("single_word").unwrap_or(false),
             lstrip: flag("lstrip").unwrap_or(false),
@@ -36,54 +42,71 @@ fn add_tokens(tokenizer: &mut Tokenizer, config: &Map<String, Json>) -> Result<(
             special,
         })
     });
-    tokenizer.add_tokens(missing).map(drop).map_err(|e| e.to_string())
+    let own = tokenizer.get_added_tokens_decoder();
+    let missing: Vec<_> = listed.filter(|token| !own.values().any(|t| t.content == token.content)).collect();
+    tokenizer.add_tokens(missing).map_err(|e| e.to_string())?;
+    let named = special::named(&sources.config).into_iter();
+    let unknown: Vec<_> = named
+        .filter(|text| tokenizer.token_to_id(text).is_none())
+        .map(|text| AddedToken::from(text, true))
+        .collect();
+    tokenizer.add_tokens(unknown).map_err(|e| e.to_string())?;
+    Ok(())
 }
 
-pub fn write(
-    files: &Files,
-    tokenizer_config: &Map<String, Json>,
-    pre: Option<&str>,
-    keys: &mut KeyList,
-) -> Result<(), Problem> {
+/// The tokens that were added to a tokenizer, by id.
+pub fn added(tokenizer: &Tokenizer) -> Vec<Added> {
+    let entry = |(id, token): (u32, AddedToken)| Added {
+        id: id as usize,
+        takes_more: token.lstrip || token.rstrip || token.single_word,
+        special: token.special,
+        text: token.content,
+    };
+    let mut added: Vec<_> = tokenizer.get_added_tokens_decoder().into_iter().map(entry).collect();
+    added.sort_by_key(|added| added.id);
+    added
+}
+
+pub fn write(sources: &Sources, pre: Option<&str>, keys: &mut KeyList) -> Result<(), Problem> {
     let at = Problem::of(TOKENIZER_JSON);
-    let json = old_files::tokenizer_json(files)?.unwrap_or_default();
-    let kind = json.get("model").and_then(|m| m["type"].as_str()).unwrap_or("of an unknown kind");
+    let json = Json::Object(sources.json.clone().unwrap_or_default());
+    let kind = json["model"]["type"].as_str().unwrap_or("of an unknown kind");
     if kind != "BPE" || json["model"]["byte_fallback"] == true {
         return Err(at(format!(
             "the tokenizer is {kind} and not byte-level BPE as GPT-2's: not supported yet"
         )));
     }
-    let mut tokenizer = parse(&json).map_err(&at)?;
-    add_tokens(&mut tokenizer, tokenizer_config).map_err(Problem::of(TOKENIZER_CONFIG))?;
+    let tokenizer = load(sources)?;
     let pre = match pre {
         Some(name) => name.to_owned(),
-        None => pre_tokenizer::name(&tokenizer, &Json::Object(json.clone()), tokenizer_config)
-            .map_err(&at)?
-            .to_owned(),
+        None => pre_tokenizer::name(&tokenizer, &json, &sources.config).map_err(&at)?.to_owned(),
     };
-    let tokens = tokens(files, &tokenizer, tokenizer_config).map_err(&at)?;
+    let size = sources.embeddings()?.unwrap_or(tokenizer.get_vocab_size(true));
+    let (tokens, beyond) = tokens(&tokenizer, size, &sources.config).map_err(&at)?;
     keys.put("ggml.model", "gpt2");
     keys.put("ggml.pre", pre);
     tokens.write(keys);
-    special::write(files, tokenizer_config, Special { merges: true, tokens: None }, keys)
+    special::write(sources, Special { merges: true, tokens: Some(size) }, keys)?;
+    beyond.settle(size, |text, keys| sources.needs(text, keys), keys).map_err(&at)?;
+    keys.notes.extend(added::note(&added(&tokenizer)));
+    Ok(())
 }
 
-/// Texts and types of all tokens by id.
-fn tokens(files: &Files, tokenizer: &Tokenizer, config: &Map<String, Json>) -> Result<Tokens, String> {
-    let vocabulary = tokenizer.get_vocab(true);
-    let size = match files.config.integer(&["vocab_size"]).map_err(|e| e.to_string())? {
-        Some(size) => size as usize,
-        None => vocabulary.len(),
-    };
-    let mut texts: Vec<Option<String>> = vec![None; size];
-    for (text, id) in vocabulary {
+/// Texts and types of all tokens by id, and those beyond the embeddings.
+fn tokens(
+    tokenizer: &Tokenizer,
+    size: usize,
+    config: &Map<String, Json>,
+) -> Result<(Tokens, Beyond), String> {
+    let added = tokenizer.get_added_tokens_decoder();
+    let (mut texts, mut beyond) = (vec![None; size], Beyond::default());
+    for (text, id) in tokenizer.get_vocab(true) {
         match texts.get_mut(id as usize) {
             Some(entry) => *entry = Some(text),
-            None => return Err(format!("token {text:?} has id {id}, but vocab_size is {size}")),
+            None => beyond.add(id as usize, &text, added.contains_key(&id)),
         }
     }
     let mut types = Vec::with_capacity(size);
-    let added = tokenizer.get_added_tokens_decoder();
     let named = special::named(config);
     let texts = texts.into_iter().enumerate().map(|(id, text)| {
         let Some(text) = text else {
@@ -108,7 +131,7 @@ fn tokens(files: &Files, tokenizer: &Tokenizer, config: &Map<String, Json>) -> R
         }
     });
     let texts = texts.collect::<Result<Vec<_>, String>>()?;
-    Ok(Tokens { texts, types, scores: None })
+    Ok((Tokens { texts, types, scores: None }, beyond))
 }
 
 /// A text after encoding and decoding.

@@ -1,6 +1,7 @@
 //! The files of a folder that describe its tokenizer.
 
 use crate::arch::config::Config;
+use crate::{lfs, python_json};
 use serde_json::{Map, Value as Json};
 use std::path::Path;
 
@@ -39,9 +40,13 @@ impl Files<'_> {
     /// The bytes of a file, if it is there.
     pub fn bytes(&self, name: &'static str) -> Result<Option<Vec<u8>>, Problem> {
         let path = self.folder.join(name);
-        match path.exists() {
-            true => std::fs::read(&path).map(Some).map_err(|e| Problem::of(name)(e.to_string())),
-            false => Ok(None),
+        if !path.exists() {
+            return Ok(None);
+        }
+        let bytes = std::fs::read(&path).map_err(|e| Problem::of(name)(e.to_string()))?;
+        match lfs::is_pointer(&bytes) {
+            true => Err(Problem::of(name)(lfs::PROBLEM.into())),
+            false => Ok(Some(bytes)),
         }
     }
 
@@ -54,7 +59,7 @@ impl Files<'_> {
     /// A JSON object, if the file is there.
     pub fn json(&self, name: &'static str) -> Result<Option<Map<String, Json>>, Problem> {
         let Some(bytes) = self.bytes(name)? else { return Ok(None) };
-        let json = serde_json::from_slice(&bytes);
+        let json = python_json::parse(&bytes);
         json.map(Some).map_err(|e| Problem::of(name)(format!("not a JSON object: {e}; fetch it again")))
     }
 }

@@ -2,30 +2,37 @@
 //!
 //! Reference: what llama.cpp's converter writes for the same files (see [`super`]).
 
+mod added;
+mod beyond;
 mod bpe;
 mod byte_fallback;
 mod exported;
 mod files;
 mod json_files;
+mod merges;
 mod old_files;
 mod pre_tokenizer;
 mod sentencepiece;
+mod sources;
+mod spaces;
 mod special;
+mod templates;
 mod token_keys;
 mod tokens;
 mod vocabulary;
 
 pub use exported::files;
 pub use files::Files;
-pub use special::MORE_TEMPLATES;
-pub use tokens::SPECIAL;
+pub use templates::MORE_TEMPLATES;
+pub use tokens::{KeyList, SPECIAL};
 pub use vocabulary::Vocabulary;
 
 use crate::gguf::Value;
-use files::{Problem, TOKENIZER_CONFIG, TOKENIZER_JSON, TOKENIZER_MODEL};
-use serde_json::{Map, Value as Json};
-use tokens::KeyList;
-use vocabulary::{Kind, SpacePrefix};
+use files::{Problem, TOKENIZER_JSON, TOKENIZER_MODEL};
+use sentencepiece::{Found, TokenizerModel};
+use serde_json::Value as Json;
+use sources::Sources;
+use vocabulary::SpacePrefix;
 
 /// Vocabularies of this size are CodeLlama's, whose end of a turn no file says.
 const CODE_LLAMA_TOKENS: u64 = 32016;
@@ -34,26 +41,26 @@ const CODE_LLAMA_END_OF_TURN: u32 = 32010;
 const GRANITE_TOKENS: u64 = 49152;
 
 /// The GGUF keys of a folder's tokenizer; `pre` replaces the pre-tokenizer that its files show.
-pub fn gguf_keys(files: &Files, v: &Vocabulary, pre: Option<&str>) -> Result<Vec<(String, Value)>, Problem> {
-    let keys = &mut KeyList::default();
-    let tokenizer_config = files.json(TOKENIZER_CONFIG)?.unwrap_or_default();
+pub fn gguf_keys(files: &Files, v: &Vocabulary, pre: Option<&str>) -> Result<KeyList, Problem> {
+    let mut keys = KeyList::default();
+    let sources = Sources::read(files)?;
     if v.space_prefix == SpacePrefix::FromConfig
-        && let Some(space) = tokenizer_config.get("add_prefix_space").and_then(Json::as_bool)
+        && let Some(space) = sources.config.get("add_prefix_space").and_then(Json::as_bool)
     {
         keys.put("ggml.add_space_prefix", space);
     }
-    let kind = kind(files, v, &tokenizer_config)?;
-    match kind {
-        Kind::SentencePiece => sentencepiece::write(files, v.literal, &tokenizer_config, keys)?,
-        Kind::ByteFallback => byte_fallback::write(files, &tokenizer_config, keys)?,
-        Kind::Bpe => bpe::write(files, &tokenizer_config, pre, keys)?,
+    match kind(&sources)? {
+        Kind::SentencePiece(model) => {
+            model.write(&sources, v.literal, &mut keys)?;
+            if v.space_prefix == SpacePrefix::No {
+                keys.put("ggml.add_space_prefix", false);
+            }
+        }
+        Kind::ByteFallback => byte_fallback::write(&sources, v.literal, &mut keys)?,
+        Kind::Bpe => bpe::write(&sources, pre, &mut keys)?,
     }
-    let end_of_turn = || keys.0.iter().any(|(k, _)| k == "tokenizer.ggml.eot_token_id");
-    if let Some(id) = v.end_of_turn.filter(|_| !end_of_turn()) {
+    if let Some(id) = v.end_of_turn.filter(|_| keys.get("ggml.eot_token_id").is_none()) {
         keys.put("ggml.eot_token_id", id);
-    }
-    if v.space_prefix == SpacePrefix::No && kind == Kind::SentencePiece {
-        keys.put("ggml.add_space_prefix", false);
     }
     if v.space_prefix == SpacePrefix::FromConfig {
         let size = files.config.get("vocab_size").and_then(Json::as_u64);
@@ -64,40 +71,54 @@ pub fn gguf_keys(files: &Files, v: &Vocabulary, pre: Option<&str>) -> Result<Vec
             keys.put("ggml.add_bos_token", false);
         }
     }
-    Ok(std::mem::take(&mut keys.0))
+    Ok(keys)
 }
 
 /// Keys of a file without a tokenizer: programs may feed it ids only.
-pub fn no_keys() -> Vec<(String, Value)> {
-    vec![("tokenizer.ggml.model".into(), "none".into())]
+pub fn no_keys() -> KeyList {
+    KeyList { keys: vec![("tokenizer.ggml.model".into(), Value::from("none"))], notes: Vec::new() }
 }
 
-/// The first kind that the files are of.
-fn kind(files: &Files, v: &Vocabulary, tokenizer_config: &Map<String, Json>) -> Result<Kind, Problem> {
-    // Phi 4 comes with both.
-    if v.literal && tokenizer_config.get("tokenizer_class").is_some_and(|c| c == "GPT2Tokenizer") {
-        return Ok(Kind::Bpe);
+/// Kinds of tokenizers.
+enum Kind {
+    /// tokenizer.model
+    SentencePiece(TokenizerModel),
+    /// tokenizer.json with SentencePiece's pieces.
+    ByteFallback,
+    /// tokenizer.json with byte-level BPE, or the files of GPT-2's.
+    Bpe,
+}
+
+/// The kind of the files. tokenizer.json is what transformers reads; where tokenizer.model has the same pieces, its
+/// scores are those that they were trained with.
+fn kind(sources: &Sources) -> Result<Kind, Problem> {
+    let of_json = |json| if byte_fallback::is_one(json) { Kind::ByteFallback } else { Kind::Bpe };
+    match (TokenizerModel::read(sources.files)?, &sources.json) {
+        (Some(Found::SentencePiece(model)), None) => Ok(Kind::SentencePiece(model)),
+        (Some(Found::SentencePiece(model)), Some(json)) => Ok(match model.has_the_pieces_of(json) {
+            true => Kind::SentencePiece(model),
+            false => of_json(json),
+        }),
+        (_, Some(json)) => Ok(of_json(json)),
+        (Some(Found::Tiktoken), None) => Err(Problem::of(TOKENIZER_MODEL)(
+            "is a table of tiktoken, which says nothing of how text is cut: fetch tokenizer.json of the same repository, or have \
+             transformers make it (AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)), and take this file away"
+                .into(),
+        )),
+        (None, None) => Err(Problem::of(TOKENIZER_JSON)(missing(sources).into())),
     }
-    let there = |name: &str| files.folder.join(name).exists();
-    for kind in v.kinds {
-        let fits = match kind {
-            Kind::SentencePiece => there(TOKENIZER_MODEL),
-            Kind::ByteFallback => {
-                old_files::tokenizer_json(files)?.is_some_and(|j| byte_fallback::is_one(&j))
-            }
-            Kind::Bpe => there(TOKENIZER_JSON) || there(old_files::VOCAB) && there(old_files::MERGES),
-        };
-        if fits {
-            return Ok(*kind);
+}
+
+/// What helps where no file has a vocabulary.
+fn missing(sources: &Sources) -> &'static str {
+    match sources.files.folder.join("tekken.json").exists() {
+        true => {
+            "is not there, and tekken.json, Mistral's own format, is not read: fetch tokenizer.json of the same repository, \
+             or have transformers make it (AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER))"
+        }
+        false => {
+            "is not there; a folder needs config.json, tokenizer.json and safetensors (or a tokenizer.model): fetch it, or \
+             give --no-tokenizer for a file that takes token ids only"
         }
     }
-    let names = match v.kinds {
-        [Kind::SentencePiece] => TOKENIZER_MODEL,
-        _ => TOKENIZER_JSON,
-    };
-    Err(Problem::of(names)(
-        "is not there; a folder needs config.json, tokenizer.json and safetensors (Gemma and Phi 3 tokenizer.model): \
-         fetch it, or give --no-tokenizer for a file that takes token ids only"
-            .into(),
-    ))
 }

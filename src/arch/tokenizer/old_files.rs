@@ -12,13 +12,16 @@ pub const MERGES: &str = "merges.txt";
 const GPT2: [&str; 4] = ["GPT2Tokenizer", "GPT2TokenizerFast", "GPTNeoXTokenizer", "GPTNeoXTokenizerFast"];
 
 /// tokenizer.json or, in a folder that has none, what transformers would make of the old files, if they are there.
-pub fn tokenizer_json(files: &Files) -> Result<Option<Map<String, Json>>, Problem> {
+/// `config` is tokenizer_config.json.
+pub fn tokenizer_json(
+    files: &Files,
+    config: &Map<String, Json>,
+) -> Result<Option<Map<String, Json>>, Problem> {
     let new = files.json(TOKENIZER_JSON)?;
     if new.is_some() {
         return Ok(new);
     }
     let (Some(vocab), Some(merges)) = (files.json(VOCAB)?, files.text(MERGES)?) else { return Ok(None) };
-    let config = files.json(TOKENIZER_CONFIG)?.unwrap_or_default();
     if let Some(class) = config.get("tokenizer_class").and_then(Json::as_str)
         && !GPT2.contains(&class)
     {

@@ -1,19 +1,16 @@
 //! SentencePiece from tokenizer.model, a protobuf message, and the JSON files of added tokens.
 
+use super::added::{self, Added};
+use super::beyond::Beyond;
 use super::files::{ADDED_TOKENS, Files, Problem, TOKENIZER_CONFIG, TOKENIZER_JSON, TOKENIZER_MODEL};
-use super::old_files;
+use super::sources::Sources;
+use super::spaces::{Prefix, Spaces};
 use super::special::{self, Special};
 use super::token_keys::TokenKeys;
 use super::tokens::{KeyList, Tokens, looks_special, token_type};
 use prost::Message;
 use serde_json::{Map, Value as Json};
-
-/// The part of `sentencepiece.ModelProto` that is of use here.
-#[derive(Clone, PartialEq, Message)]
-struct Model {
-    #[prost(message, repeated, tag = "1")]
-    pieces: Vec<Piece>,
-}
+use std::collections::HashSet;
 
 #[derive(Clone, PartialEq, Message)]
 struct Piece {
@@ -27,69 +24,103 @@ struct Piece {
 
 /// Score of ids that no piece has.
 const PAD_SCORE: f32 = -10000.0;
+/// The only type of model that llama.cpp's tokenizer has scores of.
+const BPE: i32 = 2;
 /// Score of added tokens.
 const ADDED_SCORE: f32 = -1000.0;
 
-pub fn write(
-    files: &Files,
-    literal: bool,
-    tokenizer_config: &Map<String, Json>,
-    keys: &mut KeyList,
-) -> Result<(), Problem> {
-    let tokens = tokens(files, literal, tokenizer_config)?;
-    let count = tokens.texts.len();
-    keys.put("ggml.model", "llama");
-    keys.put("ggml.pre", "default");
-    tokens.write(keys);
-    special::write(files, tokenizer_config, Special { merges: false, tokens: Some(count) }, keys)
+/// A tokenizer.model.
+pub struct TokenizerModel {
+    model: WholeModel,
 }
 
-fn tokens(files: &Files, literal: bool, tokenizer_config: &Map<String, Json>) -> Result<Tokens, Problem> {
-    let at = Problem::of(TOKENIZER_MODEL);
-    let bytes = files.bytes(TOKENIZER_MODEL)?.unwrap_or_default();
-    let model = Model::decode(&bytes[..])
-        .map_err(|e| at(format!("not a SentencePiece model ({e}): fetch it again")))?;
-    if model.pieces.is_empty() {
-        return Err(at("a SentencePiece model without pieces: fetch it again".into()));
+/// What a file named tokenizer.model is.
+pub enum Found {
+    SentencePiece(TokenizerModel),
+    /// A table of OpenAI's tiktoken, as Llama 3 has it: tokens in base64 with their ranks.
+    Tiktoken,
+}
+
+impl TokenizerModel {
+    /// Reads a tokenizer.model, if it is there.
+    pub fn read(files: &Files) -> Result<Option<Found>, Problem> {
+        let at = Problem::of(TOKENIZER_MODEL);
+        let Some(bytes) = files.bytes(TOKENIZER_MODEL)? else { return Ok(None) };
+        if is_tiktoken(&bytes) {
+            return Ok(Some(Found::Tiktoken));
+        }
+        let model = WholeModel::decode(&bytes[..])
+            .map_err(|e| at(format!("not a SentencePiece model ({e}): fetch it again")))?;
+        if model.pieces.is_empty() {
+            return Err(at("a SentencePiece model without pieces: fetch it again".into()));
+        }
+        Ok(Some(Found::SentencePiece(TokenizerModel { model })))
     }
-    let size =
-        files.config.integer(&["vocab_size"]).map_err(|e| Problem::of("config.json")(e.to_string()))?;
-    let size = size.map_or(model.pieces.len(), |n| n as usize);
-    let mut table = Table {
-        texts: (0..size).map(|id| format!("[PAD{id}]")).collect(),
-        types: vec![token_type::UNUSED; size],
-        scores: vec![PAD_SCORE; size],
-    };
-    for (id, piece) in model.pieces.into_iter().enumerate().take(size) {
-        // GGUF has SentencePiece's numbers, but a user-defined piece is an ordinary one in llama.cpp.
-        let kind = match piece.kind.unwrap_or(token_type::NORMAL) {
-            token_type::USER_DEFINED => token_type::NORMAL,
-            kind @ (token_type::UNKNOWN | token_type::CONTROL | token_type::UNUSED | token_type::BYTE) => {
-                kind
-            }
-            _ => token_type::NORMAL,
+
+    /// Whether a tokenizer.json has these pieces, but for bytes, and for what is replaced by added tokens or is one.
+    pub fn has_the_pieces_of(&self, json: &Map<String, Json>) -> bool {
+        let vocabulary = json.get("model").and_then(|model| model["vocab"].as_object());
+        let Some(vocabulary) = vocabulary else { return false };
+        let added = json.get("added_tokens").and_then(Json::as_array).into_iter().flatten();
+        let added: HashSet<u64> = added.filter_map(|token| token["id"].as_u64()).collect();
+        let pieces = &self.model.pieces;
+        let is_same = |(text, id): (&String, &Json)| {
+            let Some(id) = id.as_u64() else { return false };
+            let piece = pieces.get(id as usize);
+            added.contains(&id)
+                || piece.is_some_and(|p| {
+                    p.text.as_ref() == Some(text) || p.kind.is_some_and(|k| k != token_type::NORMAL)
+                })
         };
-        table.set(id, piece.text.unwrap_or_default(), piece.score.unwrap_or_default(), kind);
+        vocabulary.len() + added.len() >= pieces.len() && vocabulary.iter().all(is_same)
     }
-    for (text, id) in files.json(ADDED_TOKENS)?.unwrap_or_default() {
-        let id = id.as_u64().ok_or_else(|| no_id(ADDED_TOKENS, &text))?;
-        if (id as usize) < size {
-            table.set(id as usize, text, ADDED_SCORE, token_type::USER_DEFINED);
+
+    pub fn write(self, sources: &Sources, literal: bool, keys: &mut KeyList) -> Result<(), Problem> {
+        let at = Problem::of(TOKENIZER_MODEL);
+        let trainer = self.model.trainer.unwrap_or_default();
+        if let Some(kind) = trainer.model_type.filter(|kind| *kind != BPE) {
+            let name = ["", "unigram", "bpe", "word", "char"].get(kind as usize).unwrap_or(&"unknown");
+            return Err(at(format!(
+                "a SentencePiece model of the type {name}: llama.cpp's tokenizer of this kind merges as BPE does, and would \
+                 cut text otherwise; not supported yet"
+            )));
         }
-    }
-    let decoder = tokenizer_config.get("added_tokens_decoder").and_then(Json::as_object);
-    for (id, token) in decoder.into_iter().flatten() {
-        let id = id.parse().map_err(|_| no_id(TOKENIZER_CONFIG, id))?;
-        table.add(id, token, literal, TOKENIZER_CONFIG)?;
-    }
-    if literal {
-        let json = old_files::tokenizer_json(files)?.unwrap_or_default();
-        for token in json.get("added_tokens").and_then(Json::as_array).into_iter().flatten() {
-            let id = token["id"].as_u64().ok_or_else(|| no_id(TOKENIZER_JSON, &token.to_string()))?;
-            table.add(id as usize, token, literal, TOKENIZER_JSON)?;
+        let normalizer = self.model.normalizer.unwrap_or_default();
+        let size = sources.embeddings()?.unwrap_or(self.model.pieces.len());
+        let mut beyond = Beyond::default();
+        let mut table = Table::of(self.model.pieces, size, &mut beyond);
+        let added = table.add_tokens(sources, literal, &mut beyond)?;
+        keys.put("ggml.model", "llama");
+        keys.put("ggml.pre", "default");
+        Tokens { texts: table.texts, types: table.types, scores: Some(table.scores) }.write(keys);
+        special::write(sources, Special { merges: false, tokens: Some(size) }, keys)?;
+        beyond.settle(size, |text, keys| sources.needs(text, keys), keys).map_err(&at)?;
+        keys.notes.extend(added::note(&added));
+        if !normalizer.charsmap.unwrap_or_default().is_empty() {
+            let name = normalizer.name.unwrap_or_default();
+            keys.note(format!(
+                "tokenizer.model normalizes characters ({name}); llama.cpp's tokenizer does not, and tokens differ where \
+                 it would change some"
+            ));
         }
+        // llama.cpp puts a space before a text unless told otherwise.
+        let spaces = sources.json.as_ref().and_then(|json| Spaces::of(json).ok());
+        let puts_space =
+            spaces.map_or(normalizer.add_dummy_prefix != Some(false), |s| s.prefix != Prefix::Never);
+        if !puts_space && keys.get("ggml.add_space_prefix").is_none() {
+            keys.put("ggml.add_space_prefix", false);
+        }
+        Ok(())
     }
-    Ok(Tokens { texts: table.texts, types: table.types, scores: Some(table.scores) })
+}
+
+/// Whether a file is lines of base64 and numbers.
+fn is_tiktoken(bytes: &[u8]) -> bool {
+    let line = bytes.split(|b| *b == b'\n').next().unwrap_or_default();
+    let Some(space) = line.iter().position(|b| *b == b' ') else { return false };
+    let (token, rank) = (&line[..space], line[space + 1..].trim_ascii());
+    let is_base64 = |b: &u8| b.is_ascii_alphanumeric() || b"+/=".contains(b);
+    space > 0 && token.iter().all(is_base64) && !rank.is_empty() && rank.iter().all(u8::is_ascii_digit)
 }
 
 fn no_id(file: &'static str, token: &str) -> Problem {
@@ -104,29 +135,75 @@ struct Table {
 }
 
 impl Table {
+    /// The first `size` pieces.
+    fn of(pieces: Vec<Piece>, size: usize, beyond: &mut Beyond) -> Table {
+        let mut table = Table {
+            texts: (0..size).map(|id| format!("[PAD{id}]")).collect(),
+            types: vec![token_type::UNUSED; size],
+            scores: vec![PAD_SCORE; size],
+        };
+        for (id, piece) in pieces.into_iter().enumerate() {
+            // GGUF has SentencePiece's numbers, but a user-defined piece is an ordinary one in llama.cpp.
+            let kind = match piece.kind.unwrap_or(token_type::NORMAL) {
+                token_type::USER_DEFINED => token_type::NORMAL,
+                kind
+                @ (token_type::UNKNOWN | token_type::CONTROL | token_type::UNUSED | token_type::BYTE) => kind,
+                _ => token_type::NORMAL,
+            };
+            let (text, score) = (piece.text.unwrap_or_default(), piece.score.unwrap_or_default());
+            match id < size {
+                true => table.set(id, text, score, kind),
+                false => beyond.add(id, &text, false),
+            }
+        }
+        table
+    }
+
+    /// Adds the tokens that the files beside tokenizer.model add, the last one to have an id counting; returns them.
+    fn add_tokens(
+        &mut self,
+        sources: &Sources,
+        literal: bool,
+        beyond: &mut Beyond,
+    ) -> Result<Vec<Added>, Problem> {
+        let size = self.texts.len();
+        for (text, id) in sources.files.json(ADDED_TOKENS)?.unwrap_or_default() {
+            let id = id.as_u64().ok_or_else(|| no_id(ADDED_TOKENS, &text))? as usize;
+            match id < size {
+                true => self.set(id, text, ADDED_SCORE, token_type::USER_DEFINED),
+                false => beyond.add(id, &text, true),
+            }
+        }
+        let mut all = Vec::new();
+        let decoder = sources.config.get("added_tokens_decoder").and_then(Json::as_object);
+        for (id, token) in decoder.into_iter().flatten() {
+            let id = id.parse().map_err(|_| no_id(TOKENIZER_CONFIG, id))?;
+            all.push(Added::new(id, token).ok_or_else(|| no_id(TOKENIZER_CONFIG, &token.to_string()))?);
+        }
+        let json = sources.json.as_ref().and_then(|j| j.get("added_tokens")?.as_array());
+        let of_config = all.len();
+        for token in json.into_iter().flatten() {
+            let id = token["id"].as_u64().ok_or_else(|| no_id(TOKENIZER_JSON, &token.to_string()))? as usize;
+            // What both say, tokenizer_config.json says; of literal tokens the last word counts.
+            if literal || !all[..of_config].iter().any(|known| known.id == id) {
+                all.push(Added::new(id, token).ok_or_else(|| no_id(TOKENIZER_JSON, &token.to_string()))?);
+            }
+        }
+        for added in &all {
+            if added.id < size {
+                let (text, kind) = added.in_file(literal);
+                self.set(added.id, text, ADDED_SCORE, kind);
+            } else {
+                beyond.add(added.id, &added.text, true);
+            }
+        }
+        Ok(all)
+    }
+
     fn set(&mut self, id: usize, text: String, score: f32, kind: i32) {
         self.texts[id] = text;
         self.scores[id] = score;
         self.types[id] = kind;
-    }
-
-    /// Sets what an entry with `content` and `special` says.
-    fn add(&mut self, id: usize, token: &Json, literal: bool, file: &'static str) -> Result<(), Problem> {
-        let text = token["content"].as_str().ok_or_else(|| no_id(file, &token.to_string()))?;
-        let size = self.texts.len();
-        if id >= size {
-            // Phi 3 models miss rows for nothing; elsewhere llama.cpp's converter leaves such tokens out.
-            let what = format!("token {text:?} has id {id}, but vocab_size is {size}");
-            return if literal { Err(Problem::of(file)(what)) } else { Ok(()) };
-        }
-        let special = token["special"] == true || (!literal && looks_special(text));
-        let (text, kind) = match special {
-            true => (text.to_owned(), token_type::CONTROL),
-            false if literal => (text.to_owned(), token_type::USER_DEFINED),
-            false => (text.replace('▁', " "), token_type::USER_DEFINED),
-        };
-        self.set(id, text, ADDED_SCORE, kind);
-        Ok(())
     }
 }
 
@@ -143,7 +220,7 @@ struct WholeModel {
 
 #[derive(Clone, PartialEq, Message)]
 struct Trainer {
-    /// 2 is BPE, the only kind that llama.cpp's tokenizer has scores of.
+    /// See [`BPE`].
     #[prost(int32, optional, tag = "3")]
     model_type: Option<i32>,
     #[prost(int32, optional, tag = "4")]
@@ -164,6 +241,8 @@ struct Trainer {
 struct Normalizer {
     #[prost(string, optional, tag = "1")]
     name: Option<String>,
+    #[prost(bytes = "vec", optional, tag = "2")]
+    charsmap: Option<Vec<u8>>,
     #[prost(bool, optional, tag = "3")]
     add_dummy_prefix: Option<bool>,
     #[prost(bool, optional, tag = "4")]
@@ -220,7 +299,7 @@ impl Exported {
         }
         let byte_fallback = pieces.iter().any(|piece| piece.kind == Some(token_type::BYTE));
         let trainer = Trainer {
-            model_type: Some(2),
+            model_type: Some(BPE),
             vocab_size: Some(pieces.len() as i32),
             byte_fallback: Some(byte_fallback),
             unk_id: Some(unknown.unwrap_or(0)),
@@ -230,6 +309,7 @@ impl Exported {
         };
         let normalizer = Normalizer {
             name: Some("identity".into()),
+            charsmap: None,
             add_dummy_prefix: Some(keys.flag("add_space_prefix").unwrap_or(true)),
             remove_extra_whitespaces: Some(false),
             escape_whitespaces: Some(true),

@@ -1,7 +1,7 @@
-//! Special tokens, what is put around a text, merges, chat templates.
+//! Special tokens, what is put around a text, merges.
 
-use super::files::{Files, Problem, TOKENIZER_JSON};
-use super::old_files;
+use super::files::{Problem, TOKENIZER_JSON};
+use super::sources::Sources;
 use super::tokens::{KeyList, SPECIAL};
 use crate::gguf::Value;
 use serde_json::{Map, Value as Json};
@@ -33,20 +33,17 @@ struct Kinds {
     add: Vec<(&'static str, bool)>,
 }
 
-pub fn write(
-    files: &Files,
-    tokenizer_config: &Map<String, Json>,
-    what: Special,
-    keys: &mut KeyList,
-) -> Result<(), Problem> {
-    let json = old_files::tokenizer_json(files)?;
+pub fn write(sources: &Sources, what: Special, keys: &mut KeyList) -> Result<(), Problem> {
+    let (json, tokenizer_config) = (sources.json.as_ref(), &sources.config);
     if what.merges {
-        let merges = match &json {
-            Some(json) => merges(&json["model"]).map_err(Problem::of(TOKENIZER_JSON))?,
+        let merges = match json {
+            Some(json) => pairs(&json["model"]).map_err(Problem::of(TOKENIZER_JSON))?,
             None => Vec::new(),
         };
         if !merges.is_empty() {
-            keys.put("ggml.merges", Value::strings(merges));
+            // A space within a part is written as Ġ.
+            let line = |(a, b): (String, String)| format!("{} {}", a.replace(' ', "Ġ"), b.replace(' ', "Ġ"));
+            keys.put("ggml.merges", Value::strings(merges.into_iter().map(line).collect::<Vec<_>>()));
         }
     }
     let mut kinds = Kinds {
@@ -54,14 +51,14 @@ pub fn write(
         config: tokenizer_config.clone(),
         add: Vec::new(),
     };
-    if let Some(json) = &json {
+    if let Some(json) = json {
         kinds.read_post_processor(json);
     }
-    kinds.read_flags();
-    let added = json.as_ref().and_then(|j| j.get("added_tokens")?.as_array()).map_or(&[][..], Vec::as_slice);
+    kinds.read_flags(keys);
+    let added = json.and_then(|j| j.get("added_tokens")?.as_array()).map_or(&[][..], Vec::as_slice);
     for (name, gguf) in SPECIAL {
         if kinds.names.contains(name)
-            && let Some(id) = kinds.id(name, added, files.raw_config, what.tokens)
+            && let Some(id) = kinds.id(name, added, sources.files.raw_config, what.tokens)
         {
             keys.put(&format!("ggml.{gguf}"), id as u32);
         }
@@ -71,10 +68,8 @@ pub fn write(
             keys.put(&format!("ggml.add_{name}_token"), *add);
         }
     }
-    if !tokenizer_config.is_empty() {
-        write_templates(files, tokenizer_config, keys)?;
-    }
-    let normalizer = json.as_ref().and_then(|j| j.get("normalizer"));
+    sources.templates.write(keys);
+    let normalizer = json.and_then(|j| j.get("normalizer"));
     write_normalizer(normalizer.unwrap_or(&Json::Null), keys);
     Ok(())
 }
@@ -200,11 +195,17 @@ impl Kinds {
     }
 
     /// `add_bos_token` and its like, where the post-processor has not said it.
-    fn read_flags(&mut self) {
+    fn read_flags(&mut self, keys: &mut KeyList) {
         for kind in self.names.clone() {
-            let flag = self.config.get(&format!("add_{kind}_token")).and_then(Json::as_bool);
-            if let Some(flag) = flag.filter(|_| !self.is_set(kind)) {
-                self.add(kind, flag);
+            let name = format!("add_{kind}_token");
+            let Some(flag) = self.config.get(&name).and_then(Json::as_bool) else { continue };
+            match self.add.iter().find(|(k, _)| *k == kind) {
+                None => self.add(kind, flag),
+                Some((_, said)) if *said != flag => keys.note(format!(
+                    "tokenizer_config.json says `{name}` {flag}, but `post_processor` of tokenizer.json does the \
+                     opposite, and the file has that"
+                )),
+                Some(_) => {}
             }
         }
     }
@@ -230,85 +231,18 @@ impl Kinds {
     }
 }
 
-/// Merges as `left right`; a space within a part is written as Ġ.
-fn merges(model: &Json) -> Result<Vec<String>, String> {
+/// The merges of a model, which files have as texts with a space between or as lists of two.
+pub fn pairs(model: &Json) -> Result<Vec<(String, String)>, String> {
     let merges = model["merges"].as_array().ok_or("`model.merges` is no list")?;
-    let line = |m: &Json| match m {
-        Json::String(s) => Some(s.clone()),
-        Json::Array(pair) => {
-            let part = |i: usize| Some(pair.get(i)?.as_str()?.replace(' ', "Ġ"));
-            Some(format!("{} {}", part(0)?, part(1)?))
-        }
+    let pair = |m: &Json| match m {
+        Json::String(s) => s.split_once(' ').map(|(a, b)| (a.to_owned(), b.to_owned())),
+        Json::Array(pair) => match &pair[..] {
+            [Json::String(a), Json::String(b)] => Some((a.clone(), b.clone())),
+            _ => None,
+        },
         _ => None,
     };
-    merges.iter().map(|m| line(m).ok_or_else(|| format!("merge {m} is no pair"))).collect()
-}
-
-const TEMPLATE: &str = "chat_template.jinja";
-const TEMPLATE_JSON: &str = "chat_template.json";
-/// Folder of templates beside the default one.
-pub const MORE_TEMPLATES: &str = "additional_chat_templates";
-
-/// Chat templates: tokenizer_config.json first, then the files of newer folders.
-fn write_templates(files: &Files, config: &Map<String, Json>, keys: &mut KeyList) -> Result<(), Problem> {
-    let template = match config.get("chat_template") {
-        Some(template) => template.clone(),
-        None => match (files.text(TEMPLATE)?, files.json(TEMPLATE_JSON)?) {
-            (Some(text), _) => with_more(files, text)?,
-            (None, Some(json)) => json.get("chat_template").cloned().unwrap_or_default(),
-            (None, None) => Json::Null,
-        },
-    };
-    let named = match template {
-        Json::String(text) => {
-            keys.put("chat_template", text);
-            return Ok(());
-        }
-        Json::Array(named) => named,
-        _ => return Ok(()),
-    };
-    let mut names = Vec::new();
-    for entry in &named {
-        let (Some(name), Some(text)) = (entry["name"].as_str(), entry["template"].as_str()) else { continue };
-        let name: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
-        match name.as_str() {
-            "" => {}
-            "default" => keys.put("chat_template", text),
-            _ => {
-                keys.put(&format!("chat_template.{name}"), text);
-                names.push(name);
-            }
-        }
-    }
-    if !names.is_empty() {
-        names.sort();
-        names.dedup();
-        keys.put("chat_templates", Value::strings(names));
-    }
-    Ok(())
-}
-
-/// The default template with those of the folder beside it.
-fn with_more(files: &Files, text: String) -> Result<Json, Problem> {
-    let at = |e: std::io::Error| Problem::of(MORE_TEMPLATES)(e.to_string());
-    let folder = files.folder.join(MORE_TEMPLATES);
-    if !folder.is_dir() {
-        return Ok(text.into());
-    }
-    let mut all = Vec::new();
-    for entry in std::fs::read_dir(&folder).map_err(at)? {
-        let path = entry.map_err(at)?.path();
-        if path.extension().is_some_and(|e| e == "jinja") {
-            let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            all.push((name, std::fs::read_to_string(&path).map_err(at)?));
-        }
-    }
-    if all.is_empty() {
-        return Ok(text.into());
-    }
-    all.sort();
-    all.insert(0, ("default".into(), text));
-    Ok(all.into_iter().map(|(name, text)| serde_json::json!({"name": name, "template": text})).collect())
+    merges.iter().map(|m| pair(m).ok_or_else(|| format!("merge {m} is no pair"))).collect()
 }
 
 /// Lower case and accents.

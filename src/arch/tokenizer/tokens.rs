@@ -47,17 +47,38 @@ impl Tokens {
 }
 
 /// Keys under `tokenizer.`; one that is put again replaces the old one.
-#[derive(Default)]
-pub struct KeyList(pub Vec<(String, Value)>);
+#[derive(Debug, Default)]
+pub struct KeyList {
+    /// Names and values.
+    pub keys: Vec<(String, Value)>,
+    /// What people should know of them.
+    pub notes: Vec<String>,
+}
 
 impl KeyList {
     /// Sets a key.
     pub fn put(&mut self, name: &str, value: impl Into<Value>) {
         let (name, value) = (format!("tokenizer.{name}"), value.into());
-        match self.0.iter_mut().find(|(k, _)| *k == name) {
+        match self.keys.iter_mut().find(|(k, _)| *k == name) {
             Some((_, old)) => *old = value,
-            None => self.0.push((name, value)),
+            None => self.keys.push((name, value)),
         }
+    }
+
+    /// The value of a key.
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        let (_, value) = self.keys.iter().find(|(key, _)| key.strip_prefix("tokenizer.") == Some(name))?;
+        Some(value)
+    }
+
+    /// Whether a key is there and true.
+    pub fn is_true(&self, name: &str) -> bool {
+        self.get(name).and_then(Value::as_bool) == Some(true)
+    }
+
+    /// Adds a note.
+    pub fn note(&mut self, note: impl Into<String>) {
+        self.notes.push(note.into());
     }
 }
 

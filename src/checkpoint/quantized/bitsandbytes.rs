@@ -28,7 +28,7 @@ use serde_json::{Map, Value as Json};
 const OF_127: f32 = 1.0 / 127.0;
 
 /// Begin of the name of what describes a matrix; its end says the type.
-const STATE: &str = ".weight.quant_state.bitsandbytes__";
+pub const STATE: &str = ".weight.quant_state.bitsandbytes__";
 
 #[derive(Debug)]
 struct FourBits {

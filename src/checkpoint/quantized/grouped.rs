@@ -1,4 +1,5 @@
-//! Matrices of small integers with a scale and a zero point for every group of a row: `scale * (code - zero)`.
+//! Matrices of small integers with a scale and a zero point for every group of a row: `scale * (code - zero)`, or
+//! `scale * code + offset`.
 
 use super::packed::Packed;
 use crate::checkpoint::dtype::Dtype;
@@ -21,6 +22,11 @@ pub trait Grouped: std::fmt::Debug + Send + Sync {
 
     /// Scale and zero point of a group of a row.
     fn scale_and_zero(&self, files: &Files, row: usize, group: usize) -> (f32, u32);
+
+    /// What is added in a group of a row, where it is no whole zero point.
+    fn offset(&self, _files: &Files, _row: usize, _group: usize) -> Option<f32> {
+        None
+    }
 
     /// The groups of the columns, if they are not those of their order.
     fn groups_of_columns(&self) -> Option<&[u32]> {
@@ -76,8 +82,12 @@ impl<T: Grouped> Packed for T {
                 let groups = codes.chunks(layout.group).zip(out.chunks_mut(layout.group));
                 for (group, (codes, out)) in groups.enumerate() {
                     let of_group = self.scale_and_zero(files, row, group);
+                    let offset = self.offset(files, row, group);
                     for (code, out) in codes.iter().zip(out) {
-                        *out = weight(*code, of_group);
+                        *out = match offset {
+                            Some(offset) => *code as f32 * of_group.0 + offset,
+                            None => weight(*code, of_group),
+                        };
                     }
                 }
             }
@@ -98,10 +108,14 @@ impl<T: Grouped> Packed for T {
         let fits = bits <= 4 && whole && self.groups_of_columns().is_none();
         let is_exact = |scale: f32| float16::decode(float16::encode(scale)).to_bits() == scale.to_bits();
         let groups = self.layout().groups();
-        let exact = fits
-            && (0..rows)
-                .into_par_iter()
-                .all(|row| (0..groups).all(|group| is_exact(self.scale_and_zero(files, row, group).0)));
+        let group_is_exact = |row, group| {
+            let (scale, zero) = self.scale_and_zero(files, row, group);
+            // An offset has to be a whole zero point; products of 16-bit scales and small integers are exact.
+            let is_zero = |offset: f32| offset == -(zero as f32) * scale;
+            is_exact(scale) && self.offset(files, row, group).is_none_or(is_zero)
+        };
+        let exact =
+            fits && (0..rows).into_par_iter().all(|row| (0..groups).all(|group| group_is_exact(row, group)));
         exact.then_some(&types::codes4::G4_128)
     }
 

@@ -10,6 +10,7 @@ mod bitsandbytes;
 mod compressed_tensors;
 mod gptq;
 mod grouped;
+mod mlx;
 mod packed;
 mod scaled;
 
@@ -19,6 +20,7 @@ use super::dtype::Dtype;
 use super::error::Error;
 use super::shards::Shards;
 use super::stored::{Entry, Span};
+use crate::python_json;
 use packed::{Folder, Matrices, float};
 use serde_json::{Map, Value as Json};
 use std::collections::BTreeMap;
@@ -35,6 +37,7 @@ const METHODS: &[(&str, FindMatrices)] = &[
     ("fp8", scaled::find),
     ("fbgemm_fp8", scaled::find),
     ("compressed-tensors", compressed_tensors::find),
+    ("mlx", mlx::find),
 ];
 
 /// Quantized matrices by the names that they would have unquantized.
@@ -48,10 +51,9 @@ pub fn unpack(
     folder: &Path,
     shards: &mut Shards,
 ) -> Result<PackedMatrices, Error> {
-    let Some((quantization, path)) = quantization_config(config, folder)? else {
+    let Some((quantization, path, method)) = quantization(config, folder, shards)? else {
         return Ok(PackedMatrices::new());
     };
-    let method = method(&quantization, &path);
     let Some((_, find)) = METHODS.iter().find(|(name, _)| *name == method) else {
         let known: Vec<_> = METHODS.iter().map(|(name, _)| *name).collect();
         let problem = format!(
@@ -82,46 +84,46 @@ pub fn unpack(
     Ok(packed)
 }
 
-/// How the weights are quantized, and the file that says it.
-type QuantizationConfig = (Map<String, Json>, PathBuf);
+/// How the weights are quantized, the file that says it, and the method.
+type Quantization = (Map<String, Json>, PathBuf, String);
 
-/// What says how the weights are quantized.
-fn quantization_config(
+/// What says how the weights are quantized: config.json, files of the libraries, or the tensors themselves.
+fn quantization(
     config: &Map<String, Json>,
     folder: &Path,
-) -> Result<Option<QuantizationConfig>, Error> {
+    shards: &Shards,
+) -> Result<Option<Quantization>, Error> {
+    let config_path = folder.join("config.json");
+    let method = |said: &Map<String, Json>, own: &str| {
+        let named = said.get("quant_method").and_then(Json::as_str);
+        named.map_or(own.to_owned(), str::to_lowercase)
+    };
     let inner = config.get("text_config").and_then(Json::as_object);
     for config in [Some(config), inner].into_iter().flatten() {
-        for key in ["quantization_config", "compression_config"] {
-            if let Some(q) = config.get(key).and_then(Json::as_object) {
-                return Ok(Some((q.clone(), folder.join("config.json"))));
+        for key in ["quantization_config", "compression_config", "quantization"] {
+            if let Some(said) = config.get(key).and_then(Json::as_object) {
+                let own = if is_mlx(said) { "mlx" } else { "(no quant_method)" };
+                return Ok(Some((said.clone(), config_path, method(said, own))));
             }
         }
     }
     // Before transformers knew of them, the libraries had files of their own.
-    for name in ["quantize_config.json", "quant_config.json"] {
+    for (name, own) in [("quantize_config.json", "gptq"), ("quant_config.json", "awq")] {
         let path = folder.join(name);
         if let Ok(text) = std::fs::read(&path) {
-            let parsed = serde_json::from_slice(&text);
-            return parsed
-                .map(|q| Some((q, path.clone())))
-                .map_err(|e| Error::damaged(&path, format!("not a JSON object: {e}")));
+            let said: Map<String, Json> = python_json::parse(&text)
+                .map_err(|e| Error::damaged(&path, format!("not a JSON object: {e}")))?;
+            let method = method(&said, own);
+            return Ok(Some((said, path, method)));
         }
     }
-    Ok(None)
+    // bitsandbytes says with the tensors all that is needed.
+    let is_state = |name: &String| name.contains(bitsandbytes::STATE) || name.ends_with(".SCB");
+    let has_states = shards.tensors.keys().any(is_state);
+    Ok(has_states.then(|| (Map::new(), config_path, "bitsandbytes".into())))
 }
 
-fn method(quantization: &Map<String, Json>, path: &Path) -> String {
-    let said = |key: &str| quantization.get(key).and_then(Json::as_str).map(str::to_lowercase);
-    let own = || {
-        let name = path.file_name().unwrap_or_default();
-        if name == "quantize_config.json" {
-            "gptq".into()
-        } else if name == "quant_config.json" {
-            "awq".into()
-        } else {
-            "(no quant_method)".into()
-        }
-    };
-    said("quant_method").unwrap_or_else(own)
+/// Whether settings are those of MLX, which names no method.
+fn is_mlx(said: &Map<String, Json>) -> bool {
+    !said.contains_key("quant_method") && ["group_size", "bits"].iter().all(|key| said.contains_key(*key))
 }
