@@ -6,6 +6,8 @@ use serde_json::{Map, Value as Json};
 /// The values of a config.json.
 pub struct Config {
     values: Map<String, Json>,
+    /// The names that config.json has, without those of defaults.
+    names: Vec<String>,
 }
 
 /// Parameters that tensors are interpreted with.
@@ -51,15 +53,32 @@ impl Config {
     pub fn new(json: &Map<String, Json>, defaults: &'static str) -> Config {
         let mut values: Map<String, Json> = serde_json::from_str(defaults).expect("a tested constant");
         let text = json.get("text_config").and_then(Json::as_object);
+        let mut names = Vec::new();
         for (name, value) in json.iter().chain(text.into_iter().flatten()) {
             values.insert(name.clone(), value.clone());
+            names.push(name.clone());
         }
-        Config { values }
+        Config { values, names }
+    }
+
+    /// The names that config.json has, of values that are not `null`.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().map(|name| &name[..]).filter(|name| self.get(name).is_some())
+    }
+
+    /// Sets a value that follows from others.
+    pub fn set(&mut self, name: &str, value: impl Into<Json>) {
+        self.values.insert(name.into(), value.into());
     }
 
     /// The value of the first of the names that config.json has; `null` counts as nothing.
     pub fn find(&self, names: &[&str]) -> Option<&Json> {
         names.iter().find_map(|name| self.values.get(*name).filter(|v| !v.is_null()))
+    }
+
+    /// A value as config.json says it, `null` too.
+    pub fn said(&self, name: &str) -> Option<&Json> {
+        self.values.get(name)
     }
 
     /// A value.

@@ -30,26 +30,76 @@ pub enum Error {
         /// What it is.
         value: u64,
     },
+    /// A value of config.json that no key of a file says is not what llama.cpp computes.
+    #[error(
+        "`{name}` is {value}, but llama.cpp's {architecture} {does}, and no GGUF file can tell it otherwise: this model \
+         cannot be converted"
+    )]
+    Differs {
+        /// Its name.
+        name: String,
+        /// What it is, as JSON.
+        value: String,
+        /// The architecture in GGUF.
+        architecture: &'static str,
+        /// What llama.cpp does.
+        does: String,
+    },
     /// Numbers of heads, or their size, are zero or odd.
     #[error("attention cannot have the shape {0}")]
     Attention(String),
     /// A list of factors in config.json is missing or of another length.
-    #[error("`{name}` is not {pairs} numbers")]
+    #[error("rope scaling `longrope`: `{name}` is not {pairs} numbers")]
     Factors {
         /// Its name.
         name: &'static str,
         /// How long it should be.
         pairs: usize,
     },
-    /// config.json has factors for long contexts or for short ones, and not both.
-    #[error("one of `long_factor` and `short_factor` is not there")]
-    OneFactor,
-    /// config.json does not say the context length that the model was trained with at first.
-    #[error("no original context length is said")]
-    NoOriginalContext,
-    /// A scaling of rotary positions that no key of llama.cpp says.
-    #[error("rope scaling `{0}` is not supported yet")]
-    Scaling(String),
+    /// `rope_parameters` or `rope_scaling` is no object, or has something in place of one.
+    #[error(
+        "`{name}` has {value} where rotary embeddings are described; expected an object such as \
+             {{\"rope_type\": \"linear\", \"factor\": 4.0}}"
+    )]
+    NoScaling {
+        /// Its name.
+        name: String,
+        /// What is there.
+        value: String,
+    },
+    /// Both forms of the same contradict each other.
+    #[error(
+        "`{name}` is one value in `rope_parameters` and another in `rope_scaling`: leave the right one alone there"
+    )]
+    TwoScalings {
+        /// The value.
+        name: String,
+    },
+    /// Layers with a window have rotary embeddings of their own.
+    #[error(
+        "`rope_parameters` has one scaling for `full_attention` and another for `sliding_attention`: llama.cpp computes \
+         a base alone for layers with a window, and that for Gemma 3 only"
+    )]
+    RopeOfLayers,
+    /// GPT-NeoX has two names for the base of the frequencies.
+    #[error("`rope_theta` and `rotary_emb_base` are one value and differ: leave the right one alone there")]
+    TwoBases,
+    /// Layers with a window may have a base of their own, and nothing says which is whose.
+    #[error(
+        "`rope_parameters` has neither `full_attention` nor `sliding_attention`, by which this architecture has them"
+    )]
+    RopeWithoutLayers,
+    /// A scaling of rotary positions that llama.cpp's graph of the architecture does not compute.
+    #[error(
+        "rope scaling `{scaling}` is none that llama.cpp's {architecture} computes, and no GGUF file can tell it otherwise: \
+         this model cannot be converted"
+    )]
+    Scaling {
+        /// The scaling.
+        scaling: String,
+        /// The architecture in GGUF.
+        architecture: &'static str,
+    },
     /// A scaling of rotary positions lacks a parameter.
     #[error("rope scaling `{scaling}` has no `{parameter}`")]
     ScalingLacks {

@@ -81,7 +81,8 @@ impl<'a> FileKeys<'a> {
         Error::MissingKey(format!("{}.{name}", self.architecture))
     }
 
-    fn other(&self, name: &str, kind: &'static str) -> Error {
+    /// The error for a key of another kind.
+    pub fn other(&self, name: &str, kind: &'static str) -> Error {
         Error::OtherKind { key: format!("{}.{name}", self.architecture), kind }
     }
 }

@@ -10,11 +10,13 @@ pub const GRANITE: Architecture = Architecture {
     hf: &["GraniteForCausalLM"],
     fixed: r#"{"model_type": "granite", "hidden_act": "silu"}"#,
     keys: &[
-        BASICS,
+        FACTOR_BASICS,
         &[
             RMS_EPSILON,
             VOCABULARY_SIZE,
+            OPTIONAL_HEAD_SIZE,
             ROTATED_HEADS,
+            SILU,
             Key::multiplier("attention.scale", &["attention_multiplier"]),
             Key::multiplier("embedding_scale", &["embedding_multiplier"]),
             Key::multiplier("residual_scale", &["residual_multiplier"]),

@@ -14,6 +14,8 @@ mod gemma3;
 mod gpt2;
 mod gpt_neox;
 mod granite;
+mod harmless;
+mod hyper_parameters;
 pub mod keys;
 mod llama;
 mod mistral;
@@ -26,14 +28,17 @@ mod qwen2_moe;
 mod qwen3;
 mod qwen3_moe;
 mod rope;
+mod rope_factors;
+mod rope_keys;
 mod stablelm;
 mod starcoder2;
 mod table;
 pub mod tokenizer;
 
 pub use error::Error;
+pub use harmless::is_harmless;
 pub use pieces::VOCABULARY_SIZE;
-pub use table::{Architecture, Conversion, Export, Match, Tensor, Width, filled};
+pub use table::{Architecture, Bias, Conversion, Export, Extent, Head, Match, Shown, Tensor, Width, filled};
 
 /// All architectures that can be read from Hugging Face folders.
 pub const ALL: &[Architecture] = &[

@@ -5,59 +5,78 @@ use super::error::Error;
 use super::file_keys::{FileKeys, decimal};
 use super::keys::{Key, Keys};
 use super::pieces::*;
-use super::rope;
-use super::table::{Architecture, Computed, Tensor, Width};
+use super::rope::{Parameters, Rope, Scaling, long_scale, original_context};
+use super::rope_factors::{LONG, SHORT, long_factors};
+use super::table::{Architecture, Computed, Extent, Head, Tensor, Width, nothing_settled};
 use super::tokenizer::Vocabulary;
-use serde_json::{Value as Json, json};
+use serde_json::json;
 
 pub const PHI3: Architecture = Architecture {
     name: "phi3",
     hf: &["Phi3ForCausalLM"],
     defaults: r#"{"max_position_embeddings": 4096, "original_max_position_embeddings": 4096,
-        "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "num_key_value_heads": 32}"#,
+        "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": false}"#,
+    settled: nothing_settled,
     fixed: r#"{"model_type": "phi3", "hidden_act": "silu"}"#,
     shown: &[],
     prefix: "model.",
+    head: Head::Optional,
     tensors: &[&EMBEDDINGS, &NORMS, &FUSED],
-    keys: &[&SIZES, &[KV_HEAD_COUNT, RMS_EPSILON, Key::group(write_rope, read_rope)]],
+    keys: &[
+        &SIZES,
+        &[
+            KV_HEAD_COUNT,
+            RMS_EPSILON,
+            Key::group(write_rope, read_rope).reading(ROPE_NAMES),
+            SILU,
+            HEADS_FILL_WIDTH,
+            WINDOW_LEFT_OUT,
+        ],
+    ],
     vocabulary: Vocabulary::PHI3,
     computed: long_rope,
 };
 
 const FUSED: [Tensor; 4] = [
-    Tensor::new("layers.{b}.self_attn.qkv_proj", "blk.{b}.attn_qkv", Width::Columns),
+    Tensor::new("layers.{b}.self_attn.qkv_proj", "blk.{b}.attn_qkv", Width::Columns)
+        .by(Extent::QueriesKeysValues)
+        .may_have_bias(),
     ATTENTION_OUTPUT,
-    Tensor::new("layers.{b}.mlp.gate_up_proj", "blk.{b}.ffn_up", Width::Columns),
+    Tensor::new("layers.{b}.mlp.gate_up_proj", "blk.{b}.ffn_up", Width::Columns)
+        .by(Extent::Twice("feed_forward_length")),
     GATED_MLP[2],
 ];
 
-/// Factors for contexts beyond the original length and within it: config.json's names and the tensors.
-const FACTORS: [(&str, &str); 2] =
-    [("long_factor", "rope_factors_long.weight"), ("short_factor", "rope_factors_short.weight")];
+/// Heads are rotated as a whole, or in part: Phi 4 mini.
+const ROTATED: Rope =
+    Rope { scaling: &[Scaling::LongRope], part: Some((&["partial_rotary_factor"], 1.0)), ..SCALED };
+
+/// What transformers reads. It takes `yarn` for an older name of longrope here.
+fn parameters(config: &Config) -> Result<Parameters, Error> {
+    let mut rope = ROTATED.parameters(config)?;
+    if rope.kind() == "yarn" {
+        rope.values.insert("rope_type".into(), "longrope".into());
+    }
+    Ok(rope)
+}
 
 fn write_rope(keys: &mut Keys) -> Result<(), Error> {
-    write_rotated_part(keys, 1.0)?;
-    let rope = rope::parameters(keys.config);
-    let number = |name: &str| rope.get(name).and_then(Json::as_f64);
-    let original = number("original_max_position_embeddings").ok_or(Error::NoOriginalContext)?;
-    keys.put("rope.scaling.original_context_length", original as u32);
-    let theta = number("rope_theta").ok_or_else(|| Error::Missing(vec!["rope_theta".into()]))?;
-    keys.put("rope.freq_base", theta as f32);
+    ROTATED.check_part(keys)?;
+    write_rotated_part(keys, &ROTATED)?;
+    let rope = parameters(keys.config)?;
+    keys.put("rope.scaling.original_context_length", original_context(&rope)?);
+    keys.put("rope.freq_base", rope.needed("rope_theta")? as f32);
     // Zero says that there is no window: llama.cpp takes a missing key for an old file.
     let window = keys.config.integer(&["sliding_window"])?.unwrap_or(0);
     keys.put("attention.sliding_window", window as u32);
-    if rope.get("long_factor").is_some_and(|f| !f.is_null()) {
-        let scale = keys.config.needed_float(&["max_position_embeddings"])? / original;
-        let kind = rope.get("rope_type").or(rope.get("type")).and_then(Json::as_str).unwrap_or_default();
-        let attention = match kind {
-            _ if scale <= 1.0 => 1.0,
-            "su" | "longrope" => (1.0 + scale.ln() / original.ln()).sqrt(),
-            "yarn" => 0.1 * scale.ln() + 1.0,
-            other => return Err(Error::Scaling(other.into())),
-        };
-        keys.put("rope.scaling.attn_factor", attention as f32);
+    match rope.kind().as_str() {
+        "default" => Ok(()),
+        "longrope" => {
+            keys.put("rope.scaling.attn_factor", long_scale(keys.config, &rope)? as f32);
+            Ok(())
+        }
+        other => Err(Error::Scaling { scaling: other.into(), architecture: keys.architecture }),
     }
-    Ok(())
 }
 
 fn read_rope(file: &mut FileKeys) -> Result<(), Error> {
@@ -70,27 +89,21 @@ fn read_rope(file: &mut FileKeys) -> Result<(), Error> {
     file.set("rope_theta", base);
     file.set("sliding_window", window);
     let mut scaling = json!({"type": "longrope", "rope_type": "longrope"});
-    for (name, tensor) in FACTORS {
+    for (name, tensor) in [LONG, SHORT] {
         let Some(factors) = file.source.vector(tensor) else { return Ok(()) };
         scaling[name] = factors.into_iter().map(decimal).collect();
+    }
+    if let Some(scale) = file.float("rope.scaling.attn_factor")? {
+        scaling["attention_factor"] = scale.into();
     }
     file.set("rope_scaling", scaling);
     Ok(())
 }
 
-/// The tensors of [`FACTORS`].
 fn long_rope(config: &Config) -> Result<Computed, Error> {
-    let rope = rope::parameters(config);
-    let pairs = rope::rotated_dimensions(config, 1.0)? as usize / 2;
-    let mut tensors = Vec::new();
-    for (name, tensor) in FACTORS {
-        let Some(factors) = rope.get(name).and_then(Json::as_array) else { continue };
-        let factors: Option<Vec<f32>> = factors.iter().map(|f| f.as_f64().map(|f| f as f32)).collect();
-        let factors = factors.filter(|f| f.len() == pairs);
-        tensors.push((tensor, factors.ok_or(Error::Factors { name, pairs })?));
-    }
-    match tensors.len() {
-        1 => Err(Error::OneFactor),
-        _ => Ok(tensors),
+    let rope = parameters(config)?;
+    match rope.kind().as_str() {
+        "longrope" => long_factors(&rope, ROTATED.rotated_dimensions(config)?),
+        _ => Ok(Vec::new()),
     }
 }

@@ -3,9 +3,10 @@
 use super::config::{BLOCKS, Config, HEADS, HIDDEN, KV_HEADS};
 use super::error::Error;
 use super::file_keys::FileKeys;
-use super::keys::{Key, Keys};
-use super::rope;
-use super::table::{Conversion, Tensor, Width};
+use super::keys::{Key, Keys, Only};
+use super::rope::{Rope, Scaling};
+use super::table::{Conversion, Extent, Shown, Tensor, Width};
+use serde_json::Value as Json;
 
 /// Embeddings, the last norm, and the output head where it is not the embeddings.
 pub const EMBEDDINGS: [Tensor; 3] = [
@@ -14,28 +15,40 @@ pub const EMBEDDINGS: [Tensor; 3] = [
     Tensor::new("lm_head", "output", Width::Columns).optional(),
 ];
 
+/// [`EMBEDDINGS`] with a bias of the last norm.
+pub const BIASED_EMBEDDINGS: [Tensor; 3] = {
+    let [tokens, norm, head] = EMBEDDINGS;
+    [tokens, norm.with_bias(), head]
+};
+
 /// Queries, keys, values and what becomes of them.
 pub const ATTENTION: [Tensor; 4] = [
-    Tensor::new("layers.{b}.self_attn.q_proj", "blk.{b}.attn_q", Width::Columns),
-    Tensor::new("layers.{b}.self_attn.k_proj", "blk.{b}.attn_k", Width::Columns),
-    Tensor::new("layers.{b}.self_attn.v_proj", "blk.{b}.attn_v", Width::Columns),
+    Tensor::new("layers.{b}.self_attn.q_proj", "blk.{b}.attn_q", Width::Columns)
+        .by(Extent::Queries)
+        .may_have_bias(),
+    Tensor::new("layers.{b}.self_attn.k_proj", "blk.{b}.attn_k", Width::Columns)
+        .by(Extent::Keys)
+        .may_have_bias(),
+    Tensor::new("layers.{b}.self_attn.v_proj", "blk.{b}.attn_v", Width::Columns)
+        .by(Extent::Keys)
+        .may_have_bias(),
     ATTENTION_OUTPUT,
 ];
 
 /// The matrix after the values have been mixed.
 pub const ATTENTION_OUTPUT: Tensor =
-    Tensor::new("layers.{b}.self_attn.o_proj", "blk.{b}.attn_output", Width::Rows);
+    Tensor::new("layers.{b}.self_attn.o_proj", "blk.{b}.attn_output", Width::Rows).by(Extent::Queries);
 
 /// [`ATTENTION`] where llama.cpp has the two elements of a rotary pair side by side.
 pub const PAIRED_ATTENTION: [Tensor; 4] = {
     let [q, k, v, o] = ATTENTION;
-    [q.converted(Conversion::QueryPairs), k.converted(Conversion::KeyPairs), v, o]
+    [q.converted(Conversion::QueryPairs), k.converted(Conversion::KeyPairs), v, o.may_have_bias()]
 };
 
 /// Norms of queries and keys.
 pub const QK_NORMS: [Tensor; 2] = [
-    Tensor::new("layers.{b}.self_attn.q_norm", "blk.{b}.attn_q_norm", Width::None),
-    Tensor::new("layers.{b}.self_attn.k_norm", "blk.{b}.attn_k_norm", Width::None),
+    Tensor::new("layers.{b}.self_attn.q_norm", "blk.{b}.attn_q_norm", Width::None).by(Extent::Head),
+    Tensor::new("layers.{b}.self_attn.k_norm", "blk.{b}.attn_k_norm", Width::None).by(Extent::Head),
 ];
 
 /// The norm before attention.
@@ -56,39 +69,49 @@ pub const NORMS_AFTER: [Tensor; 2] = [
 
 /// Feed-forward matrices, of which one gates the other.
 pub const GATED_MLP: [Tensor; 3] = [
-    Tensor::new("layers.{b}.mlp.gate_proj", "blk.{b}.ffn_gate", Width::Columns),
-    Tensor::new("layers.{b}.mlp.up_proj", "blk.{b}.ffn_up", Width::Columns),
-    Tensor::new("layers.{b}.mlp.down_proj", "blk.{b}.ffn_down", Width::Rows),
+    Tensor::new("layers.{b}.mlp.gate_proj", "blk.{b}.ffn_gate", Width::Columns).by(Extent::INNER),
+    Tensor::new("layers.{b}.mlp.up_proj", "blk.{b}.ffn_up", Width::Columns).by(Extent::INNER),
+    Tensor::new("layers.{b}.mlp.down_proj", "blk.{b}.ffn_down", Width::Rows).by(Extent::INNER),
 ];
 
 /// The routing to experts, and the experts.
 pub const EXPERTS: [Tensor; 4] = [
-    Tensor::new("layers.{b}.mlp.gate", "blk.{b}.ffn_gate_inp", Width::Columns),
+    Tensor::new("layers.{b}.mlp.gate", "blk.{b}.ffn_gate_inp", Width::Columns).by(Extent::EXPERTS),
     Tensor::new("layers.{b}.mlp.experts.{x}.gate_proj", "blk.{b}.ffn_gate_exps", Width::Columns)
+        .by(Extent::EXPERT_INNER)
         .converted(Conversion::Stacked),
     Tensor::new("layers.{b}.mlp.experts.{x}.up_proj", "blk.{b}.ffn_up_exps", Width::Columns)
+        .by(Extent::EXPERT_INNER)
         .converted(Conversion::Stacked),
     Tensor::new("layers.{b}.mlp.experts.{x}.down_proj", "blk.{b}.ffn_down_exps", Width::Rows)
+        .by(Extent::EXPERT_INNER)
         .converted(Conversion::Stacked),
 ];
 
 /// Experts as transformers 5 has them in memory, gate and up in one tensor.
 pub const FUSED_EXPERTS: [Tensor; 3] = [
     Tensor::new("layers.{b}.mlp.experts.gate_up_proj", "blk.{b}.ffn_gate_exps", Width::Columns)
+        .by(Extent::EXPERT_INNER)
         .converted(Conversion::FirstHalf)
         .only_read(),
     Tensor::new("layers.{b}.mlp.experts.gate_up_proj", "blk.{b}.ffn_up_exps", Width::Columns)
+        .by(Extent::EXPERT_INNER)
         .converted(Conversion::SecondHalf)
         .only_read(),
-    Tensor::new("layers.{b}.mlp.experts.down_proj", "blk.{b}.ffn_down_exps", Width::Rows).only_read(),
+    Tensor::new("layers.{b}.mlp.experts.down_proj", "blk.{b}.ffn_down_exps", Width::Rows)
+        .by(Extent::EXPERT_INNER)
+        .only_read(),
 ];
 
 /// The expert of all tokens, and how much of it each gets.
 pub const SHARED_EXPERT: [Tensor; 4] = [
     Tensor::new("layers.{b}.mlp.shared_expert_gate", "blk.{b}.ffn_gate_inp_shexp", Width::Columns),
-    Tensor::new("layers.{b}.mlp.shared_expert.gate_proj", "blk.{b}.ffn_gate_shexp", Width::Columns),
-    Tensor::new("layers.{b}.mlp.shared_expert.up_proj", "blk.{b}.ffn_up_shexp", Width::Columns),
-    Tensor::new("layers.{b}.mlp.shared_expert.down_proj", "blk.{b}.ffn_down_shexp", Width::Rows),
+    Tensor::new("layers.{b}.mlp.shared_expert.gate_proj", "blk.{b}.ffn_gate_shexp", Width::Columns)
+        .by(Extent::SHARED_INNER),
+    Tensor::new("layers.{b}.mlp.shared_expert.up_proj", "blk.{b}.ffn_up_shexp", Width::Columns)
+        .by(Extent::SHARED_INNER),
+    Tensor::new("layers.{b}.mlp.shared_expert.down_proj", "blk.{b}.ffn_down_shexp", Width::Rows)
+        .by(Extent::SHARED_INNER),
 ];
 
 /// Blocks, context, width, heads.
@@ -96,7 +119,7 @@ pub const SIZES: [Key; 5] = [
     Key::integer("block_count", BLOCKS),
     Key::integer("context_length", &["max_position_embeddings", "n_ctx", "n_positions"]),
     Key::integer("embedding_length", HIDDEN),
-    Key::integer("feed_forward_length", &["intermediate_size", "n_inner"]).optional(),
+    Key::integer("feed_forward_length", &["intermediate_size", "n_inner"]),
     Key::integer("attention.head_count", HEADS),
 ];
 
@@ -104,8 +127,154 @@ pub const SIZES: [Key; 5] = [
 pub const KV_HEAD_COUNT: Key = Key::integer("attention.head_count_kv", KV_HEADS)
     .or_else(|config| Ok(config.shape()?.heads), |file| file.integer("attention.head_count"));
 
-/// Bases and scaling of rotary embeddings.
-pub const ROPE: Key = Key::group(rope::write, rope::read);
+/// Names of what describes rotary embeddings that are the same in all layers.
+pub const ROPE_NAMES: &[&str] = &[
+    "rope_parameters",
+    "rope_scaling",
+    "rope_theta",
+    "partial_rotary_factor",
+    "original_max_position_embeddings",
+    "max_position_embeddings",
+];
+
+/// Rotary embeddings of graphs that take no factors for frequencies.
+pub const SCALED: Rope = Rope {
+    scaling: &[Scaling::Linear, Scaling::Yarn],
+    base: "rope_theta",
+    says_usual_base: true,
+    part: None,
+    has_layers: false,
+};
+
+/// Rotary embeddings of llama and of what was made from it.
+pub const SCALED_BY_FACTORS: Rope =
+    Rope { scaling: &[Scaling::Linear, Scaling::Yarn, Scaling::Llama3, Scaling::LongRope], ..SCALED };
+
+/// [`SCALED`], of architectures whose files need not have the base.
+pub const UNSAID: Rope = Rope { says_usual_base: false, ..SCALED };
+
+/// The keys of [`SCALED`].
+pub const ROPE: Key = Key::group(|keys| SCALED.write(keys), |file| SCALED.read(file)).reading(ROPE_NAMES);
+
+/// The keys of [`SCALED_BY_FACTORS`].
+pub const FACTOR_ROPE: Key =
+    Key::group(|keys| SCALED_BY_FACTORS.write(keys), |file| SCALED_BY_FACTORS.read(file)).reading(ROPE_NAMES);
+
+/// The keys of [`UNSAID`].
+pub const UNSAID_ROPE: Key =
+    Key::group(|keys| UNSAID.write(keys), |file| UNSAID.read(file)).reading(ROPE_NAMES);
+
+/// The activation of graphs that apply SiLU.
+pub const SILU: Key = Key::only(&["hidden_act"], Only::Word(&["silu", "swish"]), "applies SiLU");
+
+/// What transformers calls GELU and its approximations, which differ by less than 16-bit floats do.
+pub const GELU_WORDS: Only =
+    Only::Word(&["gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh", "gelu_python", "gelu_accurate"]);
+
+/// The activation of graphs that apply GELU.
+pub const GELU: Key = Key::only(
+    &["hidden_act", "hidden_activation", "activation_function", "activation"],
+    GELU_WORDS,
+    "applies GELU",
+);
+
+/// Attention of models of embeddings may see what follows.
+pub const CAUSAL: Key = Key::group(
+    |keys| {
+        if keys.config.said("is_causal") == Some(&Json::Bool(false)) {
+            keys.put("attention.causal", false);
+        }
+        Ok(())
+    },
+    |file| {
+        file.flag("attention.causal")?.into_iter().for_each(|causal| file.set("is_causal", causal));
+        Ok(())
+    },
+)
+.reading(&["is_causal"]);
+
+/// Gemma's own flag for attention that sees what follows.
+pub const ONE_WAY: Key =
+    Key::only(&["use_bidirectional_attention"], Only::Flag(false), "attends to what came before alone");
+
+/// The size of heads in graphs where all heads together are as wide as the model.
+pub const HEADS_FILL_WIDTH: Key = Key::check(&["head_dim"], |keys| {
+    let (heads, width) = (keys.config.needed_integer(HEADS)?, keys.config.needed_integer(HIDDEN)?);
+    match keys.config.get("head_dim") {
+        Some(dim) if keys.config.shape()?.head_dim * heads != width => {
+            Err(keys.differs("head_dim", dim, "has heads that are together as wide as the model"))
+        }
+        _ => Ok(()),
+    }
+});
+
+/// The window of models that look back to so many tokens in all layers, where llama.cpp looks back to all.
+pub const WINDOW_LEFT_OUT: Key = Key::check(&["sliding_window"], |keys| {
+    let window = keys.config.integer(&["sliding_window"])?;
+    note_window(keys, window)
+});
+
+/// The window of Qwen, which layers have that `layer_types` names, or those from a number on.
+pub const QWEN_WINDOW_LEFT_OUT: Key =
+    Key::check(&["use_sliding_window", "sliding_window", "max_window_layers", "layer_types"], |keys| {
+        let config = keys.config;
+        if !config.is_true("use_sliding_window") {
+            return Ok(());
+        }
+        let slides = match layer_types(keys)? {
+            Some(layers) => layers.contains(&true),
+            None => {
+                let first = config.integer(&["max_window_layers"])?.unwrap_or(0);
+                first < config.needed_integer(BLOCKS)?
+            }
+        };
+        let window = config.integer(&["sliding_window"])?.filter(|_| slides);
+        note_window(keys, window)
+    });
+
+/// The window of Qwen's models with experts.
+pub const FLAGGED_WINDOW_LEFT_OUT: Key =
+    Key::check(&["use_sliding_window", "sliding_window", "max_window_layers", "layer_types"], |keys| {
+        // Qwen 2 has a window in every second of so many layers.
+        let slides = keys.config.is_true("use_sliding_window")
+            && keys.config.integer(&["max_window_layers"])? != Some(0)
+            && layer_types(keys)?.is_none_or(|layers| layers.contains(&true));
+        let window = keys.config.integer(&["sliding_window"])?.filter(|_| slides);
+        note_window(keys, window)
+    });
+
+/// Says up to which length the results are those of the model. A window of the whole context is none.
+fn note_window(keys: &mut Keys, window: Option<u64>) -> Result<(), Error> {
+    let context = keys.config.needed_integer(&["max_position_embeddings"])?;
+    if let Some(window) = window.filter(|window| *window > 0 && *window < context) {
+        let name = keys.architecture;
+        keys.note(format!(
+            "`sliding_window` is {window}, and llama.cpp's {name} looks back to all tokens: it computes what the model does \
+             up to {window} tokens, and something else beyond"
+        ));
+    }
+    Ok(())
+}
+
+/// Of every block whether it has a window, if `layer_types` says it.
+pub fn layer_types(keys: &Keys) -> Result<Option<Vec<bool>>, Error> {
+    let Some(said) = keys.config.get("layer_types") else { return Ok(None) };
+    let does = "has layers with full attention and with a window alone, and one for each block";
+    let differs = || keys.differs("layer_types", said, does);
+    let kind = |layer: &Json| match layer.as_str() {
+        Some("full_attention") => Ok(false),
+        Some("sliding_attention") => Ok(true),
+        _ => Err(differs()),
+    };
+    let layers = said.as_array().ok_or_else(differs)?.iter().map(kind).collect::<Result<Vec<_>, _>>()?;
+    if layers.len() as u64 == keys.config.needed_integer(BLOCKS)? { Ok(Some(layers)) } else { Err(differs()) }
+}
+
+/// Every block has experts.
+pub const EXPERTS_IN_EVERY_BLOCK: [Key; 2] = [
+    Key::only(&["decoder_sparse_step"], Only::Number(1.0), "has experts in every block"),
+    Key::only(&["mlp_only_layers"], Only::Flag(false), "has experts in every block"),
+];
 
 /// What is added to the squares that a norm of squares divides by.
 pub const RMS_EPSILON: Key = Key::float("attention.layer_norm_rms_epsilon", &["rms_norm_eps"]);
@@ -114,10 +283,11 @@ pub const RMS_EPSILON: Key = Key::float("attention.layer_norm_rms_epsilon", &["r
 pub const OPTIONAL_HEAD_SIZE: Key = Key::group(
     |keys| if keys.config.get("head_dim").is_some() { write_head_size(keys) } else { Ok(()) },
     read_head_size,
-);
+)
+.reading(&["head_dim"]);
 
 /// Size of the heads, also where it follows from the width.
-pub const HEAD_SIZE: Key = Key::group(write_head_size, read_head_size);
+pub const HEAD_SIZE: Key = Key::group(write_head_size, read_head_size).reading(&["head_dim"]);
 
 fn write_head_size(keys: &mut Keys) -> Result<(), Error> {
     let dim = keys.config.shape()?.head_dim as u32;
@@ -160,6 +330,12 @@ pub const BASICS: &[Key] = &{
     [blocks, context, width, inner, heads, KV_HEAD_COUNT, ROPE]
 };
 
+/// [`BASICS`] of llama and of what was made from it.
+pub const FACTOR_BASICS: &[Key] = &{
+    let [blocks, context, width, inner, heads] = SIZES;
+    [blocks, context, width, inner, heads, KV_HEAD_COUNT, FACTOR_ROPE]
+};
+
 /// What most architectures have besides, where config.json says it.
 pub const OPTIONAL: &[Key] = &OPTIONAL_ROWS;
 
@@ -173,13 +349,13 @@ pub const OPTIONAL_ROWS: [Key; 5] = [
 ];
 
 /// What flags of config.json say about biases.
-pub const ATTENTION_BIAS: (&str, &str, bool) = ("attention_bias", "blk.0.attn_q.bias", false);
+pub const ATTENTION_BIAS: Shown = Shown::flag("attention_bias", "blk.{b}.attn_q.bias", false);
 /// See [`ATTENTION_BIAS`].
-pub const MLP_BIAS: (&str, &str, bool) = ("mlp_bias", "blk.0.ffn_up.bias", false);
+pub const MLP_BIAS: Shown = Shown::flag("mlp_bias", "blk.{b}.ffn_up.bias", false);
 
-/// The part of a head that is rotated, as `rope.dimension_count`; `share` of it where nothing is said.
-pub fn write_rotated_part(keys: &mut Keys, share: f64) -> Result<(), Error> {
-    let rotated = rope::rotated_dimensions(keys.config, share)?;
+/// The part of a head that is rotated, as `rope.dimension_count`.
+pub fn write_rotated_part(keys: &mut Keys, rope: &Rope) -> Result<(), Error> {
+    let rotated = rope.rotated_dimensions(keys.config)?;
     keys.put("rope.dimension_count", rotated);
     Ok(())
 }

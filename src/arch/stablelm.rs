@@ -2,23 +2,29 @@
 
 use super::keys::Key;
 use super::pieces::*;
-use super::table::{Architecture, Conversion, Tensor, Width, nothing_computed};
+use super::rope::Rope;
+use super::table::{Architecture, Conversion, Head, Shown, Tensor, Width, nothing_computed, nothing_settled};
 use super::tokenizer::Vocabulary;
 
 pub const STABLELM: Architecture = Architecture {
     name: "stablelm",
     hf: &["StableLmForCausalLM", "StableLMEpochForCausalLM"],
     defaults: r#"{"num_key_value_heads": 32, "max_position_embeddings": 4096, "layer_norm_eps": 1e-5,
-        "use_parallel_residual": false}"#,
+        "rope_theta": 10000.0, "use_parallel_residual": false, "tie_word_embeddings": false}"#,
+    settled: nothing_settled,
     fixed: r#"{"model_type": "stablelm", "hidden_act": "silu"}"#,
     shown: &[
-        ("use_qkv_bias", "blk.0.attn_q.bias", false),
-        ("qk_layernorm", "blk.0.attn_q_norm.weight", false),
+        Shown::flag("use_qkv_bias", "blk.{b}.attn_q.bias", false),
+        Shown::value("use_parallel_residual", "blk.{b}.ffn_norm.weight", |config| {
+            !config.is_true("use_parallel_residual")
+        }),
+        Shown::flag("qk_layernorm", "blk.{b}.attn_q_norm.weight", false),
     ],
     prefix: "model.",
+    head: Head::Needed,
     tensors: &[
-        &EMBEDDINGS,
-        &[NORM_BEFORE_ATTENTION, NORMS[1].optional()],
+        &BIASED_EMBEDDINGS,
+        &[NORM_BEFORE_ATTENTION.with_bias(), NORMS[1].may_have_bias().optional()],
         &ATTENTION,
         &NORMS_OF_HEADS,
         &GATED_MLP,
@@ -28,16 +34,23 @@ pub const STABLELM: Architecture = Architecture {
         &[
             KV_HEAD_COUNT,
             Key::group(
-                |keys| write_rotated_part(keys, 0.25),
+                |keys| write_rotated_part(keys, &ROTATED),
                 |file| read_rotated_part(file, "partial_rotary_factor"),
-            ),
+            )
+            .reading(&["partial_rotary_factor", "rope_pct"]),
+            Key::group(|keys| ROTATED.write(keys), |file| ROTATED.read(file)).reading(ROPE_NAMES),
             Key::flag("use_parallel_residual", &["use_parallel_residual"], false),
             Key::float("attention.layer_norm_epsilon", &["layer_norm_eps", "norm_eps"]),
+            SILU,
+            HEADS_FILL_WIDTH,
         ],
     ],
     vocabulary: Vocabulary::PLAIN,
     computed: nothing_computed,
 };
+
+/// A quarter of each head is rotated.
+const ROTATED: Rope = Rope { part: Some((&["partial_rotary_factor", "rope_pct"], 0.25)), ..UNSAID };
 
 /// A norm for every head.
 const NORMS_OF_HEADS: [Tensor; 2] = [

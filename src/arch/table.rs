@@ -5,6 +5,7 @@ use super::error::Error;
 use super::keys::Key;
 use super::tokenizer::Vocabulary;
 use crate::names::Role;
+use serde_json::{Map, Value as Json};
 
 /// How a Hugging Face model becomes a GGUF file, and how it comes back.
 pub struct Architecture {
@@ -14,16 +15,20 @@ pub struct Architecture {
     pub hf: &'static [&'static str],
     /// JSON object of the values that transformers assumes where config.json does not say them.
     pub defaults: &'static str,
+    /// Settles values that follow from others in ways of their own.
+    pub settled: fn(&mut Config),
     /// JSON object of the values that config.json has for every model of the architecture and no GGUF key says.
     pub fixed: &'static str,
-    /// Flags of config.json, each with the GGUF tensor whose presence means `true`, and with what transformers assumes
-    /// where the flag is not said. Export says what differs from that.
-    pub shown: &'static [(&'static str, &'static str, bool)],
+    /// Values of config.json that tensors show.
+    pub shown: &'static [Shown],
     /// What stands before the names of all tensors but the output head; checkpoints may leave it out.
     pub prefix: &'static str,
+    /// What llama.cpp takes for the output head.
+    pub head: Head,
     /// Every tensor that a checkpoint may have, in pieces that architectures share.
     pub tensors: &'static [&'static [Tensor]],
-    /// Every hyper-parameter, in pieces that architectures share.
+    /// Every hyper-parameter, and every value of config.json that has to be what llama.cpp's graph computes, in pieces that
+    /// architectures share.
     pub keys: &'static [&'static [Key]],
     /// Where its tokenizers come from.
     pub vocabulary: Vocabulary,
@@ -31,8 +36,67 @@ pub struct Architecture {
     pub computed: fn(&Config) -> Result<Computed, Error>,
 }
 
+/// The output head in llama.cpp's graph of an architecture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Head {
+    /// A tensor, or the embeddings where a file has none.
+    Optional,
+    /// A tensor that every file has to have, be it a copy of the embeddings.
+    Needed,
+    /// The embeddings; a file with a head of its own does not load.
+    Embeddings,
+}
+
+/// A value of config.json that tensors show.
+pub struct Shown {
+    /// Its name.
+    pub name: &'static str,
+    /// The GGUF tensor that is there if the value says so; `{b}` stands for every block.
+    pub tensor: &'static str,
+    /// What transformers assumes where a flag is not said, of which export says what differs; nothing where the value is
+    /// no flag that says what the tensor does.
+    pub assumed: Option<bool>,
+    says: Option<fn(&Config) -> bool>,
+    /// Whether a file of a model without the biases has zeros for those that llama.cpp needs.
+    pub has_zeros: bool,
+}
+
+impl Shown {
+    /// A flag, and what transformers assumes where it is not said.
+    pub const fn flag(name: &'static str, tensor: &'static str, assumed: bool) -> Shown {
+        Shown { name, tensor, assumed: Some(assumed), says: None, has_zeros: false }
+    }
+
+    /// A value that export has other words for, and whether it says that the tensor is there.
+    pub const fn value(name: &'static str, tensor: &'static str, says: fn(&Config) -> bool) -> Shown {
+        Shown { name, tensor, assumed: None, says: Some(says), has_zeros: false }
+    }
+
+    /// The same for biases that are zero in the file of a model without them.
+    pub const fn or_zeros(self) -> Shown {
+        Shown { has_zeros: true, ..self }
+    }
+
+    /// Whether config.json says that the tensor is there.
+    pub fn says(&self, config: &Config) -> bool {
+        match (self.says, config.said(self.name)) {
+            (Some(says), _) => says(config),
+            (None, Some(flag)) => flag == true,
+            (None, None) => self.assumed == Some(true),
+        }
+    }
+
+    /// The tensor in a block.
+    pub fn tensor_of(&self, block: u64) -> String {
+        filled(self.tensor, Some(block), None)
+    }
+}
+
 /// GGUF names of vectors, and their elements.
 pub type Computed = Vec<(&'static str, Vec<f32>)>;
+
+/// An architecture whose values do not follow from each other.
+pub fn nothing_settled(_: &mut Config) {}
 
 /// An architecture without computed tensors.
 pub fn nothing_computed(_: &Config) -> Result<Computed, Error> {
@@ -48,12 +112,27 @@ pub struct Tensor {
     pub gguf: &'static str,
     /// Which of its extents has to be the width of the model.
     pub width: Width,
+    /// What its other extent has to be.
+    pub extent: Extent,
     /// What happens to it on the way into the file.
     pub conversion: Conversion,
     /// Whether every model has it.
     pub needed: bool,
+    /// Whether it has a bias in llama.cpp.
+    pub bias: Bias,
     /// When export gives the tensor this row's name, where several rows have the same GGUF name.
     pub export: Export,
+}
+
+/// Whether llama.cpp loads a bias beside a tensor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bias {
+    /// It does not; a file with one does not load.
+    None,
+    /// It does where a file has one.
+    Optional,
+    /// It does, and a file without one does not load.
+    Needed,
 }
 
 /// The extent of a tensor that is the width of the model, `hidden_size` in config.json.
@@ -65,6 +144,36 @@ pub enum Width {
     Rows,
     /// Neither.
     None,
+}
+
+/// The extent of a tensor that is not the width of the model: of a vector that is not as long as that, its length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// Whatever it is.
+    Any,
+    /// All heads of queries.
+    Queries,
+    /// All heads of keys, or of values.
+    Keys,
+    /// All heads of queries, keys and values.
+    QueriesKeysValues,
+    /// A head.
+    Head,
+    /// The value of a GGUF key, without the architecture's name.
+    Is(&'static str),
+    /// Twice that.
+    Twice(&'static str),
+}
+
+impl Extent {
+    /// The matrices between which the activation is.
+    pub const INNER: Extent = Extent::Is("feed_forward_length");
+    /// Those of an expert.
+    pub const EXPERT_INNER: Extent = Extent::Is("expert_feed_forward_length");
+    /// Those of the expert of all tokens.
+    pub const SHARED_INNER: Extent = Extent::Is("expert_shared_feed_forward_length");
+    /// A row for every expert.
+    pub const EXPERTS: Extent = Extent::Is("expert_count");
 }
 
 /// What happens to a tensor on its way into the file.
@@ -124,10 +233,19 @@ pub enum Export {
 impl Tensor {
     /// A tensor that every model has and that stays as it is.
     pub const fn new(hf: &'static str, gguf: &'static str, width: Width) -> Tensor {
-        Tensor { hf, gguf, width, conversion: Conversion::Same, needed: true, export: Export::Always }
+        Tensor {
+            hf,
+            gguf,
+            width,
+            extent: Extent::Any,
+            conversion: Conversion::Same,
+            needed: true,
+            bias: Bias::None,
+            export: Export::Always,
+        }
     }
 
-    /// A tensor that is left out.
+    /// A tensor that is left out, by its whole name after the prefix.
     pub const fn ignored(hf: &'static str) -> Tensor {
         Tensor {
             export: Export::Never,
@@ -143,6 +261,21 @@ impl Tensor {
     /// The same row for a tensor that something happens to.
     pub const fn converted(self, conversion: Conversion) -> Tensor {
         Tensor { conversion, ..self }
+    }
+
+    /// The same row for a tensor with this other extent.
+    pub const fn by(self, extent: Extent) -> Tensor {
+        Tensor { extent, ..self }
+    }
+
+    /// The same row for a tensor that may have a bias.
+    pub const fn may_have_bias(self) -> Tensor {
+        Tensor { bias: Bias::Optional, ..self }
+    }
+
+    /// The same row for a tensor that has a bias.
+    pub const fn with_bias(self) -> Tensor {
+        Tensor { bias: Bias::Needed, ..self }
     }
 
     /// The same row for a tensor that not all models have.
@@ -171,6 +304,26 @@ pub const fn all<const N: usize>(mut rows: [Tensor; N], conversion: Conversion) 
     rows
 }
 
+/// The same rows, each for a tensor that may have a bias.
+pub const fn may_have_biases<const N: usize>(mut rows: [Tensor; N]) -> [Tensor; N] {
+    let mut i = 0;
+    while i < N {
+        rows[i] = rows[i].may_have_bias();
+        i += 1;
+    }
+    rows
+}
+
+/// The same rows, each for a tensor that has a bias.
+pub const fn with_biases<const N: usize>(mut rows: [Tensor; N]) -> [Tensor; N] {
+    let mut i = 0;
+    while i < N {
+        rows[i] = rows[i].with_bias();
+        i += 1;
+    }
+    rows
+}
+
 /// A row that fits the name of a tensor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Match {
@@ -182,10 +335,21 @@ pub struct Match {
     pub index: u64,
 }
 
-/// Tensors that every program computes anew, in every architecture.
-static INVERSE_FREQUENCIES: Tensor = Tensor::ignored("");
+/// Ends of the names of buffers that every program computes anew, in every architecture: frequencies, angles, numbers of
+/// places, causal masks.
+const BUFFERS: [&str; 5] = [".inv_freq", ".cos_cached", ".sin_cached", ".position_ids", ".masked_bias"];
+
+/// Any of [`BUFFERS`].
+static BUFFER: Tensor = Tensor::ignored("");
 
 impl Architecture {
+    /// The values of a config.json of the architecture.
+    pub fn config(&self, json: &Map<String, Json>) -> Config {
+        let mut config = Config::new(json, self.defaults);
+        (self.settled)(&mut config);
+        config
+    }
+
     /// All rows of its tensors.
     pub fn rows(&self) -> impl Iterator<Item = &'static Tensor> {
         self.tensors.iter().flat_map(|piece| piece.iter())
@@ -193,12 +357,14 @@ impl Architecture {
 
     /// What becomes of a tensor of the checkpoint: nothing known, or one place, or two if it is split.
     pub fn matches(&self, hf: &str) -> Vec<Match> {
-        if hf.ends_with(".rotary_emb.inv_freq") {
-            return vec![Match { row: &INVERSE_FREQUENCIES, name: String::new(), index: 0 }];
+        if BUFFERS.iter().any(|end| hf.ends_with(end)) {
+            return vec![Match { row: &BUFFER, name: String::new(), index: 0 }];
         }
-        let (stem, suffix) = split_suffix(hf.strip_prefix(self.prefix).unwrap_or(hf));
+        let name = hf.strip_prefix(self.prefix).unwrap_or(hf);
+        let (stem, suffix) = split_suffix(name);
         let place = |row: &'static Tensor| {
-            let (block, index) = captured(row.hf, stem)?;
+            let is_ignored = row.conversion == Conversion::Ignored;
+            let (block, index) = captured(row.hf, if is_ignored { name } else { stem })?;
             let name = format!("{}.{suffix}", filled(row.gguf, block, None));
             Some(Match { row, name, index: index.unwrap_or_default() })
         };

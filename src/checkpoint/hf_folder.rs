@@ -1,13 +1,13 @@
 //! A Hugging Face folder as a model to convert: config.json, a tokenizer, and safetensors or pytorch_model.bin.
 
 use super::error::Error;
-use super::hf_tensors;
+use super::hf_source::Source;
 use super::model::{Model, Storage};
 use super::model_card;
 use super::quantized;
 use super::shards::Shards;
 use crate::arch::config::Config;
-use crate::arch::keys::Keys;
+use crate::arch::keys::Key;
 use crate::arch::{self, Architecture, tokenizer};
 use crate::gguf::Value;
 use crate::{lfs, python_json};
@@ -31,27 +31,31 @@ pub fn open(folder: &Path, options: &Options) -> Result<Model, Error> {
     let json = object(&config_path)?;
     let architecture = architecture(&json).map_err(|e| Error::unsupported(&config_path, e))?;
     let at_config = |e: arch::Error| Error::config(&config_path, e);
-    let config = Config::new(&json, architecture.defaults);
+    let config = architecture.config(&json);
     let shape = config.shape().map_err(at_config)?;
-    let hyper_parameters = hyper_parameters(architecture, &config, options).map_err(at_config)?;
+    // Elsewhere the number of tokens follows from the tokenizer.
+    let more: &[&Key] = if options.no_tokenizer { &[&arch::VOCABULARY_SIZE] } else { &[] };
+    let (hyper_parameters, mut notes) = architecture.write(&config, more).map_err(at_config)?;
     let tokenizer = tokenizer_keys(folder, architecture, &json, &config, options)?;
     let mut shards = Shards::open(folder)?;
     let packed = quantized::unpack(&json, folder, &mut shards)?;
     let tokens = tokenizer.keys.iter().find(|(k, _)| k == "tokenizer.ggml.tokens");
     let tokens = tokens.and_then(|(_, v)| v.as_array()).map(<[Value]>::len);
-    let source = hf_tensors::Source {
+    let source = Source {
         folder,
         shards: &shards,
         packed: &packed,
         architecture,
         config: &config,
         shape,
+        keys: &hyper_parameters,
         tokens,
         keep_tied_head: options.keep_tied_head,
         has_head: !is_headless(&json),
     };
+    notes.extend(source.notes());
     let mut tensors = source.computed().map_err(at_config)?;
-    tensors.extend(source.tensors()?);
+    tensors.extend(source.tensors(&mut notes)?);
     let mut keys: Vec<(String, Value)> = vec![
         ("general.architecture".into(), architecture.name.into()),
         ("general.type".into(), "model".into()),
@@ -59,24 +63,9 @@ pub fn open(folder: &Path, options: &Options) -> Result<Model, Error> {
     keys.extend(model_card::keys(folder, &json, &tensors)?);
     keys.extend(hyper_parameters);
     keys.extend(tokenizer.keys);
-    let notes = [tokenizer.notes, shards.notes.clone(), source.notes()].concat();
+    let notes = [notes, tokenizer.notes, shards.notes.clone()].concat();
     let storage = Storage::Folder { shards, packed, beside: files_beside(folder) };
     Ok(Model { path: folder.to_owned(), keys, tensors, notes, storage })
-}
-
-/// The keys of the tables of an architecture.
-fn hyper_parameters(
-    architecture: &Architecture,
-    config: &Config,
-    options: &Options,
-) -> Result<Vec<(String, Value)>, arch::Error> {
-    let mut keys = Keys::new(config, architecture.name);
-    architecture.keys.iter().copied().flatten().try_for_each(|key| keys.write(key))?;
-    if options.no_tokenizer {
-        // Elsewhere the number of tokens follows from the tokenizer.
-        keys.write(&arch::VOCABULARY_SIZE)?;
-    }
-    Ok(keys.finish())
 }
 
 /// The files of a folder that decide what is written, beside those of its tensors.

@@ -1,44 +1,19 @@
-//! The tensors of a Hugging Face folder: what each becomes by the table of its architecture, and whether tensors and
-//! config.json are of one model.
+//! The tensors of a Hugging Face folder: what each becomes by the table of its architecture.
 
 use super::dtype::Dtype;
 use super::error::Error;
+use super::hf_source::{NOT_OF_ONE_MODEL, Placed, Source};
 use super::model::{Data, SourceTensor};
-use super::quantized::PackedMatrices;
-use super::shards::Shards;
 use super::stored::Entry;
 use super::transform::{Order, Transform};
-use crate::arch::config::{Config, HIDDEN, Shape};
-use crate::arch::{self, Architecture, Conversion, Match, Width};
+use crate::arch::config::Shape;
+use crate::arch::{self, Bias, Conversion, Head, Match, Shown};
 use crate::names::{self, Role};
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 
-/// What tensors are made from.
-pub struct Source<'a> {
-    pub folder: &'a Path,
-    pub shards: &'a Shards,
-    pub packed: &'a PackedMatrices,
-    pub architecture: &'static Architecture,
-    pub config: &'a Config,
-    pub shape: Shape,
-    /// Number of tokens, if there is a tokenizer.
-    pub tokens: Option<usize>,
-    /// See [`super::Options::keep_tied_head`].
-    pub keep_tied_head: bool,
-    /// Whether it is a model that predicts tokens.
-    pub has_head: bool,
-}
-
-/// A tensor of the file, and the row of the table that it comes from.
-struct Placed {
-    row: &'static arch::Tensor,
-    tensor: SourceTensor,
-}
-
-/// What helps where config.json and tensors contradict each other.
-const NOT_OF_ONE_MODEL: &str = "they are not of one model, fetch both again";
+/// The output head in architectures whose checkpoints may have it for nothing.
+const HEAD: &str = "lm_head.weight";
 
 /// What helps where a model was saved with adapters in it.
 const UNMERGED: &str = "is of a model that was saved while peft had it wrapped, with LoRA adapters beside its weights: load it with \
@@ -48,15 +23,7 @@ impl Source<'_> {
     /// Tensors that are computed from config.json.
     pub fn computed(&self) -> Result<Vec<SourceTensor>, arch::Error> {
         let computed = (self.architecture.computed)(self.config)?;
-        let tensor = |(name, values): (&str, Vec<f32>)| SourceTensor {
-            name: name.into(),
-            shape: vec![values.len() as u64],
-            dtype: Dtype::F32,
-            left_precise: false,
-            data: Data::Computed(values),
-            transform: Transform::NONE,
-        };
-        Ok(computed.into_iter().map(tensor).collect())
+        Ok(computed.into_iter().map(|(name, values)| vector(name, values)).collect())
     }
 
     /// What people should know of the file.
@@ -70,11 +37,11 @@ impl Source<'_> {
         (others > 0).then_some(note).into_iter().collect()
     }
 
-    /// All tensors that are stored, in the order of the file.
-    pub fn tensors(&self) -> Result<Vec<SourceTensor>, Error> {
-        let without_head = self.config.is_true("tie_word_embeddings") && !self.keep_tied_head;
+    /// All tensors that are stored, in the order of the file. `notes` says what people should know of them.
+    pub fn tensors(&self, notes: &mut Vec<String>) -> Result<Vec<SourceTensor>, Error> {
         let mut placed = Vec::new();
         let mut stacks: BTreeMap<String, (&arch::Tensor, BTreeMap<u64, &str>)> = BTreeMap::new();
+        let mut left_out = Vec::new();
         for (hf, entry) in &self.shards.tensors {
             let Some(inner) = language_part(hf) else { continue };
             let places = self.architecture.matches(&inner);
@@ -90,9 +57,15 @@ impl Source<'_> {
                 return Err(Error::tensor(&entry.path, hf, what));
             }
             for place in places {
+                let is_bias = place.name.ends_with(".bias");
                 match place.row.conversion {
+                    Conversion::Ignored if inner == HEAD => self.refuse_own_head(hf)?,
                     Conversion::Ignored => {}
-                    _ if without_head && place.row.role() == Role::Head => {}
+                    _ if is_bias && place.row.bias == Bias::None => {
+                        self.refuse_bias(hf)?;
+                        left_out.push(hf);
+                    }
+                    _ if place.row.role() == Role::Head && !is_bias && !self.keeps_head(hf, notes) => {}
                     Conversion::Stacked => {
                         let (_, parts) =
                             stacks.entry(place.name).or_insert_with(|| (place.row, BTreeMap::new()));
@@ -105,6 +78,17 @@ impl Source<'_> {
         for (name, (row, parts)) in stacks {
             placed.push(self.stack(row, name, parts)?);
         }
+        if let Some(first) = left_out.first() {
+            notes.push(format!(
+                "{} biases that are all zero are left out, where llama.cpp's {} has none: `{first}`{}",
+                left_out.len(),
+                self.architecture.name,
+                if left_out.len() > 1 { " and so on" } else { "" }
+            ));
+        }
+        self.check_shown(&placed)?;
+        self.add_head(&mut placed);
+        self.add_zeros(&mut placed);
         placed.sort_by_key(place_in_file);
         if let Some(pair) = placed.windows(2).find(|p| p[0].tensor.name == p[1].tensor.name) {
             let what = "is what two tensors of the checkpoint become: two models may be in one folder";
@@ -112,6 +96,88 @@ impl Source<'_> {
         }
         self.check(&placed)?;
         Ok(placed.into_iter().map(|p| p.tensor).collect())
+    }
+
+    /// The stored embeddings.
+    fn embeddings(&self) -> Option<&str> {
+        let is_embeddings = |hf: &&String| {
+            let places = language_part(hf).map(|inner| self.architecture.matches(&inner));
+            places.is_some_and(|places| places.iter().any(|p| p.row.role() == Role::Embeddings))
+        };
+        self.shards.tensors.keys().find(is_embeddings).map(|hf| &hf[..])
+    }
+
+    /// Refuses a head where llama.cpp takes the embeddings, unless it is the same.
+    fn refuse_own_head(&self, hf: &str) -> Result<(), Error> {
+        if self.embeddings().is_some_and(|embeddings| self.is_same(hf, embeddings)) {
+            return Ok(());
+        }
+        let what = format!(
+            "is not the same as the embeddings, which llama.cpp's {} takes for the output head: this model cannot be \
+             converted",
+            self.architecture.name
+        );
+        Err(Error::tensor(&self.shards.tensors[hf].path, hf, what))
+    }
+
+    /// Whether the file has a head of its own: not if it is the same as the embeddings, which serve then.
+    fn keeps_head(&self, hf: &str, notes: &mut Vec<String>) -> bool {
+        if !self.config.is_true("tie_word_embeddings") {
+            return true;
+        }
+        if self.embeddings().is_some_and(|embeddings| self.is_same(hf, embeddings)) {
+            return self.keep_tied_head;
+        }
+        notes.push(format!(
+            "`{hf}` is not the same as the embeddings, and is the output head therefore, though config.json says \
+             `tie_word_embeddings` true"
+        ));
+        true
+    }
+
+    /// Refuses a bias that llama.cpp has no place for, unless it is zero.
+    fn refuse_bias(&self, hf: &str) -> Result<(), Error> {
+        if self.is_zero(hf) {
+            return Ok(());
+        }
+        let what = format!(
+            "is a bias where llama.cpp's {} has none, and it is not zero: this model cannot be converted",
+            self.architecture.name
+        );
+        Err(Error::tensor(&self.shards.tensors[hf].path, hf, what))
+    }
+
+    /// Copies the embeddings where llama.cpp needs a head and the model has none of its own.
+    fn add_head(&self, placed: &mut Vec<Placed>) {
+        let is = |role: Role| move |p: &&Placed| p.row.role() == role && p.tensor.name.ends_with(".weight");
+        let is_said = self.config.get("tie_word_embeddings") == Some(&Json::Bool(false)) && self.has_head;
+        if self.architecture.head != Head::Needed || is_said || placed.iter().find(is(Role::Head)).is_some() {
+            return;
+        }
+        let head = self.architecture.rows().find(|row| row.role() == Role::Head);
+        if let (Some(row), Some(embeddings)) = (head, placed.iter().find(is(Role::Embeddings))) {
+            let name = format!("{}.weight", row.gguf);
+            placed.push(Placed { row, tensor: SourceTensor { name, ..embeddings.tensor.clone() } });
+        }
+    }
+
+    /// Adds biases of zeros where llama.cpp needs biases and config.json says that the model has none.
+    fn add_zeros(&self, placed: &mut Vec<Placed>) {
+        let may_lack = |shown: &Shown| shown.has_zeros && !shown.says(self.config);
+        if !self.architecture.shown.iter().any(may_lack) {
+            return;
+        }
+        let lacking = |p: &Placed| {
+            let of_norm = p.tensor.shape.len() < 2;
+            let name =
+                p.tensor.name.strip_suffix(".weight").filter(|_| p.row.bias == Bias::Needed && !of_norm)?;
+            let name = format!("{name}.bias");
+            let is_there = placed.iter().any(|other| other.tensor.name == name);
+            (!is_there)
+                .then(|| Placed { row: p.row, tensor: vector(&name, vec![0.0; p.tensor.shape[1] as usize]) })
+        };
+        let zeros: Vec<_> = placed.iter().filter_map(lacking).collect();
+        placed.extend(zeros);
     }
 
     /// One tensor of the file that is one of the checkpoint, or a part of one.
@@ -228,85 +294,17 @@ impl Source<'_> {
             Error::tensor(&entry.path, hf, what)
         })
     }
+}
 
-    /// The file of a tensor, or of the first part of it.
-    fn file(&self, t: &SourceTensor) -> PathBuf {
-        self.shards.tensors.get(t.source_name()).map_or(self.folder.to_owned(), |entry| entry.path.clone())
-    }
-
-    /// Refuses tensors that are missing, empty or of another size than config.json says.
-    fn check(&self, placed: &[Placed]) -> Result<(), Error> {
-        let blocks = self.shape.blocks;
-        let stray = placed.iter().find(|p| names::block(&p.tensor.name).is_some_and(|b| b >= blocks));
-        if let Some(Placed { tensor: t, .. }) = stray {
-            let what = format!("is there, but config.json says {blocks} layers: {NOT_OF_ONE_MODEL}");
-            return Err(Error::tensor(&self.file(t), t.source_name(), what));
-        }
-        for (need, hf) in self.architecture.needed(blocks) {
-            if !placed.iter().any(|p| p.tensor.name == need) {
-                let what = format!("of {blocks} layers is not there: a shard may be missing");
-                return Err(Error::missing_tensor(self.folder, &hf, what));
-            }
-        }
-        if let Some(Placed { tensor: t, .. }) = placed.iter().find(|p| p.tensor.elements() == 0) {
-            let what = "has no elements: the file is damaged, fetch it again";
-            return Err(Error::tensor(&self.file(t), t.source_name(), what));
-        }
-        self.check_head(placed)?;
-        self.check_widths(placed)?;
-        let embeddings = placed.iter().find(|p| p.row.role() == Role::Embeddings);
-        let rows = embeddings.map(|p| p.tensor.rows());
-        let contradiction = |what| Err(Error::config(self.folder, what));
-        let said = self.config.get("vocab_size").and_then(Json::as_u64).map(|n| n as usize);
-        if let (Some(said), Some(rows)) = (said.map(|n| self.tokens.map_or(n, |t| n.min(t))), rows)
-            && said > rows
-        {
-            return contradiction(format!(
-                "config.json says vocab_size {said}, but there are {rows} embeddings: {NOT_OF_ONE_MODEL}"
-            ));
-        }
-        if let (Some(tokens), Some(rows)) = (self.tokens, rows)
-            && tokens != rows
-        {
-            return contradiction(format!(
-                "the tokenizer has {tokens} tokens, but there are {rows} embeddings: {NOT_OF_ONE_MODEL}"
-            ));
-        }
-        Ok(())
-    }
-
-    /// Refuses a model without an output head of its own whose config.json says that it has one.
-    fn check_head(&self, placed: &[Placed]) -> Result<(), Error> {
-        let is_tied = self.config.get("tie_word_embeddings") != Some(&Json::Bool(false));
-        let is_head = |row: &arch::Tensor| row.role() == Role::Head;
-        let head = self.architecture.rows().find(|row| is_head(row));
-        let Some(head) = head.filter(|_| self.has_head && !is_tied) else { return Ok(()) };
-        if placed.iter().any(|p| is_head(p.row)) {
-            return Ok(());
-        }
-        let what = "is not there, but config.json says `tie_word_embeddings` false: a shard may be missing, fetch it; \
-                    if the model has no head of its own, say `true` there";
-        Err(Error::missing_tensor(self.folder, &format!("{}.weight", head.hf), what))
-    }
-
-    /// Refuses matrices that do not fit the width of the model.
-    fn check_widths(&self, placed: &[Placed]) -> Result<(), Error> {
-        let width = self.config.needed_integer(HIDDEN).map_err(|e| Error::config(self.folder, e))?;
-        for Placed { row, tensor: t } in placed.iter().filter(|p| p.tensor.name.ends_with(".weight")) {
-            let (extent, what) = match (row.width, &t.shape[..]) {
-                (Width::Columns, [columns, ..]) => (*columns, "columns"),
-                (Width::Rows, [_, rows, ..]) => (*rows, "rows"),
-                _ => continue,
-            };
-            if extent != width {
-                let hidden = HIDDEN[0];
-                let what = format!(
-                    "has {extent} {what}, but config.json says `{hidden}` {width}: {NOT_OF_ONE_MODEL}"
-                );
-                return Err(Error::tensor(&self.file(t), t.source_name(), what));
-            }
-        }
-        Ok(())
+/// A vector of known elements.
+fn vector(name: &str, values: Vec<f32>) -> SourceTensor {
+    SourceTensor {
+        name: name.into(),
+        shape: vec![values.len() as u64],
+        dtype: Dtype::F32,
+        left_precise: false,
+        data: Data::Computed(values),
+        transform: Transform::NONE,
     }
 }
 

@@ -2,12 +2,15 @@
 //!
 //! Each file uses those above it only: `error`, `dtype`, `transform`; `stored`, the tensors of mapped files; `pickle`,
 //! `pytorch`, `weight_files` and `shards`, the files of a folder; `quantized`, what reads matrices that other libraries packed;
-//! `model`; `model_name`, `model_card`, `hf_tensors`, `hf_folder` and `gguf_model`, which make models.
+//! `model`; `hf_source`, `hf_checks`, `hf_tensors`, the tensors of a folder; `model_name`, `model_card`, `hf_folder` and
+//! `gguf_model`, which make models.
 
 mod dtype;
 mod error;
 mod gguf_model;
+mod hf_checks;
 mod hf_folder;
+mod hf_source;
 mod hf_tensors;
 mod model;
 mod model_card;

@@ -3,7 +3,6 @@
 use super::rows;
 use crate::arch::config::{Config, Shape};
 use crate::arch::file_keys::{FileKeys, Source};
-use crate::arch::keys::Keys;
 use crate::arch::tokenizer::SPECIAL;
 use crate::arch::{self, Architecture};
 use crate::checkpoint::Dtype;
@@ -51,11 +50,12 @@ pub fn config(file: &File, architecture: &'static Architecture, dtype: Dtype) ->
     let fixed: Map<String, Json> = serde_json::from_str(architecture.fixed).expect("a tested constant");
     json.extend(fixed);
     let mut keys = FileKeys::new(file, architecture.name, json);
-    architecture.keys.iter().copied().flatten().try_for_each(|key| key.read(&mut keys)).map_err(words)?;
+    architecture.read(&mut keys).map_err(words)?;
     let has = |name: &str| file.tensors().iter().any(|t| t.name == name);
-    for &(flag, tensor, assumed) in architecture.shown {
-        if has(tensor) != assumed {
-            keys.set(flag, !assumed);
+    for shown in architecture.shown {
+        let has = has(&shown.tensor_of(0));
+        if shown.assumed.is_some_and(|assumed| assumed != has) {
+            keys.set(shown.name, has);
         }
     }
     say_tokens(file, &mut keys)?;
@@ -70,7 +70,7 @@ pub fn config(file: &File, architecture: &'static Architecture, dtype: Dtype) ->
         },
     );
     let json = in_order(keys.finish());
-    let config = Config::new(&json, architecture.defaults);
+    let config = architecture.config(&json);
     let shape = config.shape().map_err(words)?;
     check_keys(file, architecture, &config)?;
     let computed = check_computed(file, architecture, &config)?;
@@ -120,9 +120,7 @@ fn say_tokens(file: &File, keys: &mut FileKeys) -> Result<(), String> {
 
 /// Refuses a file with a key of the architecture that converting config.json would not give.
 fn check_keys(file: &File, architecture: &Architecture, config: &Config) -> Result<(), String> {
-    let mut keys = Keys::new(config, architecture.name);
-    architecture.keys.iter().copied().flatten().try_for_each(|key| keys.write(key)).map_err(words)?;
-    let ours = keys.finish();
+    let (ours, _) = architecture.write(config, &[]).map_err(words)?;
     let prefix = format!("{}.", architecture.name);
     for (name, value) in file.keys() {
         let Some(short) = name.strip_prefix(&prefix) else { continue };

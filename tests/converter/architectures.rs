@@ -231,7 +231,8 @@ fn experts_in_one_tensor_are_the_same() {
 /// StableLM 2 12B has a norm for every head, which llama.cpp's converter loses.
 #[test]
 fn norms_of_heads_are_stacked() {
-    let case = Case::read("stablelm");
+    let mut case = Case::read("stablelm");
+    case.json["config"]["qk_layernorm"] = true.into();
     let mut tensors = case.tensors();
     for block in 0..2 {
         for (norm, heads) in [("q_layernorm", 4), ("k_layernorm", 4)] {

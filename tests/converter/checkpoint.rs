@@ -147,6 +147,10 @@ fn rows_that_no_block_divides_stay_f16() {
     for b in 0..BLOCKS {
         let down = Stored::new(F32, &[HIDDEN, 60], &vec![0.5; HIDDEN * 60]);
         tiny.tensors.insert(format!("model.layers.{b}.mlp.down_proj.weight"), down);
+        for name in ["gate", "up"] {
+            let matrix = Stored::new(F32, &[60, HIDDEN], &vec![0.5; HIDDEN * 60]);
+            tiny.tensors.insert(format!("model.layers.{b}.mlp.{name}_proj.weight"), matrix);
+        }
     }
     let folder = tiny.write();
     let plan = plan(&open(&folder), Recipe::all(family("t2")));
@@ -220,6 +224,7 @@ fn rows_of_q_are_interleaved() {
 #[test]
 fn attention_biases_are_interleaved_and_come_back() {
     let mut tiny = TinyLlama::new();
+    tiny.config["attention_bias"] = json!(true);
     for b in 0..BLOCKS {
         for (name, rows) in [("q", HEADS), ("k", tiny_llama::KV_HEADS), ("v", tiny_llama::KV_HEADS)] {
             let values: Vec<f32> = (0..rows * HEAD_DIM).map(|i| i as f32).collect();
@@ -239,6 +244,7 @@ fn tied_embeddings_are_stored_once() {
     let mut tiny = TinyLlama::new();
     tiny.config["tie_word_embeddings"] = json!(true);
     // Some checkpoints store the head all the same.
+    tiny.tensors.insert("lm_head.weight".into(), tiny.tensors["model.embed_tokens.weight"].clone());
     for stored_all_the_same in [true, false] {
         if !stored_all_the_same {
             tiny.tensors.remove("lm_head.weight");

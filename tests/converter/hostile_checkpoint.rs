@@ -60,7 +60,7 @@ fn config_without_architectures() {
 
 #[test]
 fn config_without_a_number() {
-    for name in ["hidden_size", "num_hidden_layers", "rms_norm_eps", "vocab_size", "num_attention_heads"] {
+    for name in ["hidden_size", "num_hidden_layers", "vocab_size", "num_attention_heads"] {
         config_refused(|c| drop(c.as_object_mut().unwrap().remove(name)), &[name]);
     }
 }
@@ -99,7 +99,10 @@ fn quantized_checkpoint() {
 
 #[test]
 fn unknown_rope_scaling() {
-    config_refused(|c| c["rope_scaling"] = json!({"rope_type": "yarn", "factor": 4.0}), &["yarn"]);
+    config_refused(
+        |c| c["rope_scaling"] = json!({"rope_type": "proportional", "factor": 4.0}),
+        &["`proportional`", "llama"],
+    );
 }
 
 #[test]

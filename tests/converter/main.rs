@@ -8,6 +8,8 @@ mod architectures;
 mod calibration;
 mod checkpoint;
 mod cli;
+mod closed_config;
+mod closed_tensors;
 mod collector;
 mod encoder;
 mod export;

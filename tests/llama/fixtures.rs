@@ -182,7 +182,8 @@ pub fn calibrate<const N: usize>(model: &Path, out: &Path, options: [&str; N]) -
     if !options.contains(&"--threads") {
         command.args(["--threads", &THREADS.to_string()]);
     }
-    command.args(options);
+    // Not by the clock: the same sensitivities in every run.
+    command.args(["--budget", "0"]).args(options);
     command
 }
 
@@ -263,8 +264,8 @@ pub fn tokenize_program() -> PathBuf {
     compiled("tokenize", include_str!("../support/tokenize.cpp"))
 }
 
-/// A program of tests/support that uses llama.cpp's libraries.
-fn compiled(name: &str, source: &str) -> PathBuf {
+/// The program of tests/support/NAME.cpp, which is `source`, over llama.cpp's library.
+pub fn compiled(name: &str, source: &str) -> PathBuf {
     made(name, &[&LLAMA_KEY, source], |place, out| {
         let (tree, folder) = (LLAMA.join("../.."), arg(&LLAMA));
         let mut compile = Command::new("c++");

@@ -2,6 +2,9 @@
 //!
 //! A plain `cargo test` leaves them out (`test = false` in Cargo.toml), because they build llama.cpp and download models.
 
+#[path = "../support/mod.rs"]
+mod support;
+
 mod place;
 
 mod fixtures;
@@ -21,6 +24,7 @@ mod ggml;
 mod gpu_check;
 mod importance;
 mod kernels;
+mod loads;
 mod memory;
 mod own_text;
 mod parts;

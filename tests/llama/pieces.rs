@@ -41,7 +41,7 @@ fn has_the_same_ids(name: &str) {
     let (folder, ours) = (place.path(name), place.path("ours.gguf"));
     vocabulary::rebuild(&file, &folder).expect("a checkpoint");
     vocabulary::pieces_as_json(&folder).expect("a tokenizer.json");
-    place.run("convert", tenpak(["convert", arg(&folder), "-o", arg(&ours), "--outtype", "f16"]));
+    place.run("convert", &mut tenpak(["convert", arg(&folder), "-o", arg(&ours), "--outtype", "f16"]));
     let tokenizer = Tokenizer::from_file(folder.join("tokenizer.json")).expect("a tokenizer");
     let mut added: Vec<_> = tokenizer.get_added_tokens_decoder().into_iter().collect();
     added.sort_by_key(|(id, _)| *id);

@@ -185,6 +185,8 @@ pub fn pieces_as_json(folder: &Path) -> anyhow::Result<()> {
     let mut added: Vec<Json> = of_model.chain(listed.map(|(_, token)| token.clone())).collect();
     added.sort_by_key(|token| token["id"].as_u64());
     added.dedup_by_key(|token| token["id"].as_u64());
+    // As in real files: tokens are found in the text as it is, so that what follows one gets a space of its own.
+    added.iter_mut().for_each(|token| token["normalized"] = json!(false));
     let tokenizer = json!({
         "version": "1.0", "added_tokens": added,
         "normalizer": {"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": "▁"},

@@ -254,9 +254,9 @@ struct Plain {
 constexpr int WARPS_OF_CTA = 4;
 
 // CTAs that a multiprocessor is to hold. With one column 64 registers are left for a thread, which is just enough; T2 and the totals of
-// a gate need 72 each, both 80, and more columns more.
+// a gate need 72 each, both 80, and more columns more: eight of T25 more than three CTAs leave.
 template <class T> constexpr int ctas_of_sm(int columns, bool gated) {
-    return columns > 4 ? 3 : columns > 1 ? 5 : 8 - gated - std::is_same<T, T2>::value;
+    return columns > 4 ? 3 - std::is_same<T, T25>::value : columns > 1 ? 5 : 8 - gated - std::is_same<T, T2>::value;
 }
 
 // Bytes after the Scaled of activations that threads without a block may read.
