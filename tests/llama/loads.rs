@@ -34,7 +34,8 @@ impl Files<'_> {
             self.refused += 1;
             return false;
         };
-        let path = self.place.path(&format!("{}-{}.gguf", case.name, what.replace(['/', ' '], "-")));
+        let (number, what) = (self.made.len(), what.replace(['/', ' '], "-"));
+        let path = self.place.path(&format!("{number}-{}-{what}.gguf", case.name));
         let plan = Plan::new(&model, &Recipe::plain(Dtype::F16)).unwrap_or_else(|e| panic!("{e}"));
         job::write(&model, &plan, None, &path, &|_| {}).unwrap_or_else(|e| panic!("{e}"));
         self.made.push(path);
