@@ -14,7 +14,12 @@ say() { printf '\n== %s\n' "$*"; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
 # build_tenpak [EXAMPLE...]: the converter and examples; sets tenpak to it, and judge to the program that has llama.cpp judge models.
+# BUILT=FOLDER: they are built already, in this folder of cargo's.
 build_tenpak() {
+    if [ -n "${BUILT:-}" ]; then
+        tenpak=$BUILT/tenpak-gguf judge=$BUILT/examples/judge
+        return
+    fi
     local examples=() example
     for example in judge "$@"; do examples+=(--example "$example"); done
     (cd "$ROOT" && cargo build --quiet --release --bin tenpak-gguf "${examples[@]}")

@@ -1,6 +1,6 @@
 //! Files of Gram matrices, docs/calibration.md.
 
-use super::{Problem, Sensitivities, Statistics, count, floats};
+use super::{Problem, Sensitivities, Statistics, TokenShares, count, floats};
 use crate::gguf::{File, GgmlType, Tensor, Value};
 use crate::mapped;
 use rayon::prelude::*;
@@ -95,6 +95,18 @@ impl GramFile {
             let data = self.file.data(tensor).map_err(|e| Problem::Damaged(e.problem.to_string()))?;
             Ok(Some(floats(data).collect()))
         })
+    }
+
+    pub fn token_shares(&self) -> Result<Option<TokenShares>, Problem> {
+        let Some(tensor) = self.file.tensors().iter().find(|t| t.name == "token.counts") else {
+            return Ok(None);
+        };
+        let data = self.file.data(tensor).map_err(|e| Problem::Damaged(e.problem.to_string()))?;
+        let counts: Vec<f32> = floats(data).collect();
+        if counts.iter().any(|n| !n.is_finite() || *n < 0.0) {
+            return Err(Problem::Damaged("`token.counts` are no counts".into()));
+        }
+        Ok(TokenShares::of_counts(&counts))
     }
 
     pub fn release(&self) {

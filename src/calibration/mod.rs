@@ -6,6 +6,7 @@
 mod gram;
 mod imatrix;
 mod sensitivities;
+mod token_shares;
 
 use crate::gguf;
 use crate::names::in_block;
@@ -14,6 +15,7 @@ use imatrix::Imatrix;
 pub use sensitivities::{Sensitivities, Sensitivity, Use};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+pub use token_shares::TokenShares;
 
 /// Statistics of the inputs of linear layers, of one file.
 pub struct Calibration {
@@ -217,6 +219,14 @@ impl Calibration {
     pub fn sensitivities(&self) -> Result<Option<Sensitivities>, Error> {
         match &self.source {
             Source::Gram(g) => g.sensitivities().map_err(|p| p.at(&self.path)),
+            Source::Imatrix(_) => Ok(None),
+        }
+    }
+
+    /// How often tokens come, where the file says it.
+    pub fn token_shares(&self) -> Result<Option<TokenShares>, Error> {
+        match &self.source {
+            Source::Gram(g) => g.token_shares().map_err(|p| p.at(&self.path)),
             Source::Imatrix(_) => Ok(None),
         }
     }

@@ -1,9 +1,9 @@
 //! `tenpak-gguf convert`
 
+use super::progress::Progress;
 use super::sizes::{DEFAULT_SIZE, SizeArgs, StatisticsArgs, bytes};
-use super::{FloatType, human_bytes, progress_bar, rate, set_threads, table};
+use super::{FloatType, forecast, human_bytes, rate, set_threads, table};
 use anyhow::{anyhow, bail};
-use indicatif::ProgressBar;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
@@ -152,7 +152,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     if args.keep_quantization && !opened.model().is_quantized() {
         bail!("--keep-quantization: nothing in {} is quantized", args.model.display());
     }
-    let bar = Mutex::new(ProgressBar::hidden());
+    let bar = Mutex::new(Progress::hidden());
     let tell = |event: Event| {
         if let (Event::Allocated { recipe, .. }, Some(path)) = (&event, &args.save_recipe) {
             match std::fs::write(path, recipe) {
@@ -164,7 +164,9 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     };
     opened.tell_what_becomes(&tell);
     if args.dry_run {
-        print_steps(&job);
+        if let Some(found) = opened.forecast()? {
+            eprintln!("{}\n\nTypes by rules, as they are without measurements:", forecast::text(&found));
+        }
         return print_plan(opened.plan());
     }
     let start = Instant::now();
@@ -181,14 +183,16 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 }
 
 /// Says what happens.
-pub(super) fn tell(event: Event, bar: &Mutex<ProgressBar>) {
+pub(super) fn tell(event: Event, bar: &Mutex<Progress>) {
     let bar = || bar.lock().unwrap_or_else(PoisonError::into_inner);
     match event {
         Event::Note(note) => eprintln!("note: {note}"),
         Event::Quantized { tensors, how, target } => {
             let becomes = match target {
                 Target::Kept(kind) => format!("kept without loss as {}", kind.name()),
-                Target::Blocks(kind) => format!("quantized anew to {}", kind.name),
+                Target::Blocks(_) | Target::Upstream(_) => {
+                    format!("quantized anew to {}", target.ggml().name())
+                }
                 Target::Plain(dtype) => format!("written as {}", dtype.ggml().name()),
             };
             eprintln!("quantized already: {tensors} tensors ({how}), {becomes}");
@@ -213,11 +217,13 @@ pub(super) fn tell(event: Event, bar: &Mutex<ProgressBar>) {
                 Step::Base => "the model as plain floats",
                 Step::OwnText => "text that the model writes",
                 Step::Calibration => "statistics and sensitivities",
+                Step::Sensitivities | Step::Costs | Step::File | Step::Judgement => return,
             };
             eprintln!("{what}{}: {}", if is_there { ", from the cache" } else { "" }, path.display());
         }
+        Event::Forecast(found) => eprintln!("{}\n", forecast::text(found)),
         Event::Statistics(words) => eprintln!("calibration: {words}"),
-        Event::Costs { weights } => *bar() = progress_bar(weights, "finding out what types cost"),
+        Event::Costs { weights } => *bar() = Progress::new(weights, "finding out what types cost"),
         Event::NoSensitivities => eprintln!(
             "note: the calibration does not say how much depends on each weight, so that the recipe decides about types; \
              `tenpak-gguf calibrate` makes one that does"
@@ -254,9 +260,9 @@ pub(super) fn tell(event: Event, bar: &Mutex<ProgressBar>) {
         Event::LeftByOther(name) => eprintln!(
             "warning: {name} was left by a conversion with other options or of another model; delete it"
         ),
-        Event::Started { weights } => *bar() = progress_bar(weights, "converting"),
+        Event::Started { weights } => *bar() = Progress::new(weights, "converting"),
         Event::Progress(weights) => bar().inc(weights),
-        Event::Stopped => bar().finish_and_clear(),
+        Event::Stopped => bar().finish(),
         Event::Written { path, tensors, weights, bytes } => {
             // If standard output is closed, the last line says so, and the files are written all the same.
             let line = format!("{}: {tensors} tensors, {}", path.display(), rate(bytes, weights));
@@ -270,21 +276,6 @@ fn shard(text: &str) -> Result<(usize, usize), String> {
     let numbers = text.split_once('/').and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
     let fits = |(i, n): &(usize, usize)| (1..=*n).contains(i) && *n <= u16::MAX as usize;
     numbers.filter(fits).ok_or_else(|| "not a part such as 2/8: the first of 8 is 1/8, the last 8/8".into())
-}
-
-/// What would be done before the file is written.
-fn print_steps(job: &job::Convert) {
-    let Statistics::Measured(measure) = &job.statistics else { return };
-    let text = match &measure.text {
-        Some(text) => format!("statistics on {}", text.display()),
-        None => "the model writes text; statistics on it".into(),
-    };
-    eprintln!(
-        "steps: the model as plain floats; {text}; sensitivities of all weights; {}the file; its divergence on other text.\n\
-         The cache is {}. Types by rules, as they are without sensitivities:",
-        if job.size.is_some() { "the best mix of types for the size; " } else { "" },
-        measure.cache.folder().display()
-    );
 }
 
 /// Sizes by type, the whole, and how many tensors each rule decided about.

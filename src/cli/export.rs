@@ -1,8 +1,10 @@
 //! `tenpak-gguf export`
 
-use super::{FloatType, human_bytes, progress_bar, set_threads};
+use super::progress::Progress;
+use super::{FloatType, human_bytes, set_threads};
 use std::io::Write;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 use tenpak_gguf::export;
 use tenpak_gguf::gguf::File;
 use tenpak_gguf::job::check_output;
@@ -34,15 +36,17 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     set_threads(args.threads)?;
     let file = File::open(&args.file)?;
     check_output(&args.output, file.paths(), args.force)?;
-    let bar = progress_bar(file.tensors().iter().map(|t| t.elements()).sum(), "exporting");
-    let progress = |n| bar.inc(n);
+    let weights = file.tensors().iter().map(|t| t.elements()).sum();
+    let bar = Mutex::new(Progress::new(weights, "exporting"));
+    let bar = || bar.lock().unwrap_or_else(PoisonError::into_inner);
+    let progress = |n| bar().inc(n);
     let is_gguf = args.output.extension().is_some_and(|e| e == "gguf");
     let result = if is_gguf {
         export::to_gguf(&file, args.outtype.into(), &args.output, &progress)
     } else {
         export::to_folder(&file, args.outtype.into(), &args.output, &progress)
     };
-    bar.finish_and_clear();
+    bar().finish();
     writeln!(std::io::stdout(), "{}: {}", args.output.display(), human_bytes(result?))?;
     Ok(())
 }

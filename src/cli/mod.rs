@@ -4,15 +4,16 @@ mod cache;
 mod calibrate;
 mod convert;
 mod export;
+mod forecast;
 mod inspect;
 mod plan;
+mod progress;
 mod recipes;
 mod sizes;
 mod types;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand, ValueEnum};
-use indicatif::{ProgressBar, ProgressStyle};
 use tenpak_gguf::checkpoint::Dtype;
 
 /// Converts models to GGUF files ten times smaller than FP32, in trellis tensor types.
@@ -76,15 +77,6 @@ impl From<FloatType> for Dtype {
 fn set_threads(threads: Option<usize>) -> anyhow::Result<()> {
     let Some(threads) = threads else { return Ok(()) };
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("cannot start the threads")
-}
-
-/// A bar over weights; silent when nobody looks.
-fn progress_bar(weights: u64, verb: &'static str) -> ProgressBar {
-    let style = "{msg} [{wide_bar}] {percent:>3}%  {human_pos} of {human_len} weights  {per_sec}  {eta} left";
-    let style = ProgressStyle::with_template(style).expect("a fixed template");
-    let bar = ProgressBar::new(weights).with_style(style.progress_chars("=> "));
-    bar.set_message(verb);
-    bar
 }
 
 /// `12.3 MB`, in powers of ten as file managers and model hubs count.

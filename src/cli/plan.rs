@@ -3,11 +3,11 @@
 mod curve;
 
 use super::convert::{print_plan, tell};
+use super::progress::Progress;
 use super::sizes::{DEFAULT_SIZE, SizeArgs, StatisticsArgs};
 use super::{human_bytes, set_threads, table};
 use anyhow::{Context, bail};
 use curve::{Curve, Point};
-use indicatif::ProgressBar;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -65,7 +65,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         threads: args.threads,
         ..job::Convert::new(&args.model)
     };
-    let bar = Mutex::new(ProgressBar::hidden());
+    let bar = Mutex::new(Progress::hidden());
     let tell = |event: Event| tell(event, &bar);
     let opened = job.open()?;
     opened.tell_what_becomes(&tell);

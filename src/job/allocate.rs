@@ -174,7 +174,9 @@ fn recipe(
             None if rest.tensors[index].why.rule.is_some() => {
                 let planned = &rest.tensors[index];
                 match planned.target {
-                    Target::Blocks(_) => rule(&t.name, &word(planned.target), &planned.why.words),
+                    Target::Blocks(_) | Target::Upstream(_) => {
+                        rule(&t.name, &word(planned.target), &planned.why.words)
+                    }
                     Target::Plain(_) | Target::Kept(_) => others = true,
                 }
             }
@@ -194,5 +196,6 @@ fn word(target: Target) -> String {
         Target::Plain(_) => "stored".into(),
         Target::Kept(_) => "keep".into(),
         Target::Blocks(kind) => kind.name.into(),
+        Target::Upstream(kind) => kind.name.into(),
     }
 }

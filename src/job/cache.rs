@@ -50,11 +50,15 @@ impl Cache {
         &self.folder
     }
 
-    /// The place of a file: `KEY.NAME`. The folder is made if it is not there.
-    pub fn place(&self, key: &str, name: &str) -> Result<PathBuf, Error> {
+    /// Makes the folder if it is not there.
+    pub fn create(&self) -> Result<(), Error> {
         let made = std::fs::create_dir_all(&self.folder);
-        made.map_err(|source| Error::Io { path: self.folder.clone(), source })?;
-        Ok(self.folder.join(format!("{key}.{name}")))
+        made.map_err(|source| Error::Io { path: self.folder.clone(), source })
+    }
+
+    /// The place of a file: `KEY.NAME`.
+    pub fn place(&self, key: &str, name: &str) -> PathBuf {
+        self.folder.join(format!("{key}.{name}"))
     }
 
     /// Its files, those of a model together.
@@ -150,7 +154,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let cache = Cache::new(folder.path().join("cache"));
         assert!(cache.files().unwrap().is_empty());
-        let place = cache.place(&key_of(&["a"]), "base.gguf").unwrap();
+        cache.create().unwrap();
+        let place = cache.place(&key_of(&["a"]), "base.gguf");
         std::fs::write(&place, "12345").unwrap();
         let other = cache.folder().join("notes.txt");
         std::fs::write(&other, "mine").unwrap();

@@ -1,9 +1,10 @@
 //! The collector of ggml-patches: finding and running it.
 
+use crate::checkpoint::Dtype;
 use crate::llama::find::{NotFound, Wanted};
 use crate::llama::run;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// The collector.
 const COLLECTOR: Wanted =
@@ -40,6 +41,28 @@ pub(super) fn find_collector(given: Option<&Path>) -> Result<PathBuf, CollectorE
         NotFound::Nowhere(_) => CollectorError::NotFound(error),
         NotFound::NoSuchFile { .. } => CollectorError::NoSuchFile(error),
     })
+}
+
+/// How many operations this machine does in a second.
+pub(super) struct Speed {
+    /// Products of a matrix with 512 tokens.
+    pub many: f64,
+    /// Products of a matrix with 16 tokens.
+    pub few: f64,
+    /// The sums of x x^T.
+    pub sums: f64,
+}
+
+/// Has the collector measure this machine's speed, for weights of a float type. `None` if it does not tell.
+pub(super) fn measure_speed(collector: Option<&Path>, dtype: Dtype, threads: Option<usize>) -> Option<Speed> {
+    let mut command = Command::new(find_collector(collector).ok()?);
+    command.args(["--speed", &dtype.ggml().name()]);
+    add_options(&mut command, [("-t", threads.map(|n| n.to_string()))]);
+    let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
+    let printed = String::from_utf8(output.stdout).ok()?;
+    let line = printed.lines().find_map(|line| line.strip_prefix("speed "))?;
+    let mut values = line.split(' ').map(|v| v.parse().ok().filter(|v: &f64| v.is_finite() && *v > 0.0));
+    Some(Speed { many: values.next()??, few: values.next()??, sums: values.next()?? })
 }
 
 /// Gives a command the options that have a value.

@@ -2,6 +2,7 @@
 
 use super::allocate::{Allocation, AllocationError, Size, allocation};
 use super::costs::{TensorCosts, costs};
+use super::forecast::Forecast;
 use super::guided::Guide;
 use super::judge::{Judgement, judge};
 use super::measure::{Measure, Measured, Step};
@@ -76,6 +77,8 @@ pub enum Event<'a> {
         /// Name of the model that is converted.
         model: &'a str,
     },
+    /// What will be done, and about how long it takes.
+    Forecast(&'a Forecast),
     /// A step of a measurement is taken, or its result is there already.
     Step {
         /// The step.
@@ -208,7 +211,8 @@ impl Opened<'_> {
             let (kind, target) = (becomes(planned.target), planned.target);
             found.entry((how, kind)).or_insert((0, target)).0 += 1;
         }
-        let is_second = found.values().any(|(_, target)| matches!(target, Target::Blocks(_)));
+        let is_second =
+            found.values().any(|(_, target)| matches!(target, Target::Blocks(_) | Target::Upstream(_)));
         for ((how, _), (tensors, target)) in found {
             tell(Event::Quantized { tensors, how, target });
         }
@@ -218,10 +222,23 @@ impl Opened<'_> {
         self.plan.left_plain().for_each(|planned| tell(Event::LeftPlain(planned)));
     }
 
+    /// The steps of a conversion that measures first, and about how long they take; `None` for other conversions.
+    pub fn forecast(&self) -> Result<Option<Forecast>, Error> {
+        let Some(measure) = self.measure() else { return Ok(None) };
+        let (effort, sized) = (self.job.effort, self.job.size.is_some());
+        measure.forecast(&self.model, &self.plan, effort, sized, self.job.threads).map(Some)
+    }
+
     /// Writes all files.
     pub fn write(&self, outputs: &Outputs, tell: &(dyn Fn(Event) + Sync)) -> Result<(), Error> {
         let inputs = self.inputs();
         self.check_outputs(&self.plan, outputs, &inputs)?;
+        if let Some(measure) = self.measure() {
+            measure.check()?;
+        }
+        if let Some(forecast) = self.forecast()? {
+            tell(Event::Forecast(&forecast));
+        }
         let statistics = self.statistics(tell)?;
         let guide = statistics
             .as_ref()
@@ -405,7 +422,7 @@ fn is_complete(part: &Part, outputs: &Outputs, inputs: &[PathBuf]) -> bool {
 fn becomes(target: Target) -> (u8, String) {
     let order = match target {
         Target::Kept(_) => 0,
-        Target::Blocks(_) => 1,
+        Target::Blocks(_) | Target::Upstream(_) => 1,
         Target::Plain(_) => 2,
     };
     (order, target.ggml().name())

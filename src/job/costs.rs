@@ -4,19 +4,20 @@ use super::Error;
 use super::guided::{Guide, experts};
 use super::loss::{Loss, Price};
 use super::weights::check_finite;
-use crate::calibration::Sensitivities;
+use crate::calibration::{Sensitivities, TokenShares};
 use crate::checkpoint::{Model, SourceTensor};
+use crate::gguf::{UPSTREAM_TYPES, UpstreamType};
 use crate::plan::{Candidate, Candidates, Family, Target};
 use crate::quantize::{BandQuantizer, Factor};
 use crate::types::TensorType;
 use rayon::prelude::*;
 
 /// Rows of a tensor that are quantized, spread over all of it.
-const ROWS: usize = 32;
+pub(super) const ROWS: usize = 32;
 /// Rows that a thread quantizes together.
 const BAND: usize = 4;
 /// Experts of a tensor that are looked at, spread over all.
-const EXPERTS: usize = 3;
+pub(super) const EXPERTS: usize = 3;
 
 /// A tensor with the types that can hold it.
 #[derive(Clone, Debug)]
@@ -35,6 +36,7 @@ pub fn costs(
     sensitivities: &Sensitivities,
     tell: &(dyn Fn(u64) + Sync),
 ) -> Result<Vec<TensorCosts>, Error> {
+    let known = Known { sensitivities: sensitivities.clone(), tokens: guide.calibration.token_shares()? };
     let mut all = Vec::new();
     let mut factors = LastFactor::default();
     for (index, t) in model.tensors.iter().enumerate() {
@@ -43,7 +45,7 @@ pub fn costs(
         {
             let kinds = kinds(&candidates);
             if !kinds.is_empty()
-                && let Some(losses) = losses(model, guide, sensitivities, t, &kinds, &mut factors)?
+                && let Some(losses) = losses(model, guide, &known, t, &kinds, &mut factors)?
             {
                 all.push(TensorCosts { index, offers: offers(t, &candidates, &kinds, &losses) });
             }
@@ -53,26 +55,42 @@ pub fn costs(
     Ok(all)
 }
 
-/// The types of blocks among the candidates: of each family the one of the longest blocks. Types that need factors of their
+/// A type whose errors have to be found out.
+#[derive(Clone, Copy)]
+enum Kind {
+    Ours(&'static TensorType),
+    Upstream(&'static UpstreamType),
+}
+
+impl Kind {
+    fn is(self, target: Target) -> bool {
+        match (self, target) {
+            (Kind::Ours(kind), Target::Blocks(of)) => kind.id == of.id,
+            (Kind::Upstream(kind), Target::Upstream(of)) => kind.kind == of.kind,
+            _ => false,
+        }
+    }
+}
+
+/// Those types among the candidates, ours first: of each family the one of the longest blocks. Types that need factors of their
 /// own and have more error than those of as many bits are left out (docs/allocation.md).
-fn kinds(candidates: &[Candidate]) -> Vec<&'static TensorType> {
-    let fits = |kind: &&'static TensorType| {
-        candidates.iter().any(|c| matches!(c.target, Target::Blocks(b) if b.id == kind.id))
-    };
-    let of_family = |family: Family| family.types().into_iter().find(|kind| fits(kind));
-    Family::all().into_iter().filter(|family| family.is_trellis()).filter_map(of_family).collect()
+fn kinds(candidates: &[Candidate]) -> Vec<Kind> {
+    let fits = |kind: &Kind| candidates.iter().any(|c| kind.is(c.target));
+    let of_family = |family: Family| family.types().into_iter().map(Kind::Ours).find(|kind| fits(kind));
+    let ours = Family::all().into_iter().filter(|family| family.is_trellis()).filter_map(of_family);
+    ours.chain(UPSTREAM_TYPES.into_iter().map(Kind::Upstream).filter(fits)).collect()
 }
 
 fn offers(
     t: &SourceTensor,
     candidates: &[Candidate],
-    kinds: &[&'static TensorType],
+    kinds: &[Kind],
     losses: &[f64],
 ) -> Vec<(Candidate, f64)> {
     let cost = |candidate: &Candidate| match candidate.target {
         Target::Plain(dtype) => (dtype == t.dtype.written()).then_some(0.0),
         Target::Kept(_) => Some(0.0),
-        Target::Blocks(kind) => kinds.iter().position(|k| k.id == kind.id).map(|i| losses[i]),
+        target => kinds.iter().position(|kind| kind.is(target)).map(|i| losses[i]),
     };
     candidates.iter().filter_map(|candidate| Some((*candidate, cost(candidate)?))).collect()
 }
@@ -81,59 +99,116 @@ fn offers(
 fn losses(
     model: &Model,
     guide: Guide,
-    sensitivities: &Sensitivities,
+    known: &Known,
     t: &SourceTensor,
-    kinds: &[&'static TensorType],
+    kinds: &[Kind],
     factors: &mut LastFactor,
 ) -> Result<Option<Vec<f64>>, Error> {
-    let price = Price::of(Some(sensitivities), t);
+    let price = Price::of(Some(&known.sensitivities), t);
     let mut sums = vec![0.0; kinds.len()];
     let experts = experts(t);
     let looked_at = experts.min(EXPERTS);
     for i in 0..looked_at {
         let expert = i * experts / looked_at;
-        let weights = some_rows(model, t, expert, experts)?;
+        let weights = some_rows(model, t, &known.rows(t, price, expert, experts))?;
         // Every expert sees a share of the tokens.
         let rows = t.rows() as f64 / (weights.len() / t.columns()) as f64 / experts as f64;
-        for (sum, kind) in sums.iter_mut().zip(kinds) {
-            let Some(Factored { factor, damping, mean }) = factors.of(guide, price, t, expert, kind)? else {
-                return Ok(None);
+        let mut weighing = None;
+        for (sum, &kind) in sums.iter_mut().zip(kinds) {
+            let (loss, mean) = match kind {
+                Kind::Ours(kind) => {
+                    let Some(found) = factors.of(guide, price, t, expert, kind)? else { return Ok(None) };
+                    weighing = Some(found.weighing);
+                    let bands = weights.par_chunks(BAND * t.columns());
+                    let losses: Vec<f64> = bands.map(|band| loss(found, kind, guide, band)).collect();
+                    (losses.iter().sum::<f64>(), found.weighing.mean)
+                }
+                Kind::Upstream(kind) => {
+                    if weighing.is_none() {
+                        weighing =
+                            Loss::of(guide.calibration, price, t, expert)?.map(|loss| Weighing::of(&loss));
+                    }
+                    let Some(weighing) = weighing else { return Ok(None) };
+                    (weighing.of_white(kind, &weights), weighing.mean)
+                }
             };
-            let Some(unit) = price.unit(*mean) else { return Ok(None) };
-            let bands = weights.par_chunks(BAND * t.columns());
-            let losses: Vec<f64> = bands.map(|band| loss(factor, *damping, kind, guide, band)).collect();
-            *sum += unit * rows * losses.iter().sum::<f64>() / looked_at as f64;
+            let Some(unit) = price.unit(mean) else { return Ok(None) };
+            *sum += unit * rows * loss / looked_at as f64;
         }
     }
     Ok(Some(sums))
 }
 
 /// The loss of a band of rows, without what the damping adds to it.
-fn loss(factor: &Factor, damping: f64, kind: &'static TensorType, guide: Guide, band: &[f32]) -> f64 {
+fn loss(factored: &Factored, kind: &'static TensorType, guide: Guide, band: &[f32]) -> f64 {
     let mut out = vec![0; kind.row_bytes(band.len()).expect("whole blocks")];
     let mut quantizer = BandQuantizer::new(kind, guide.effort.breadth());
-    quantizer.quantize(factor, &mut band.to_vec(), &mut out) - damping * quantizer.squared_errors()
+    let loss = quantizer.quantize(&factored.factor, &mut band.to_vec(), &mut out);
+    loss - factored.weighing.damping * quantizer.squared_errors()
 }
 
-fn some_rows(model: &Model, t: &SourceTensor, expert: usize, experts: usize) -> Result<Vec<f32>, Error> {
-    let (all, columns) = (t.rows() / experts, t.columns());
-    let rows = all.min(ROWS);
-    let mut weights = vec![0.0; rows * columns];
-    for (i, row) in weights.chunks_exact_mut(columns).enumerate() {
-        let at = expert * all + (2 * i + 1) * all / (2 * rows);
+/// Some rows of a tensor.
+fn some_rows(model: &Model, t: &SourceTensor, rows: &[usize]) -> Result<Vec<f32>, Error> {
+    let columns = t.columns();
+    let mut weights = vec![0.0; rows.len() * columns];
+    for (&at, row) in rows.iter().zip(weights.chunks_exact_mut(columns)) {
         model.read_rows(t, at, row)?;
         check_finite(model, t, at, row)?;
     }
     Ok(weights)
 }
 
+/// What a calibration says beside its sums.
+struct Known {
+    sensitivities: Sensitivities,
+    /// How often each token comes, if the calibration says it.
+    tokens: Option<TokenShares>,
+}
+
+impl Known {
+    /// Rows that stand for all of an expert: where rows are taken by tokens, those of tokens as they come, else rows that are
+    /// spread over the matrix.
+    fn rows(&self, t: &SourceTensor, price: Price, expert: usize, experts: usize) -> Vec<usize> {
+        let all = t.rows() / experts;
+        let rows = all.min(ROWS);
+        match &self.tokens {
+            Some(tokens) if price.takes_rows_only() && experts == 1 => tokens.quantiles(all, rows),
+            _ => (0..rows).map(|i| expert * all + (2 * i + 1) * all / (2 * rows)).collect(),
+        }
+    }
+}
+
 /// A factor with what the loss is made of.
 struct Factored {
     factor: Factor,
+    weighing: Weighing,
+}
+
+/// How a loss weighs errors.
+#[derive(Clone, Copy)]
+struct Weighing {
     /// What stands for the text's noise in the loss.
     damping: f64,
-    /// Mean of the diagonal.
+    /// For the use of the rows as they are.
+    of_rows: f64,
+    /// Mean of H's diagonal.
     mean: f64,
+}
+
+impl Weighing {
+    fn of(loss: &Loss) -> Weighing {
+        Weighing { damping: loss.damping.into(), of_rows: loss.of_rows.into(), mean: loss.mean }
+    }
+
+    /// The loss of rows whose errors know nothing of H, so that all directions have the same share of them.
+    fn of_white(self, kind: &UpstreamType, weights: &[f32]) -> f64 {
+        let mut bytes = vec![0; kind.kind.bytes(weights.len() as u64).expect("whole blocks") as usize];
+        kind.quantize(weights, &mut bytes);
+        let mut read = vec![0.0; weights.len()];
+        kind.kind.dequantizer().expect("a quantized type")(&bytes, &mut read);
+        let squares = weights.iter().zip(&read).map(|(w, r)| f64::from(w - r).powi(2));
+        (1.0 + self.of_rows) * squares.sum::<f64>()
+    }
 }
 
 /// The factor of the last input, which several tensors and types share.
@@ -157,9 +232,10 @@ impl LastFactor {
         if self.0.as_ref().is_none_or(|(last, _)| *last != key) {
             self.0 = None;
             let Some(loss) = Loss::of(guide.calibration, price, t, expert)? else { return Ok(None) };
+            let weighing = Weighing::of(&loss);
             let factor = Factor::new(kind, loss.statistics, loss.damping + loss.of_rows);
             let factor = factor.map_err(|_| Error::NotPositive { tensor: t.name.clone() })?;
-            self.0 = Some((key, Factored { factor, damping: loss.damping as f64, mean: loss.mean }));
+            self.0 = Some((key, Factored { factor, weighing }));
         }
         Ok(self.0.as_ref().map(|(_, factored)| factored))
     }

@@ -1,6 +1,7 @@
 //! What a file costs: its predictions beside those of the model that it was made of, on text that nothing was measured on.
 
 use super::measure::Measured;
+use crate::llama::evaluation::CHUNK;
 use crate::llama::find::Wanted;
 use crate::llama::{Divergence, Evaluation};
 use std::path::Path;
@@ -11,6 +12,9 @@ const JUDGE: Wanted =
 
 /// Chunks of text to judge on.
 const CHUNKS: usize = 8;
+
+/// Tokens of the text that are run.
+pub(super) const TOKENS: usize = CHUNKS * CHUNK;
 
 /// What the judge found.
 #[derive(Clone, Debug)]
@@ -43,6 +47,6 @@ pub(super) fn judge(
     let (logits, log) = (work.path().join("logits"), work.path().join("log"));
     let judged = evaluation.write_logits(&measured.base, &logits, &log);
     let divergence = judged.and_then(|()| evaluation.divergence(file, &logits, &log));
-    let divergence = divergence.map_err(|e| e.to_string())?;
-    Ok(Judgement { divergence, tokens: CHUNKS * crate::llama::evaluation::CHUNK / 2 })
+    let divergence = divergence.map_err(|e| e.without_log())?;
+    Ok(Judgement { divergence, tokens: TOKENS / 2 })
 }

@@ -31,9 +31,13 @@ impl Price {
         let known = |site| sensitivities.and_then(|s| s.of(&t.name, site)).filter(|s| s.energy > 0.0);
         Price {
             product: known(Use::Product).map(|s| s.divergence / s.energy),
-            // What is not in the text is as important as what is, on average.
             rows: known(Use::Rows).map(|s| s.divergence / s.energy / t.rows() as f64),
         }
+    }
+
+    /// Whether rows are taken as they are, as those of embeddings, and no product.
+    pub fn takes_rows_only(self) -> bool {
+        self.rows.is_some() && self.product.is_none()
     }
 
     /// Nats for a loss of 1.

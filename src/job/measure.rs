@@ -11,6 +11,7 @@ use crate::names;
 use crate::plan::{Plan, Recipe};
 use crate::quantize::Effort;
 use sha2::{Digest, Sha256};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// How statistics are measured.
@@ -46,12 +47,34 @@ pub enum Step {
     Base,
     /// The model writes text.
     OwnText,
-    /// Statistics and sensitivities are measured.
+    /// Statistics of the weights' inputs are measured.
     Calibration,
+    /// How much depends on each weight is measured, by the same run.
+    Sensitivities,
+    /// What each type costs each tensor is found out.
+    Costs,
+    /// The file is written.
+    File,
+    /// What the file costs is measured.
+    Judgement,
+}
+
+/// Where the results of the steps are or will be.
+pub(super) struct Places {
+    /// A digest of the model.
+    model_key: String,
+    /// What the plain file is to be.
+    pub plain: Plan,
+    /// The plain file: the model itself, if it is one.
+    pub base: PathBuf,
+    /// Texts of the model's own, if there is no other: the one that is kept back, and the one to measure on.
+    pub own: Vec<PathBuf>,
+    /// The calibration, if the text is there already, which decides about its name.
+    pub calibration: Option<PathBuf>,
 }
 
 /// Tokens that the model writes for the judgement of the result.
-const TOKENS_KEPT_BACK: u64 = 4608;
+pub(super) const TOKENS_KEPT_BACK: u64 = 4608;
 
 /// Tokens to measure on.
 pub(super) fn default_tokens(effort: Effort) -> u64 {
@@ -74,6 +97,37 @@ impl Measure {
         self.text.as_deref().map_or(Ok(()), check_text)
     }
 
+    /// Where things are or will be.
+    pub(super) fn places(&self, model: &Model, effort: Effort) -> Result<Places, Error> {
+        let plain = Plan::new(model, &Recipe::plain(matrix_dtype(model)))?;
+        let model_key = key_of_model(model, &plain)?;
+        let base = match model.path.is_dir() {
+            true => self.cache.place(&model_key, "base.gguf"),
+            false => model.path.clone(),
+        };
+        let tokens = self.tokens.unwrap_or(default_tokens(effort));
+        let own = match self.text {
+            Some(_) => Vec::new(),
+            None => [(TOKENS_KEPT_BACK, DEFAULT_SEED + 1), (tokens, DEFAULT_SEED)]
+                .into_iter()
+                .map(|(tokens, seed)| self.cache.place(&model_key, &format!("own-{tokens}-{seed}.txt")))
+                .collect(),
+        };
+        let text = match &self.text {
+            Some(text) => Some(self.cut(text)?.first),
+            None => own.get(1).cloned(),
+        };
+        let text = text.filter(|path| path.exists());
+        let calibration =
+            text.map(|text| self.place_of_calibration(&model_key, &text, tokens)).transpose()?;
+        Ok(Places { model_key, plain, base, own, calibration })
+    }
+
+    fn place_of_calibration(&self, model_key: &str, text: &Path, tokens: u64) -> Result<PathBuf, Error> {
+        let key = key_of(&[model_key, &digest(text)?, &tokens.to_string()]);
+        Ok(self.cache.place(&key, "gram.gguf"))
+    }
+
     /// Measures, or takes from the cache what is there.
     pub(super) fn run(
         &self,
@@ -82,11 +136,10 @@ impl Measure {
         threads: Option<usize>,
         tell: &(dyn Fn(Event) + Sync),
     ) -> Result<Measured, Error> {
-        let plain = Plan::new(model, &Recipe::plain(matrix_dtype(model)))?;
-        let model_key = key_of_model(model, &plain)?;
+        self.cache.create()?;
+        let Places { model_key, plain, base, own, .. } = self.places(model, effort)?;
         let begin = |step: Step, path: &Path| tell(Event::Step { step, path, is_there: path.exists() });
-        let base = if model.path.is_dir() {
-            let base = self.cache.place(&model_key, "base.gguf")?;
+        if model.path.is_dir() {
             begin(Step::Base, &base);
             if !base.exists() {
                 tell(Event::Started { weights: plain.weights() });
@@ -94,35 +147,30 @@ impl Measure {
                 tell(Event::Stopped);
                 written?;
             }
-            base
-        } else {
-            model.path.clone()
-        };
+        }
         let tokens = self.tokens.unwrap_or(default_tokens(effort));
         let (text, kept_back) = match &self.text {
-            Some(text) => self.cut(text)?,
+            Some(text) => self.cut(text)?.write(text)?,
             None => {
-                let write = |seed: u64, tokens: u64| {
-                    let name = format!("own-{tokens}-{seed}.txt");
-                    let mut own = OwnText::new(&base, self.cache.place(&model_key, &name)?);
-                    begin(Step::OwnText, &own.output);
-                    if !own.output.exists() {
+                let write = |path: &Path, seed: u64, tokens: u64| {
+                    let mut own = OwnText::new(&base, path);
+                    begin(Step::OwnText, path);
+                    if !path.exists() {
                         (own.tokens, own.seed) = (Some(tokens), seed);
                         (own.threads, own.collector) = (threads, self.collector.clone());
                         own.write()?;
                     }
                     Ok::<OwnText, Error>(own)
                 };
-                let kept_back = write(DEFAULT_SEED + 1, TOKENS_KEPT_BACK)?.output;
-                (Text::from(&write(DEFAULT_SEED, tokens)?), kept_back)
+                let kept_back = write(&own[0], DEFAULT_SEED + 1, TOKENS_KEPT_BACK)?.output;
+                (Text::from(&write(&own[1], DEFAULT_SEED, tokens)?), kept_back)
             }
         };
-        let text_key = match &text {
-            Text::File { path, .. } => digest(path)?,
+        let path_of_text = match &text {
+            Text::File { path, .. } => path,
             Text::Own { .. } => unreachable!("it is written by now"),
         };
-        let key = key_of(&[&model_key, &text_key, &tokens.to_string()]);
-        let output = self.cache.place(&key, "gram.gguf")?;
+        let output = self.place_of_calibration(&model_key, path_of_text, tokens)?;
         begin(Step::Calibration, &output);
         let calibration = match output.exists() {
             true => Calibration::open(&output)?,
@@ -138,26 +186,48 @@ impl Measure {
         Ok(Measured { calibration, base, kept_back, parse_special: self.text.is_none() })
     }
 
-    /// Keeps a tenth of a text back, from its end.
-    fn cut(&self, text: &Path) -> Result<(Text, PathBuf), Error> {
-        let io = |path: &Path| {
-            let path = path.to_owned();
-            move |source| Error::Io { path, source }
-        };
-        let bytes = std::fs::read(text).map_err(io(text))?;
+    /// A text of which a tenth is to be kept back, from its end.
+    fn cut(&self, text: &Path) -> Result<CutText, Error> {
+        let bytes = std::fs::read(text).map_err(|source| Error::Io { path: text.to_owned(), source })?;
         let key = key_of(&[&format!("{:x}", Sha256::digest(&bytes))]);
         let whole_line =
             |at: usize| bytes[..at].iter().rposition(|&b| b == b'\n').map_or(at, |line| line + 1);
         let at = whole_line(bytes.len() - bytes.len() / 10);
-        let (first, rest) = (self.cache.place(&key, "text.txt")?, self.cache.place(&key, "kept-back.txt")?);
+        let (first, rest) = (self.cache.place(&key, "text.txt"), self.cache.place(&key, "kept-back.txt"));
+        Ok(CutText { bytes, at, first, rest })
+    }
+}
+
+/// A text in two parts.
+struct CutText {
+    bytes: Vec<u8>,
+    /// Where the second part begins.
+    at: usize,
+    /// Place of the first part, to measure on.
+    first: PathBuf,
+    /// Place of the second part, to judge on.
+    rest: PathBuf,
+}
+
+impl CutText {
+    /// Writes the parts that are not there, of the text in the file `of`.
+    fn write(self, of: &Path) -> Result<(Text, PathBuf), Error> {
+        let CutText { bytes, at, first, rest } = self;
         for (path, part) in [(&first, &bytes[..at]), (&rest, &bytes[at..])] {
             if !path.exists() {
-                std::fs::write(path, part).map_err(io(path))?;
+                write_whole(path, part).map_err(|source| Error::Io { path: path.clone(), source })?;
             }
         }
-        let name = text.file_name().map(|name| name.to_string_lossy().into_owned());
+        let name = of.file_name().map(|name| name.to_string_lossy().into_owned());
         Ok((Text::File { path: first, name, parse_special: false }, rest))
     }
+}
+
+/// Writes a file that has its name only when it is whole.
+fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut part = tempfile::NamedTempFile::new_in(path.parent().unwrap_or(Path::new(".")))?;
+    part.write_all(bytes)?;
+    part.persist(path).map(drop).map_err(|e| e.error)
 }
 
 fn digest(path: &Path) -> Result<String, Error> {
@@ -166,7 +236,7 @@ fn digest(path: &Path) -> Result<String, Error> {
 }
 
 /// The float type of the first matrix, which stands for that of all.
-fn matrix_dtype(model: &Model) -> Dtype {
+pub(super) fn matrix_dtype(model: &Model) -> Dtype {
     let first = model.tensors.iter().find(|t| names::is_matrix(&t.name, &t.shape));
     first.map_or(Dtype::F16, |t| t.dtype.written())
 }

@@ -6,6 +6,7 @@ use super::{Error, plain, resume};
 use crate::checkpoint::{Model, SourceTensor};
 use crate::gguf::Writer;
 use crate::plan::{Plan, Target};
+use crate::types::RowQuantizer;
 use rayon::prelude::*;
 use std::path::Path;
 
@@ -44,7 +45,7 @@ pub fn write_or_resume(
                 let mut floats = vec![(t, dtype)];
                 while let Some((t, dtype)) = rest.peek().and_then(|&next| match next.target {
                     Target::Plain(dtype) => Some((&next.source, dtype)),
-                    Target::Blocks(_) | Target::Kept(_) => None,
+                    Target::Blocks(_) | Target::Upstream(_) | Target::Kept(_) => None,
                 }) {
                     floats.push((t, dtype));
                     rest.next();
@@ -55,7 +56,9 @@ pub fn write_or_resume(
                 Some(guided) => guided.write(model, t, kind, &mut writer, progress)?,
                 None => write_blocks(model, t, planned.target, &mut writer, progress)?,
             },
-            Target::Kept(_) => write_blocks(model, t, planned.target, &mut writer, progress)?,
+            Target::Upstream(_) | Target::Kept(_) => {
+                write_blocks(model, t, planned.target, &mut writer, progress)?
+            }
         }
     }
     Ok(writer.finish()?)
@@ -74,6 +77,7 @@ fn write_blocks(
     let rows_at_once = (VALUES_AT_ONCE / columns.max(1)).max(1);
     let quantizer = || match target {
         Target::Blocks(kind) => kind.quantizer(),
+        Target::Upstream(kind) => Some(Box::new(kind) as Box<dyn RowQuantizer>),
         Target::Plain(_) | Target::Kept(_) => None,
     };
     let mut out = Vec::new();

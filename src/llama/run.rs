@@ -9,6 +9,14 @@ use std::time::Instant;
 /// Lines of a log that an error shows.
 const SHOWN_LINES: usize = 20;
 
+/// How often GNU's OpenMP looks whether the other threads have come before a thread sleeps, and the variable that says it.
+/// Where other programs want the cores too, threads that wait without end for threads that do not run make llama.cpp half as
+/// fast; where none do, nothing is lost (docs/lab/2026-11-27-busy-machines.md).
+const SPINS: (&str, &str) = ("GOMP_SPINCOUNT", "20000");
+
+/// Users decide about waiting with these.
+const WAITING: [&str; 2] = [SPINS.0, "OMP_WAIT_POLICY"];
+
 /// What the run of a program took.
 #[derive(Clone, Copy, Debug)]
 pub struct Measures {
@@ -81,8 +89,23 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// The message for a log that nobody can read any more.
+    pub fn without_log(&self) -> String {
+        match self {
+            Error::Failed { program, status, tail, .. } => {
+                format!("{} failed ({status}):\n{tail}", program.display())
+            }
+            error => error.to_string(),
+        }
+    }
+}
+
 /// Runs a program that gets no input and prints where this program prints.
 pub fn passed_on(command: &mut Command) -> Result<Finished, Error> {
+    if WAITING.iter().all(|name| std::env::var_os(name).is_none()) {
+        command.env(SPINS.0, SPINS.1);
+    }
     let start = Instant::now();
     let child = command.stdin(Stdio::null()).spawn();
     let finished = child.and_then(|child| wait(child, start));
@@ -163,6 +186,14 @@ mod tests {
         let logged = logged(&mut shell("echo out; echo err >&2; cat"), &log).unwrap();
         assert_eq!(logged.text, "out\nerr\n");
         assert_eq!(std::fs::read_to_string(&log).unwrap(), logged.text);
+    }
+
+    #[test]
+    fn threads_of_programs_do_not_wait_without_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log");
+        let printed = logged(&mut shell("echo $GOMP_SPINCOUNT $OMP_WAIT_POLICY"), &log).unwrap().text;
+        assert!(!printed.trim().is_empty());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! All types that can hold a tensor.
 
 use crate::checkpoint::{Dtype, Model, SourceTensor};
-use crate::gguf::GgmlType;
+use crate::gguf::{GgmlType, UPSTREAM_TYPES, UpstreamType};
 use crate::names;
 use crate::types::{REGISTRY, TensorType};
 
@@ -12,6 +12,8 @@ pub enum Target {
     Plain(Dtype),
     /// In blocks that are made of its weights.
     Blocks(&'static TensorType),
+    /// In blocks of ggml's own that are made of its weights.
+    Upstream(&'static UpstreamType),
     /// In the blocks that the checkpoint has, without loss.
     Kept(GgmlType),
 }
@@ -22,6 +24,7 @@ impl Target {
         match self {
             Target::Plain(dtype) => dtype.ggml(),
             Target::Blocks(t) => GgmlType(t.id),
+            Target::Upstream(t) => t.kind,
             Target::Kept(kind) => kind,
         }
     }
@@ -66,11 +69,12 @@ impl Candidates {
             return fixed;
         }
         let plain = [Dtype::F32, Dtype::BF16, Dtype::F16].map(Target::Plain);
-        let fits = |kind: &&TensorType| {
-            names::is_quantizable(&t.name, &t.shape) && t.columns().is_multiple_of(kind.block_len)
+        let fits = |block_len: usize| {
+            names::is_quantizable(&t.name, &t.shape) && t.columns().is_multiple_of(block_len)
         };
-        let blocks = weight_types().filter(fits).map(Target::Blocks);
-        let all = kept.map(Target::Kept).into_iter().chain(plain).chain(blocks);
+        let blocks = weight_types().filter(|kind| fits(kind.block_len)).map(Target::Blocks);
+        let upstream = UPSTREAM_TYPES.into_iter().filter(|kind| fits(kind.block_len)).map(Target::Upstream);
+        let all = kept.map(Target::Kept).into_iter().chain(plain).chain(blocks).chain(upstream);
         Candidates::Any(all.filter_map(candidate).collect())
     }
 }

@@ -4,6 +4,7 @@ use super::candidates::{Candidate, Candidates, Family, Target, weight_types};
 use super::error::{Error, Problem};
 use super::syntax::{BlockText, RecipeText, RuleText};
 use crate::checkpoint::{Dtype, Model, SourceTensor};
+use crate::gguf::{UPSTREAM_TYPES, UpstreamType};
 use crate::names::{self, Role};
 use crate::types::{self, TensorType};
 use globset::{Glob, GlobMatcher};
@@ -53,6 +54,7 @@ enum Choice {
     Float(Dtype),
     Family(Family),
     Type(&'static TensorType),
+    Upstream(&'static UpstreamType),
 }
 
 /// What decided about a tensor.
@@ -296,6 +298,9 @@ impl Rule {
                 Choice::Float(dtype) => float(*dtype),
                 Choice::Family(family) => family.types().into_iter().find_map(blocks),
                 Choice::Type(kind) => blocks(kind),
+                Choice::Upstream(kind) => {
+                    find(&|target| matches!(target, Target::Upstream(u) if u.kind == kind.kind))
+                }
             };
             if let Some(found) = found {
                 return Ok((found, unfit));
@@ -361,15 +366,18 @@ impl Choice {
         let float = FLOATS.into_iter().find(|d| d.ggml().name() == word).map(Choice::Float);
         let family = || Family::named(word).map(Choice::Family);
         let of_blocks = || types::by_name(word).filter(|t| t.kernels().is_some()).map(Choice::Type);
+        let upstream = || UpstreamType::named(word).map(Choice::Upstream);
         match word {
             "keep" => Ok(Choice::Keep),
             "stored" => Ok(Choice::Stored),
-            _ => float.or_else(family).or_else(of_blocks).ok_or_else(|| {
+            _ => float.or_else(family).or_else(of_blocks).or_else(upstream).ok_or_else(|| {
                 let floats = FLOATS.map(|d| d.ggml().name());
                 let families = Family::all().into_iter().map(|f| f.name().to_owned());
                 let types = weight_types().map(|t| t.name.to_owned()).filter(|name| name.contains('_'));
                 let words = ["keep", "stored"].map(str::to_owned);
-                let known = list(words.into_iter().chain(floats).chain(families).chain(types));
+                let upstream = UPSTREAM_TYPES.into_iter().map(|t| t.name.to_owned());
+                let known =
+                    list(words.into_iter().chain(floats).chain(families).chain(types).chain(upstream));
                 Problem::Type { found: word.to_owned(), known }
             }),
         }
@@ -382,6 +390,7 @@ impl Choice {
             Choice::Float(dtype) => dtype.ggml().name(),
             Choice::Family(family) => family.name().to_owned(),
             Choice::Type(t) => t.name.to_owned(),
+            Choice::Upstream(t) => t.name.to_owned(),
         }
     }
 
@@ -390,6 +399,7 @@ impl Choice {
         match self {
             Choice::Family(family) => family.types().last().map(|t| t.block_len),
             Choice::Type(t) => Some(t.block_len),
+            Choice::Upstream(t) => Some(t.block_len),
             Choice::Keep | Choice::Stored | Choice::Float(_) => None,
         }
     }

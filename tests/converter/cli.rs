@@ -502,7 +502,10 @@ fn a_dry_run_says_what_calibration_would_do() {
     let args = ["convert", text(&folder.path), "--dry-run", "--target", "9x", "--cache", text(&cache)];
     let done = tenpak(&args);
     assert_eq!(done.code, 0, "{}", done.err);
-    assert_says(&done.err, &["steps: ", "the model writes text", "best mix", text(&cache)]);
+    assert_says(
+        &done.err,
+        &["step  ", "text that the model writes", "best mix", "all together about ", text(&cache)],
+    );
     assert!(!cache.exists());
 }
 

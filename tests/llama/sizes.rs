@@ -101,3 +101,28 @@ fn sizes_are_met_by_mixes_that_cost_less() {
         "{printed}"
     );
 }
+
+/// Blocks and tokens for the default command: the model writes nonsense, and quickly.
+const FEW_TOKENS: &str = "1024";
+
+/// The text is the model's own, marks of its chat template included, and so is the text that the file is judged on.
+#[test]
+fn without_a_text_the_model_writes_it() {
+    let place = Place::new();
+    let (model, out) = (short(&f16(), FEW_BLOCKS), place.path("out.gguf"));
+    let mut convert = tenpak(["convert", arg(&model), "-o", arg(&out), "--collector", arg(&LLAMA)]);
+    convert.args(["--cache", arg(&place.path("cache")), "--calibration-tokens", FEW_TOKENS]);
+    convert.args(["--effort", "fast", "--budget", "0", "--threads", &THREADS.to_string()]);
+    let printed = place.run("default", &mut convert);
+    assert!(
+        printed.contains("text that the model writes") && printed.contains("of self, seed 1"),
+        "{printed}"
+    );
+    // How long each step takes is said before, of all of them.
+    assert!(printed.contains("all together about ") && !printed.contains("about ?"), "{printed}");
+    let bytes_of_fp32 = 4 * File::open(&model).unwrap().tensors().iter().map(|t| t.elements()).sum::<u64>();
+    let of_size = 10.0 * bytes(&out) as f64 / bytes_of_fp32 as f64;
+    assert!((1.0 - UNUSED..=1.0).contains(&of_size), "{} bytes, FP32 has {bytes_of_fp32}", bytes(&out));
+    assert!(number(&printed, "cost: KLD ").is_finite(), "{printed}");
+    assert!(printed.contains("tokens that were kept from calibration"), "{printed}");
+}

@@ -15,6 +15,7 @@
 #include "model-file.h"
 #include "progress.h"
 #include "sensitivities.h"
+#include "speed.h"
 #include "swaps.h"
 #include "writer.h"
 
@@ -40,6 +41,7 @@
 static const char * USAGE =
     "usage: llama-tenpak-calibrate -m BASE.gguf -f TEXT -o OUT.gram.gguf [options]\n"
     "       llama-tenpak-calibrate -m BASE.gguf --write-text OUT.txt [options]\n"
+    "       llama-tenpak-calibrate --speed TYPE [-t N]\n"
     "\n"
     "Runs a model over text and writes, for every input x of its linear layers, the sum of x x^T over tokens:\n"
     "what `tenpak-gguf convert --calibration` weighs errors with. Or lets the model write such a text.\n"
@@ -57,6 +59,8 @@ static const char * USAGE =
     "  --text-name NAME    what the result calls the text (default: the name of the file)\n"
     "  --write-text FILE   a text of --tokens tokens that the model writes\n"
     "  --seed N            of that text (default: 1)\n"
+    "  --speed TYPE        instead: how many operations this machine does in a second, for weights in f32, f16 or bf16:\n"
+    "                      products with 512 tokens and with 16, the sums\n"
     "  --budget MINUTES    for the sensitivities of the weights, measured after the sums (default: what the sums took;\n"
     "                      0: on as little text as possible)\n"
     "  -t, --threads N     threads (default: one for each core)\n"
@@ -72,6 +76,7 @@ struct own_params {
     std::string text_name;  // that of the file
     std::string write_text; // no text is written
     int64_t     seed = 1;
+    std::string speed;      // is not measured
 };
 
 // "8G": powers of 1024, as free and top count memory
@@ -123,12 +128,22 @@ static double parse_minutes(const std::string & value) {
     return n;
 }
 
+static ggml_type parse_float(const std::string & value) {
+    for (ggml_type type : { GGML_TYPE_F32, GGML_TYPE_F16, GGML_TYPE_BF16 }) {
+        if (value == ggml_type_name(type)) {
+            return type;
+        }
+    }
+    throw std::runtime_error("--speed " + value + ": is none of f32, f16, bf16");
+}
+
 // takes our own options out of the arguments
 static std::vector<char *> take_own(int argc, char ** argv, own_params & own) {
     const std::map<std::string, std::function<void(const std::string &)>> options = {
         { "--budget", [&](const std::string & value) { own.budget = parse_minutes(value); } },
         { "--memory", [&](const std::string & value) { own.memory = parse_size(value); } },
         { "--seed", [&](const std::string & value) { own.seed = parse_count("--seed", value); } },
+        { "--speed", [&](const std::string & value) { own.speed = value; } },
         { "--swap", [&](const std::string & value) { own.swap = value; } },
         { "--text-name", [&](const std::string & value) { own.text_name = value; } },
         { "--tokens", [&](const std::string & value) { own.tokens = parse_count("--tokens", value); } },
@@ -403,6 +418,13 @@ static std::string text_name(const own_params & own, const common_params & param
 static void run(int argc, char ** argv) {
     own_params          own;
     std::vector<char *> args = take_own(argc, argv, own);
+    if (!own.speed.empty()) {
+        const auto is_threads = [](const char * arg) { return strcmp(arg, "-t") == 0 || strcmp(arg, "--threads") == 0; };
+        const auto given      = std::find_if(args.begin(), args.end(), is_threads);
+        const bool has_value  = given != args.end() && given + 1 != args.end();
+        print_speed(parse_float(own.speed), has_value ? parse_count("-t", given[1]) : common_cpu_get_num_math());
+        return;
+    }
 
     common_params params;
     params.n_ctx    = 512;

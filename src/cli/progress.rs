@@ -1,0 +1,82 @@
+//! How far a job over weights is: a bar on a terminal, a line now and then in a log.
+
+use super::forecast::duration;
+use indicatif::{ProgressBar, ProgressStyle};
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+/// A log gets a line after so long at the soonest, so that short jobs leave none and long ones not too many.
+const BETWEEN_LINES: Duration = Duration::from_secs(30);
+
+/// How far a job is.
+pub struct Progress {
+    verb: &'static str,
+    weights: u64,
+    done: u64,
+    start: Instant,
+    shown: Instant,
+    /// On a terminal.
+    bar: Option<ProgressBar>,
+}
+
+impl Progress {
+    /// Nothing is done yet of a job over so many weights.
+    pub fn new(weights: u64, verb: &'static str) -> Progress {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let style =
+                "{msg} [{wide_bar}] {percent:>3}%  {human_pos} of {human_len} weights  {per_sec}  {eta} left";
+            let style = ProgressStyle::with_template(style).expect("a fixed template");
+            let bar = ProgressBar::new(weights).with_style(style.progress_chars("=> "));
+            bar.set_message(verb);
+            bar
+        });
+        let now = Instant::now();
+        Progress { verb, weights, done: 0, start: now, shown: now, bar }
+    }
+
+    /// There is no job.
+    pub fn hidden() -> Progress {
+        Progress::new(0, "")
+    }
+
+    /// So many more weights are done.
+    pub fn inc(&mut self, weights: u64) {
+        self.done += weights;
+        match &self.bar {
+            Some(bar) => bar.inc(weights),
+            None if self.shown.elapsed() >= BETWEEN_LINES => {
+                eprintln!("{}", self.line(self.start.elapsed()));
+                self.shown = Instant::now();
+            }
+            None => {}
+        }
+    }
+
+    /// Takes the bar away.
+    pub fn finish(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+
+    fn line(&self, elapsed: Duration) -> String {
+        let share = self.done as f64 / self.weights.max(1) as f64;
+        let left = elapsed.as_secs_f64() * (1.0 / share.max(1e-9) - 1.0).max(0.0);
+        format!("{}: {:.0} % of {} weights, {} left", self.verb, 100.0 * share, self.weights, duration(left))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_says_what_is_left() {
+        let mut progress = Progress::new(1000, "converting");
+        progress.inc(250);
+        let line = progress.line(Duration::from_secs(10));
+        assert_eq!(line, "converting: 25 % of 1000 weights, 30 s left");
+        progress.inc(800);
+        assert!(progress.line(Duration::from_secs(10)).ends_with(" 0 s left"));
+    }
+}
