@@ -20,8 +20,10 @@ use std::hint::black_box;
 use std::path::Path;
 use synthetic::Random;
 use tenpak_gguf::isa::Isa;
-use tenpak_gguf::products::{self, AtEveryLevel, Columns, Matrix, Results};
+use tenpak_gguf::products::{self, AtEveryLevel, Columns, Definition, Matrix, Results};
 use tenpak_gguf::types::codes4::layout::{BlockG4, BlockNf4, Codes4};
+use tenpak_gguf::types::direct::layout::{Codes, Dense3, Dense4, ThreeOfFour, TwoOfFour};
+use tenpak_gguf::types::trellis::a8::BlockA8;
 use tenpak_gguf::types::trellis::layout::*;
 use tenpak_gguf::types::{self, TensorType};
 
@@ -102,6 +104,12 @@ fn main() {
         contenders.extend(trellis::<BlockT35_64>(isa, &types::trellis::T35_64, &data));
         contenders.extend(codes4::<BlockG4>(isa, &types::codes4::G4_128, &data));
         contenders.extend(codes4::<BlockNf4>(isa, &types::codes4::NF4_64, &data));
+        contenders.extend(direct::<Dense4, 1>(isa, &types::direct::O4, &data));
+        contenders.extend(direct::<Dense4, 2>(isa, &types::direct::O4X2, &data));
+        contenders.extend(direct::<Dense3, 1>(isa, &types::direct::O3, &data));
+        contenders.extend(direct::<Dense3, 2>(isa, &types::direct::O3X2, &data));
+        contenders.extend(direct::<ThreeOfFour, 0>(isa, &types::direct::S34, &data));
+        contenders.extend(direct::<TwoOfFour, 0>(isa, &types::direct::S24, &data));
     }
     let ggml = Ggml::load(Path::new(&folder));
     for &(name, id) in PEERS {
@@ -193,6 +201,13 @@ fn trellis<T: types::trellis::Decode>(isa: Isa, t: &TensorType, data: &Data) -> 
 
 fn codes4<T: Codes4 + AtEveryLevel>(isa: Isa, t: &TensorType, data: &Data) -> [Contender; 4] {
     ours::<T>(isa, t, data, |isa, x, out| types::codes4::activations(isa, x, bytemuck::cast_slice_mut(out)))
+}
+
+fn direct<C: Codes, const SLOTS: usize>(isa: Isa, t: &TensorType, data: &Data) -> [Contender; 4]
+where
+    types::direct::layout::Block<C, SLOTS>: AtEveryLevel + Definition<Activations = BlockA8<256>>,
+{
+    ours::<types::direct::layout::Block<C, SLOTS>>(isa, t, data, types::direct::activations)
 }
 
 fn ours<T: AtEveryLevel>(

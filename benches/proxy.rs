@@ -7,7 +7,8 @@
 //!
 //! The model is one in F32, F16 or BF16, the calibration one of `tenpak-gguf calibrate`. With a second calibration, of
 //! other text, the search sees the first and is judged on the second. ROWS rows of each layer are taken (64); the
-//! mean over layers is geometric and arithmetic. METHODS=normal runs the methods with that word in their name only. Microseconds are of one core.
+//! mean over layers is geometric and arithmetic. METHODS=normal runs the methods with that word in their name only, LAYERS=ffn_down
+//! looks at the layers with that word only. Methods whose blocks do not fit all of these are left out. Microseconds are of one core.
 
 use faer::MatRef;
 use rayon::prelude::*;
@@ -16,6 +17,9 @@ use std::time::Instant;
 use tenpak_gguf::calibration::{Calibration, Statistics};
 use tenpak_gguf::checkpoint::{Model, Options, SourceTensor};
 use tenpak_gguf::quantize::{BandQuantizer, Effort, Factor, LEAST_DAMPING, band, cholesky, damping};
+use tenpak_gguf::types::direct::calibrated::{Outliers, Quantizer};
+use tenpak_gguf::types::direct::layout::{Dense3, Dense4};
+use tenpak_gguf::types::feedback::{Breadth, FeedbackQuantizer};
 use tenpak_gguf::types::{self, TensorType};
 
 /// Weights that share a scale in GPTQ's INT3.
@@ -39,8 +43,8 @@ struct Layer {
     h: [Statistics; 2],
 }
 
-/// A way to quantize: quantized weights of a layer.
-type Method = (String, Box<dyn Fn(&Layer) -> Vec<f32> + Sync>);
+/// A way to quantize: quantized weights of a layer whose columns are a multiple of the number.
+type Method = (String, usize, Box<dyn Fn(&Layer) -> Vec<f32> + Sync>);
 
 fn main() {
     let paths: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
@@ -54,18 +58,36 @@ fn main() {
     let judge = judge.first().map(|path| Calibration::open(Path::new(path)).expect("a calibration"));
     let judge = judge.as_ref().unwrap_or(&train);
     let rows = std::env::var("ROWS").map_or(64, |v| v.parse().expect("a number of rows"));
-    let layers: Vec<&SourceTensor> =
-        model.tensors.iter().filter(|t| t.shape.len() == 2 && train.input_of(&t.name).is_some()).collect();
+    let word = |name| std::env::var(name).unwrap_or_default();
+    let known = |t: &&SourceTensor| t.shape.len() == 2 && train.input_of(&t.name).is_some();
+    let layers = model.tensors.iter().filter(known).filter(|t| t.name.contains(&word("LAYERS")));
+    let layers: Vec<&SourceTensor> = layers.collect();
 
     let mut methods: Vec<Method> = vec![
-        ("int3 g64, GPTQ".into(), Box::new(gptq)),
-        ("t3 without calibration".into(), Box::new(|l| plain(kind("t3", l.n), l))),
+        ("int3 g64, GPTQ".into(), 1, Box::new(gptq)),
+        ("t3 without calibration".into(), 64, Box::new(|l| plain(kind("t3", l.n), l))),
     ];
     for (name, effort) in [("fast", Effort::Fast), ("normal", Effort::Normal), ("best", Effort::Best)] {
         for family in ["t2", "t25", "t3", "t35", "t4"] {
             let run = move |l: &Layer| calibrated(kind(family, l.n), effort, l);
-            methods.push((format!("{family} {name}"), Box::new(run)));
+            methods.push((format!("{family} {name}"), 64, Box::new(run)));
         }
+        for family in ["o4", "o4x2", "o3", "o3x2", "s34", "s24"] {
+            let run = move |l: &Layer| calibrated(kind(family, l.n), effort, l);
+            methods.push((format!("{family} {name}"), 256, Box::new(run)));
+        }
+    }
+    for (family, quantizer) in BY_MAGNITUDE {
+        let run = move |l: &Layer| by_magnitude(kind(family, l.n), quantizer, l);
+        methods.push((format!("{family} normal, outliers by magnitude"), 256, Box::new(run)));
+    }
+    for family in ["o4", "o3", "s34", "s24"] {
+        let run = move |l: &Layer| plain(kind(family, l.n), l);
+        methods.push((format!("{family} without calibration"), 256, Box::new(run)));
+    }
+    for family in ["t2", "t25", "t3", "t35", "t4"] {
+        let run = move |l: &Layer| with_slots(l, calibrated(kind(family, l.n), Effort::Normal, l));
+        methods.push((format!("{family} normal and a slot"), 256, Box::new(run)));
     }
     for (name, what) in [
         ("importance only", Ablation::Diagonal),
@@ -73,14 +95,15 @@ fn main() {
         ("damping .01", Ablation::LeastDamping),
     ] {
         let run = move |l: &Layer| ablated(kind("t3", l.n), what, l);
-        methods.push((format!("t3 normal, {name}"), Box::new(run)));
+        methods.push((format!("t3 normal, {name}"), 64, Box::new(run)));
     }
-    let word = std::env::var("METHODS").unwrap_or_default();
-    methods.retain(|(name, _)| name.contains(&word));
+    methods.retain(|(name, len, _)| {
+        name.contains(&word("METHODS")) && layers.iter().all(|t| t.columns().is_multiple_of(*len))
+    });
     println!("{} layers, {} rows of each", layers.len(), rows);
     println!("{:<24} {:>10} {:>10} {:>10} {:>10}", "method", "geometric", "mean", "us/weight", "of GPTQ");
     let mut reference = None;
-    for (name, method) in &methods {
+    for (name, _, method) in &methods {
         let start = Instant::now();
         let results: Vec<(f64, usize)> =
             layers.par_iter().map(|t| loss(&load(&model, t, &train, judge, rows), method)).collect();
@@ -184,16 +207,63 @@ fn guided(
     statistics: Statistics,
     damping: f32,
 ) -> Vec<f32> {
-    let n = layer.n;
     let factor = Factor::new(t, statistics, damping).expect("a positive matrix");
-    let mut quantizer = BandQuantizer::new(t, effort.breadth());
+    by_bands(t, BandQuantizer::new(t, effort.breadth()), &factor, layer)
+}
+
+fn by_bands(
+    t: &'static TensorType,
+    mut quantizer: BandQuantizer,
+    factor: &Factor,
+    layer: &Layer,
+) -> Vec<f32> {
+    let n = layer.n;
     let row_bytes = t.row_bytes(n).expect("whole blocks");
     let mut out = vec![0; layer.weights.len() / n * row_bytes];
     let band = band(layer.weights.len() / n);
     for (weights, out) in layer.weights.chunks(band * n).zip(out.chunks_mut(band * row_bytes)) {
-        quantizer.quantize(&factor, &mut weights.to_vec(), out);
+        quantizer.quantize(factor, &mut weights.to_vec(), out);
     }
     dequantize(t, &out, layer.weights.len())
+}
+
+/// Makes a quantizer of blocks.
+type Blocks = fn(Breadth) -> Box<dyn FeedbackQuantizer>;
+
+/// Quantizers of blocks that give slots to the largest weights.
+const BY_MAGNITUDE: [(&str, Blocks); 4] = [
+    ("o4", |breadth| Box::new(Quantizer::<Dense4, 1>::new(breadth, Outliers::ByMagnitude))),
+    ("o4x2", |breadth| Box::new(Quantizer::<Dense4, 2>::new(breadth, Outliers::ByMagnitude))),
+    ("o3", |breadth| Box::new(Quantizer::<Dense3, 1>::new(breadth, Outliers::ByMagnitude))),
+    ("o3x2", |breadth| Box::new(Quantizer::<Dense3, 2>::new(breadth, Outliers::ByMagnitude))),
+];
+
+fn by_magnitude(t: &'static TensorType, quantizer: Blocks, layer: &Layer) -> Vec<f32> {
+    let h = &layer.h[0];
+    let factor = Factor::new(t, h.clone(), damping(h)).expect("a positive matrix");
+    let blocks = quantizer(Effort::Normal.breadth());
+    by_bands(t, BandQuantizer::with_blocks(t, blocks), &factor, layer)
+}
+
+/// Adds to one weight of every 256 the binary16 that lowers the loss most, block by block: a slot of a trellis block, outside of its
+/// rotation.
+fn with_slots(layer: &Layer, mut quantized: Vec<f32>) -> Vec<f32> {
+    let (n, h) = (layer.n, values(&layer.h[0]));
+    let errors: Vec<f32> = layer.weights.iter().zip(&quantized).map(|(w, q)| w - q).collect();
+    let e = MatRef::from_row_major_slice(&errors, errors.len() / n, n);
+    let gradients = e * MatRef::from_row_major_slice(h, n, n);
+    for (r, row) in quantized.chunks_exact_mut(n).enumerate() {
+        let mut g: Vec<f32> = (0..n).map(|i| gradients[(r, i)]).collect();
+        let gain = |g: &[f32], i: usize| g[i] * g[i] / h[i * (n + 1)].max(f32::MIN_POSITIVE);
+        for first in (0..n).step_by(256) {
+            let best = (first..first + 256).max_by(|&a, &b| gain(&g, a).total_cmp(&gain(&g, b)));
+            let p = best.expect("a block");
+            let v = half::f16::from_f32(g[p] / h[p * (n + 1)].max(f32::MIN_POSITIVE)).to_f32();
+            row[p] += v;
+            g.iter_mut().zip(&h[p * n..]).for_each(|(g, h)| *g -= v * h);
+        }
+    }
+    quantized
 }
 
 /// GPTQ (Frantar et al., 2022) to symmetric INT3: f16 scales of 64 weights, each the best of 32 for the weights with

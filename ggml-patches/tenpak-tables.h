@@ -258,3 +258,137 @@ TENPAK_TABLE float tenpak_nf4[16] = {
 #define TENPAK_Q8_D 0             // scale, f32
 #define TENPAK_Q8_SUM 4           // sum of the quants, i32
 #define TENPAK_Q8_QS 8            // quants, i8
+
+// ---- Types whose weights have codes of their own (section 16) ----
+
+// The kernels for CUDA have none of these types, and nvcc complains of tables that nothing reads.
+#ifndef TENPAK_TABLES_OF_CUDA
+
+// Some bits of one number of a group of four weights.
+typedef struct {
+    int number; // 0 to 3: the code of the weight that is kept as the nth; TENPAK_DIRECT_PATTERN: the pattern
+    int first;  // the lowest of its bits that is here
+    int bits;   // how many bits
+} tenpak_direct_field;
+
+// A part of the codes: `width` bits for each of 64 groups. Those of group j begin in byte j % (8 * width) of the part, at bit
+// j / (8 * width) * width. The fields fill them from the lowest on.
+typedef struct {
+    int                 offset; // first byte of the part in the codes
+    int                 width;  // bits for a group: 8, 4, 2 or 1
+    int                 n_fields;
+    tenpak_direct_field fields[4];
+} tenpak_direct_part;
+
+// The layout of such a type. A block begins with the scale code (section 5), slots and codes. Weight i = 4 * j + t is kept if bit t of the
+// pattern of group j is set, and then it is the level of its code times the scale; else it is 0.
+typedef struct {
+    int                len;   // weights of a block
+    int                bytes; // bytes of a block
+    int                slots; // of TENPAK_DIRECT_SLOT_BYTES each, from byte TENPAK_DIRECT_SLOTS on
+    int                codes; // first byte of the codes
+    int8_t             levels[16];
+    uint8_t            patterns[8];
+    int                n_parts;
+    tenpak_direct_part parts[3];
+} tenpak_direct;
+
+#define TENPAK_DIRECT_PATTERN 4   // the number of a group that is its pattern
+
+// Places in a block, in bytes. What a slot's value is added to is the weight of its index.
+#define TENPAK_DIRECT_D 0         // scale code
+#define TENPAK_DIRECT_SLOTS 1     // slots
+#define TENPAK_DIRECT_SLOT_BYTES 3
+#define TENPAK_DIRECT_SLOT_INDEX 0 // u8
+#define TENPAK_DIRECT_SLOT_VALUE 1 // binary16 in which exponent 31 is one like the others
+
+TENPAK_TABLE tenpak_direct tenpak_o4 = {
+    256, 132, 1, 4,
+    { -61, -46, -36, -28, -21, -15, -9, -3, 3, 9, 15, 21, 28, 36, 46, 61 },
+    { 15, 15, 15, 15, 15, 15, 15, 15 },
+    2, {
+        { 0, 8, 2, { { 0, 0, 4 }, { 1, 0, 4 } } },
+        { 64, 8, 2, { { 2, 0, 4 }, { 3, 0, 4 } } },
+    },
+};
+
+TENPAK_TABLE tenpak_direct tenpak_o4x2 = {
+    256, 135, 2, 7,
+    { -61, -46, -36, -28, -21, -15, -9, -3, 3, 9, 15, 21, 28, 36, 46, 61 },
+    { 15, 15, 15, 15, 15, 15, 15, 15 },
+    2, {
+        { 0, 8, 2, { { 0, 0, 4 }, { 1, 0, 4 } } },
+        { 64, 8, 2, { { 2, 0, 4 }, { 3, 0, 4 } } },
+    },
+};
+
+TENPAK_TABLE tenpak_direct tenpak_o3 = {
+    256, 100, 1, 4,
+    { -62, -39, -22, -7, 7, 22, 39, 62 },
+    { 15, 15, 15, 15, 15, 15, 15, 15 },
+    2, {
+        { 0, 8, 4, { { 0, 0, 2 }, { 1, 0, 2 }, { 2, 0, 2 }, { 3, 0, 2 } } },
+        { 64, 4, 4, { { 0, 2, 1 }, { 1, 2, 1 }, { 2, 2, 1 }, { 3, 2, 1 } } },
+    },
+};
+
+TENPAK_TABLE tenpak_direct tenpak_o3x2 = {
+    256, 103, 2, 7,
+    { -62, -39, -22, -7, 7, 22, 39, 62 },
+    { 15, 15, 15, 15, 15, 15, 15, 15 },
+    2, {
+        { 0, 8, 4, { { 0, 0, 2 }, { 1, 0, 2 }, { 2, 0, 2 }, { 3, 0, 2 } } },
+        { 64, 4, 4, { { 0, 2, 1 }, { 1, 2, 1 }, { 2, 2, 1 }, { 3, 2, 1 } } },
+    },
+};
+
+TENPAK_TABLE tenpak_direct tenpak_s34 = {
+    256, 113, 0, 1,
+    { -63, -49, -39, -31, -24, -18, -12, -6, 6, 12, 18, 24, 31, 39, 49, 63 },
+    { 14, 13, 11, 7, 14, 14, 14, 14 },
+    3, {
+        { 0, 8, 2, { { 0, 0, 4 }, { 1, 0, 4 } } },
+        { 64, 4, 1, { { 2, 0, 4 } } },
+        { 96, 2, 1, { { 4, 0, 2 } } },
+    },
+};
+
+TENPAK_TABLE tenpak_direct tenpak_s24 = {
+    256, 89, 0, 1,
+    { -51, -40, -33, -27, -22, -17, -12, -7, 7, 12, 17, 22, 27, 33, 40, 51 },
+    { 3, 5, 9, 6, 10, 12, 3, 3 },
+    3, {
+        { 0, 8, 2, { { 0, 0, 4 }, { 1, 0, 4 } } },
+        { 64, 2, 1, { { 4, 0, 2 } } },
+        { 80, 1, 1, { { 4, 2, 1 } } },
+    },
+};
+
+// X(name): every such type; tenpak_NAME is its layout.
+#define TENPAK_FOR_EACH_DIRECT(X) \
+    X(o4) \
+    X(o4x2) \
+    X(o3) \
+    X(o3x2) \
+    X(s34) \
+    X(s24)
+
+// Activations q8 are blocks as those of a8, without rotation: quant i = 4 * j + t is the i8 at TENPAK_A8_QS + 64 * t + j.
+
+#endif // TENPAK_TABLES_OF_CUDA
+
+// X(NAME): every type with kernels for CUDA. Others are left to the processor.
+#define TENPAK_FOR_EACH_CUDA(X) \
+    X(T2) \
+    X(T3) \
+    X(T4) \
+    X(T2_64) \
+    X(T3_64) \
+    X(T4_64) \
+    X(G4_128) \
+    X(NF4_64) \
+    X(T25) \
+    X(T35) \
+    X(T25_64) \
+    X(T35_64)
+

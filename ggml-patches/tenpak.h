@@ -18,17 +18,24 @@
     X(T25, t25, 523, 256, 82, A8) \
     X(T35, t35, 524, 256, 114, A8) \
     X(T25_64, t25_64, 525, 64, 22, A8_64) \
-    X(T35_64, t35_64, 526, 64, 30, A8_64)
+    X(T35_64, t35_64, 526, 64, 30, A8_64) \
+    X(O4, o4, 527, 256, 132, Q8) \
+    X(O4X2, o4x2, 528, 256, 135, Q8) \
+    X(O3, o3, 530, 256, 100, Q8) \
+    X(O3X2, o3x2, 531, 256, 103, Q8) \
+    X(S34, s34, 532, 256, 113, Q8) \
+    X(S24, s24, 533, 256, 89, Q8)
 
 // X(NAME, name, id, values per block, bytes per block)
 #define TENPAK_FOR_EACH_ACTIVATION(X) \
     X(A8, a8, 518, 256, 264) \
     X(A8_64, a8_64, 519, 64, 72) \
-    X(Q8_64, q8_64, 522, 64, 72)
+    X(Q8_64, q8_64, 522, 64, 72) \
+    X(Q8, q8, 529, 256, 264)
 
 // The lowest id, and one above the highest.
 #define TENPAK_TYPE_BEGIN 512
-#define TENPAK_TYPE_END 527
+#define TENPAK_TYPE_END 534
 
 #ifdef __cplusplus
 extern "C" {

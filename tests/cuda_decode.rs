@@ -15,6 +15,7 @@ use std::ptr::null;
 use std::sync::{Mutex, MutexGuard, OnceLock};
 use support::random::Random;
 use tempfile::TempDir;
+use tenpak_gguf::render;
 use tenpak_gguf::types::trellis::code::ZERO_POINT;
 use tenpak_gguf::types::trellis::layout::*;
 use tenpak_gguf::types::trellis::{scalar, scale};
@@ -147,8 +148,11 @@ fn enclosed(text: &str) -> (&str, &str) {
     (&text[..end], &text[end + 1..])
 }
 
+/// The types with kernels for CUDA, as tenpak-tables.h lists them.
 fn weight_types() -> impl Iterator<Item = &'static TensorType> {
-    REGISTRY.iter().copied().filter(|t| t.kernels().is_some())
+    let tables = render::tables();
+    let list = tables.split("#define TENPAK_FOR_EACH_CUDA(X)").nth(1).expect("the list").to_owned();
+    REGISTRY.iter().copied().filter(move |t| list.contains(&format!("X({})", t.name.to_uppercase())))
 }
 
 /// Calls a function with the bytes where blocks of every type may lie.

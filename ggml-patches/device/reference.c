@@ -27,17 +27,29 @@ static float f32_at(const uint8_t * bytes) {
     return value;
 }
 
+// A binary16 without infinities and NaN: exponent 31 is an exponent like the others.
+static float f16_at(const uint8_t * bytes) {
+    const int   bits     = bytes[0] | bytes[1] << 8;
+    const int   exponent = bits >> 10 & 31;
+    const int   mantissa = bits & 1023;
+    const float value    = exponent == 0 ? ldexpf((float) mantissa, -24) : ldexpf((float) (1024 + mantissa), exponent - 25);
+    return bits >> 15 ? -value : value;
+}
+
 static int32_t i32_at(const uint8_t * bytes) {
     int32_t value;
     memcpy(&value, bytes, sizeof(value));
     return value;
 }
 
+static float scale_of(uint32_t code) {
+    return code == 0 ? 0.0f : f32_of_bits((code << TENPAK_SCALE_SHIFT) + TENPAK_SCALE_BITS);
+}
+
 // ---- Trellis types ----
 
 static float trellis_scale(const uint8_t * block) {
-    const uint32_t code = block[TENPAK_TRELLIS_D];
-    return code == 0 ? 0.0f : f32_of_bits((code << TENPAK_SCALE_SHIFT) + TENPAK_SCALE_BITS);
+    return scale_of(block[TENPAK_TRELLIS_D]);
 }
 
 // The first bit of a lane in a plane.
@@ -133,13 +145,8 @@ static int code4(const tenpak_codes4 * t, const uint8_t * block, int i) {
     return i < half ? block[t->qs + i] & 15 : block[t->qs + i - half] >> 4;
 }
 
-// A binary16 without infinities and NaN: exponent 31 is an exponent like the others.
 static float g4_128_scale(const uint8_t * block) {
-    const int   bits     = block[TENPAK_G4_D] | block[TENPAK_G4_D + 1] << 8;
-    const int   exponent = bits >> 10 & 31;
-    const int   mantissa = bits & 1023;
-    const float value    = exponent == 0 ? ldexpf((float) mantissa, -24) : ldexpf((float) (1024 + mantissa), exponent - 25);
-    return bits >> 15 ? -value : value;
+    return f16_at(block + TENPAK_G4_D);
 }
 
 static float g4_128_weight(const uint8_t * block, int code) {
@@ -202,6 +209,85 @@ static void add_codes4(const tenpak_codes4 * t, const uint8_t * w, int first, fl
         return ((T[0] + T[4]) + (T[2] + T[6])) + ((T[1] + T[5]) + (T[3] + T[7]));                        \
     }
 TENPAK_FOR_EACH_CODES4(CODES4)
+
+// ---- Types whose weights have codes of their own ----
+
+// Codes and pattern of group j.
+static void group_numbers(const tenpak_direct * t, const uint8_t * block, int j, int * numbers) {
+    memset(numbers, 0, (TENPAK_DIRECT_PATTERN + 1) * sizeof(*numbers));
+    for (int p = 0; p < t->n_parts; p++) {
+        const tenpak_direct_part * part  = &t->parts[p];
+        const int                  bytes = 8 * part->width;
+        int bits = block[t->codes + part->offset + j % bytes] >> j / bytes * part->width;
+        for (int f = 0; f < part->n_fields; f++) {
+            const tenpak_direct_field field = part->fields[f];
+            numbers[field.number] |= (bits & ((1 << field.bits) - 1)) << field.first;
+            bits >>= field.bits;
+        }
+    }
+}
+
+// The levels of a block, 0 for weights that are not kept.
+static void direct_levels(const tenpak_direct * t, const uint8_t * block, int32_t * r) {
+    for (int j = 0; j < t->len / 4; j++) {
+        int numbers[TENPAK_DIRECT_PATTERN + 1];
+        group_numbers(t, block, j, numbers);
+        const int kept = t->patterns[numbers[TENPAK_DIRECT_PATTERN]];
+        for (int i = 0, n = 0; i < 4; i++) {
+            r[4 * j + i] = kept >> i & 1 ? t->levels[numbers[n++]] : 0;
+        }
+    }
+}
+
+static const uint8_t * slot_of(const uint8_t * block, int slot) {
+    return block + TENPAK_DIRECT_SLOTS + slot * TENPAK_DIRECT_SLOT_BYTES;
+}
+
+static void direct_to_float(const tenpak_direct * t, const uint8_t * block, float * w) {
+    int32_t r[MAX_LEN];
+    direct_levels(t, block, r);
+    for (int i = 0; i < t->len; i++) {
+        w[i] = (float) r[i] * scale_of(block[TENPAK_DIRECT_D]);
+    }
+    for (int s = 0; s < t->slots; s++) {
+        const uint8_t * slot = slot_of(block, s);
+        w[slot[TENPAK_DIRECT_SLOT_INDEX]] += f16_at(slot + TENPAK_DIRECT_SLOT_VALUE);
+    }
+}
+
+// The quant of weight i in a block of activations.
+static int32_t quant_of(const uint8_t * a, int i) {
+    return ((const int8_t *) (a + TENPAK_A8_QS))[64 * (i % 4) + i / 4];
+}
+
+static float direct_dot(const tenpak_direct * t, int n, const uint8_t * w, const uint8_t * a) {
+    float total = 0.0f;
+    for (int b = 0; b < n; b++, w += t->bytes, a += TENPAK_A8_QS + t->len) {
+        int32_t r[MAX_LEN];
+        direct_levels(t, w, r);
+        int32_t integer = 0;
+        for (int i = 0; i < t->len; i++) {
+            integer += r[i] * quant_of(a, i);
+        }
+        const float d    = f32_at(a + TENPAK_A8_D);
+        float       term = (scale_of(w[TENPAK_DIRECT_D]) * d) * (float) integer;
+        for (int s = 0; s < t->slots; s++) {
+            const uint8_t * slot = slot_of(w, s);
+            term += (f16_at(slot + TENPAK_DIRECT_SLOT_VALUE) * d) * (float) quant_of(a, slot[TENPAK_DIRECT_SLOT_INDEX]);
+        }
+        total += term;
+    }
+    return total;
+}
+
+#define DIRECT(name)                                                                                     \
+    void tenpak_reference_##name##_to_float(const uint8_t * block, float * w) {                          \
+        direct_to_float(&tenpak_##name, block, w);                                                       \
+    }                                                                                                    \
+    float tenpak_reference_##name##_dot(int n_blocks, const uint8_t * w, const uint8_t * a) {            \
+        return direct_dot(&tenpak_##name, n_blocks, w, a);                                               \
+    }
+TENPAK_FOR_EACH_DIRECT(DIRECT)
 
 #ifdef __cplusplus
 }

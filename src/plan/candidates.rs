@@ -134,7 +134,10 @@ mod tests {
     #[test]
     fn families_are_those_of_the_registry() {
         let names: Vec<_> = Family::all().into_iter().map(Family::name).collect();
-        assert_eq!(names, ["t2", "t3", "t4", "g4", "nf4", "t25", "t35"]);
+        assert_eq!(
+            names,
+            ["t2", "t3", "t4", "g4", "nf4", "t25", "t35", "o4", "o4x2", "o3", "o3x2", "s34", "s24"]
+        );
         let types = |name| Family::named(name).map(|f| f.types().iter().map(|t| t.name).collect::<Vec<_>>());
         assert_eq!(types("t3"), Some(vec!["t3", "t3_64"]));
         assert_eq!(types("t25"), Some(vec!["t25", "t25_64"]));

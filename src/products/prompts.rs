@@ -10,6 +10,9 @@
 //! out[row] += (d_row * d_column) * (sum[row] - zero point * sum of the column's quants)
 //! ```
 //!
+//! Blocks of some types have slots: values that are multiplied with one quant each. What a slot adds comes after the product
+//! of the block, for a whole tile at a time.
+//!
 //! The micro-kernel is the innermost loop of [`add_products`]: two vectors of rows times a few columns, so many that
 //! their sums fill the registers of the level. Its shape (`ROWS`, `COLUMNS`) is named where a type's decoder calls
 //! [`multiply`].
@@ -30,6 +33,16 @@ const MIN_LEN: usize = 64;
 /// them.
 pub const WORDS: usize = 16;
 
+/// Most slots of a block.
+const MAX_SLOTS: usize = 2;
+
+/// One slot of a block of every row.
+#[derive(Clone, Copy)]
+struct SlotOfRows<const ROWS: usize> {
+    places: [u8; ROWS],
+    values: [f32; ROWS],
+}
+
 /// What the micro-kernel needs of a level: vectors of words, where a word is four quants, or one sum of 32 bits.
 pub trait Words: Copy {
     /// A vector of words.
@@ -47,10 +60,21 @@ pub trait Words: Copy {
 }
 
 /// A type whose products are, block by block, `(d_row * d_column) * integer`, where the integer is an exact sum over
-/// quants of at most 8 bits, and whose terms are added in the order of the blocks.
+/// quants of at most 8 bits, plus `(value * d_column) * quant` for every slot, and whose terms are added in the order of the
+/// blocks.
 pub trait Quants: Definition {
+    /// Slots of a block; blocks with slots are of [`MAX_LEN`].
+    const SLOTS: usize = 0;
+
     /// Scale of a block of weights.
     fn scale(w: &Self) -> f32;
+
+    /// Place among the quants and value of a slot.
+    #[inline(always)]
+    fn slot(w: &Self, slot: usize) -> (u8, f32) {
+        let _ = (w, slot);
+        unreachable!("a type with slots says where they are")
+    }
 
     /// Scale of a block of activations.
     fn column_scale(a: &Self::Activations) -> f32;
@@ -83,7 +107,9 @@ pub fn multiply<L: Words, D: DecodeQuants<L>, const ROWS: usize, const COLUMNS: 
     const { assert!(ROWS == 2 * (size_of::<L::Vector>() / 4) && ROWS.is_multiple_of(8) && MIN_LEN <= D::WEIGHTS) };
     let blocks_of_panel = PANEL_LEN / D::WEIGHTS;
     let mut panel = [PanelWords::<L::Vector>::zeroed(); PANEL_LEN / 4 / WORDS];
+    const { assert!(D::SLOTS <= MAX_SLOTS && (D::SLOTS == 0 || D::WEIGHTS == MAX_LEN)) };
     let mut scales = [[0.0; ROWS]; PANEL_LEN / MIN_LEN];
+    let mut slots = [[SlotOfRows { places: [0; ROWS], values: [0.0; ROWS] }; MAX_SLOTS]; PANEL_LEN / MAX_LEN];
     for first_row in (0..rows.rows()).step_by(ROWS) {
         let n_rows = ROWS.min(rows.rows() - first_row);
         let place = first_row..first_row + n_rows;
@@ -95,6 +121,9 @@ pub fn multiply<L: Words, D: DecodeQuants<L>, const ROWS: usize, const COLUMNS: 
             for b in 0..n {
                 let words = D::WEIGHTS / 4 / WORDS;
                 fill(level, &tile, first + b, &mut panel[words * b..][..words], &mut scales[b]);
+                if D::SLOTS > 0 {
+                    fill_slots(&tile, first + b, &mut slots[b]);
+                }
             }
             for first_column in (0..columns.len()).step_by(COLUMNS) {
                 let n_columns = COLUMNS.min(columns.len() - first_column);
@@ -108,7 +137,7 @@ pub fn multiply<L: Words, D: DecodeQuants<L>, const ROWS: usize, const COLUMNS: 
                         sums[..n_rows].copy_from_slice(&out.column(first_column + c)[place.clone()]);
                     }
                 }
-                add_products::<L, D, ROWS, COLUMNS>(level, &panel, &scales, group, &mut sums);
+                add_products::<L, D, ROWS, COLUMNS>(level, &panel, &scales, &slots, group, &mut sums);
                 for (c, sums) in sums[..n_columns].iter().enumerate() {
                     out.column(first_column + c)[place.clone()].copy_from_slice(&sums[..n_rows]);
                 }
@@ -140,12 +169,48 @@ fn fill<L: Words, D: DecodeQuants<L>, const ROWS: usize>(
     }
 }
 
+/// Writes the slots of one block of every row of a tile.
+#[inline(always)]
+fn fill_slots<D: Quants, const ROWS: usize>(
+    tile: &[&[D]; ROWS],
+    block: usize,
+    slots: &mut [SlotOfRows<ROWS>; MAX_SLOTS],
+) {
+    for (s, slots) in slots[..D::SLOTS].iter_mut().enumerate() {
+        for (r, row) in tile.iter().enumerate() {
+            (slots.places[r], slots.values[r]) = D::slot(&row[block], s);
+        }
+    }
+}
+
+/// Adds what some slots add to the terms of their rows.
+#[inline(always)]
+fn add_slots<D: Quants, const ROWS: usize>(
+    slots: &[SlotOfRows<ROWS>; MAX_SLOTS],
+    a: &D::Activations,
+    terms: &mut [f32; ROWS],
+) {
+    let quants: &[i8] = bytemuck::cast_slice(D::words(a));
+    let quants: &[i8; MAX_LEN] = quants.first_chunk().expect("blocks with slots are that long");
+    let d_column = D::column_scale(a);
+    for slots in &slots[..D::SLOTS] {
+        let mut factors = [0; ROWS];
+        for r in 0..ROWS {
+            factors[r] = quants[slots.places[r] as usize] as i32;
+        }
+        for r in 0..ROWS {
+            terms[r] += (slots.values[r] * d_column) * factors[r] as f32;
+        }
+    }
+}
+
 /// Adds the products of the panel's rows with some columns.
 #[inline(always)]
 fn add_products<L: Words, D: DecodeQuants<L>, const ROWS: usize, const COLUMNS: usize>(
     level: L,
     panel: &[PanelWords<L::Vector>],
     scales: &[[f32; ROWS]],
+    slots: &[[SlotOfRows<ROWS>; MAX_SLOTS]],
     columns: [&[D::Activations]; COLUMNS],
     sums: &mut [[f32; ROWS]; COLUMNS],
 ) {
@@ -171,8 +236,19 @@ fn add_products<L: Words, D: DecodeQuants<L>, const ROWS: usize, const COLUMNS: 
         for c in 0..COLUMNS {
             let integers: &[i32] = bytemuck::cast_slice(&products[c]);
             let d_column = D::column_scale(&columns[c][b]);
-            for r in 0..ROWS {
-                sums[c][r] += (d[r] * d_column) * integers[r] as f32;
+            if D::SLOTS > 0 {
+                let mut terms = [0.0; ROWS];
+                for r in 0..ROWS {
+                    terms[r] = (d[r] * d_column) * integers[r] as f32;
+                }
+                add_slots::<D, ROWS>(&slots[b], &columns[c][b], &mut terms);
+                for r in 0..ROWS {
+                    sums[c][r] += terms[r];
+                }
+            } else {
+                for r in 0..ROWS {
+                    sums[c][r] += (d[r] * d_column) * integers[r] as f32;
+                }
             }
         }
     }

@@ -62,8 +62,14 @@ pub struct BandQuantizer {
 impl BandQuantizer {
     /// For type `t`, which must be a weight type.
     pub fn new(t: &'static TensorType, breadth: Breadth) -> Self {
-        let Calibrated { rotate, quantizer } = t.calibrated().expect("a weight type");
-        BandQuantizer { t, rotate, blocks: quantizer(breadth), errors: Vec::new(), targets: Vec::new() }
+        let Calibrated { quantizer, .. } = t.calibrated().expect("a weight type");
+        BandQuantizer::with_blocks(t, quantizer(breadth))
+    }
+
+    /// With another quantizer of the type's blocks than its own.
+    pub fn with_blocks(t: &'static TensorType, blocks: Box<dyn FeedbackQuantizer>) -> Self {
+        let Calibrated { rotate, .. } = t.calibrated().expect("a weight type");
+        BandQuantizer { t, rotate, blocks, errors: Vec::new(), targets: Vec::new() }
     }
 
     /// The sum of the squares of the errors of the last rows.

@@ -2,6 +2,7 @@
 //!
 //! The files in `ggml-patches` are these renderings; `tests/header.rs` compares them.
 
+mod direct;
 mod header;
 mod shaders;
 mod tables;

@@ -5,6 +5,7 @@
 //! `tenpak-gguf types`, tests) reads it from there. docs/adding-a-type.md tells how to add one.
 
 pub mod codes4;
+pub mod direct;
 #[cfg(feature = "converter")]
 pub mod feedback;
 mod registry;

@@ -22,6 +22,13 @@ macro_rules! for_each_type {
             weight t35 trellis::T35;
             weight t25_64 trellis::T25_64;
             weight t35_64 trellis::T35_64;
+            weight o4 direct::O4;
+            weight o4x2 direct::O4X2;
+            activation q8 direct::Q8;
+            weight o3 direct::O3;
+            weight o3x2 direct::O3X2;
+            weight s34 direct::S34;
+            weight s24 direct::S24;
         }
     };
 }

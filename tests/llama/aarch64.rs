@@ -70,7 +70,7 @@ fn lints() {
 #[test]
 fn kernels_of_every_level() {
     let printed = emulated(
-        "--test kernels --test golden --test codes4 --test format_document -- --skip errors_are_as_stated",
+        "--test kernels --test golden --test codes4 --test direct --test format_document -- --skip errors_are_as_stated",
         &[],
     );
     assert!(!printed.contains(MISSING), "qemu-aarch64 should have every level:\n{printed}");
@@ -83,7 +83,10 @@ fn levels_rotation_and_scales() {
 
 #[test]
 fn a_processor_without_dotprod() {
-    let printed = emulated("--test kernels --test golden --test codes4", &[("QEMU_CPU", WITHOUT_DOTPROD)]);
+    let printed = emulated(
+        "--test kernels --test golden --test codes4 --test direct",
+        &[("QEMU_CPU", WITHOUT_DOTPROD)],
+    );
     let expected = format!("{MISSING} dotprod");
     assert!(
         printed.contains(&expected),

@@ -65,12 +65,18 @@ impl<const N: usize> Activation for BlockA8<N> {
     }
 }
 
-/// Rotates and quantizes one block to the nearest multiple of `max |y| / 127`, ties to even.
+/// Rotates and quantizes one block.
+#[inline(always)]
+fn quantize<const N: usize>(x: &[f32], steps: usize) -> BlockA8<N> {
+    to_quants(&rotation::rotate(x), steps)
+}
+
+/// Quantizes one block to the nearest multiple of `max |y| / 127`, ties to even, for weights whose lanes have `steps`
+/// symbols.
 ///
 /// A block with a NaN or an infinity gets a NaN scale: its products are NaN, as they are in f32.
 #[inline(always)]
-fn quantize<const N: usize>(x: &[f32], steps: usize) -> BlockA8<N> {
-    let y: [f32; N] = rotation::rotate(x);
+pub fn to_quants<const N: usize>(y: &[f32; N], steps: usize) -> BlockA8<N> {
     // Comparing the bits of absolute values compares the values, and puts NaN last.
     let peak = y.iter().fold(0, |peak, v| (v.to_bits() & 0x7fff_ffff).max(peak));
     let peak = f32::from_bits(peak);
@@ -80,7 +86,7 @@ fn quantize<const N: usize>(x: &[f32], steps: usize) -> BlockA8<N> {
     let d = peak / MAX_QUANT;
     let inverse = if d < f32::MIN_POSITIVE { 0.0 } else { MAX_QUANT / peak };
     let mut q = [0i8; N];
-    for (q, y) in q.iter_mut().zip(&y) {
+    for (q, y) in q.iter_mut().zip(y) {
         *q = round_ties_even(y * inverse);
     }
     let mut qs = [0i8; N];

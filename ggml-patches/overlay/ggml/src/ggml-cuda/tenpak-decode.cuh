@@ -18,6 +18,7 @@
 #define TENPAK_CONSTANT constexpr __host__ __device__
 #define TENPAK_DEVICE static __device__ __forceinline__
 #define TENPAK_MEMBER __device__ __forceinline__
+#define TENPAK_TABLES_OF_CUDA
 
 #include "tenpak-tables.h"
 

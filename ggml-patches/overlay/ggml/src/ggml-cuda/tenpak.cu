@@ -22,11 +22,11 @@ template <class T> constexpr bool is_trellis = true;
 template <> constexpr bool is_trellis<G4_128> = false;
 template <> constexpr bool is_trellis<NF4_64> = false;
 
-// Calls f(T()) for the type's description, which has the name that tenpak.h gives the type; false for types that are not ours.
+// Calls f(T()) for the type's description, which has the name that tenpak.h gives the type; false for types without kernels here.
 template <class F> static bool with_type(ggml_type type, F && f) {
     switch (type) {
 #define TENPAK_CASE(NAME, ...) case GGML_TYPE_##NAME: f(NAME()); return true;
-        TENPAK_FOR_EACH_WEIGHT(TENPAK_CASE)
+        TENPAK_FOR_EACH_CUDA(TENPAK_CASE)
 #undef TENPAK_CASE
         default: return false;
     }

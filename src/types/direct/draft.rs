@@ -1,0 +1,167 @@
+//! The quantizer without calibration: for some scales the nearest codes, the best pattern of every group, and slots for the
+//! largest errors; the scale of least squared error.
+
+use super::layout::*;
+use crate::isa::{Isa, Operation, dispatch};
+use crate::types::RowQuantizer;
+use crate::types::trellis::scale;
+use bytemuck::Zeroable;
+use std::marker::PhantomData;
+
+/// Scale codes that are tried below and above the one that the power of the weights suggests. Weights without tails have
+/// smaller scales than Gaussian ones.
+const TRIED: [u8; 2] = [4, 3];
+
+/// What larger weights count as: beyond what scales and slots can hold, and small enough for sums of squares.
+const LIMIT: f32 = (1 << 20) as f32;
+
+/// What the codes of a type stand for under a scale.
+pub struct Scaled {
+    /// By code; the last again beyond the last code.
+    pub values: [f32; 16],
+    /// From code to code, where the next one begins to be nearer.
+    between: [f32; 15],
+}
+
+impl Scaled {
+    /// Under the scale of this code.
+    #[inline(always)]
+    pub fn new<C: Codes>(code: u8) -> Scaled {
+        let d = scale::decode(code);
+        let level = |code: usize| C::LEVELS[code.min(C::LEVELS.len() - 1)] as f32;
+        let values = std::array::from_fn(|code| level(code) * d);
+        let between = std::array::from_fn(|code| match d > 0.0 && code + 1 < C::LEVELS.len() {
+            true => (level(code) + level(code + 1)) * 0.5 * d,
+            false => f32::INFINITY,
+        });
+        Scaled { values, between }
+    }
+
+    /// The code of the nearest value.
+    #[inline(always)]
+    pub fn nearest(&self, x: f32) -> u8 {
+        self.between.iter().map(|&between| (x > between) as u8).sum()
+    }
+}
+
+/// Weights as the quantizers take them: what is not finite is zero.
+#[inline(always)]
+pub fn finite(x: &[f32]) -> [f32; LEN] {
+    std::array::from_fn(|i| if x[i].is_finite() { x[i].clamp(-LIMIT, LIMIT) } else { 0.0 })
+}
+
+/// The block of least squared error among those of the scales that are tried.
+#[inline(always)]
+pub fn draft<C: Codes, const SLOTS: usize>(x: &[f32; LEN]) -> Block<C, SLOTS> {
+    let [middle, _] = scale::neighbours(deviation::<SLOTS>(x) / C::SIGMA);
+    let mut best = Block::zeroed();
+    let mut least = f32::INFINITY;
+    let scales = middle.saturating_sub(TRIED[0]).max(1)..=middle.saturating_add(TRIED[1]);
+    for code in std::iter::once(0).chain(scales) {
+        let (block, error) = with_scale(x, code);
+        if error < least {
+            (best, least) = (block, error);
+        }
+    }
+    best
+}
+
+/// The standard deviation of weights, without those that get a slot if the largest do.
+#[inline(always)]
+fn deviation<const SLOTS: usize>(x: &[f32; LEN]) -> f32 {
+    let mut squares = x.map(|v| v * v);
+    for _ in 0..SLOTS {
+        squares[largest(&squares)] = 0.0;
+    }
+    (squares.iter().map(|&v| v as f64).sum::<f64>() / (LEN - SLOTS) as f64).sqrt() as f32
+}
+
+/// Where the first of the largest values is.
+#[inline(always)]
+pub fn largest(x: &[f32; LEN]) -> usize {
+    let most = x.iter().fold(f32::NEG_INFINITY, |most, &v| most.max(v));
+    x.iter().position(|&v| v == most).unwrap_or(0)
+}
+
+/// The best block with the scale of this code, and its squared error.
+#[inline(always)]
+fn with_scale<C: Codes, const SLOTS: usize>(x: &[f32; LEN], code: u8) -> (Block<C, SLOTS>, f32) {
+    let scaled = Scaled::new::<C>(code);
+    let mut block: Block<C, SLOTS> = Block::zeroed();
+    block.d = code;
+    let mut errors = [0.0; LEN];
+    for (lane, (x, errors)) in x.as_chunks().0.iter().zip(errors.as_chunks_mut().0).enumerate() {
+        let (group, missed) = best_group::<C>(&scaled, x);
+        block.codes.set_group(lane, group);
+        *errors = missed;
+    }
+    for slot in &mut block.slots {
+        let index = largest(&errors.map(f32::abs));
+        *slot = Slot::new(index as u8, errors[index]);
+        errors[index] -= slot.value();
+    }
+    (block, errors.iter().map(|e| e * e).sum())
+}
+
+/// The group of least squared error, and the errors.
+#[inline(always)]
+fn best_group<C: Codes>(scaled: &Scaled, x: &[f32; STEPS]) -> (Group, [f32; STEPS]) {
+    let codes = x.map(|x| scaled.nearest(x));
+    let errors: [f32; STEPS] = std::array::from_fn(|t| x[t] - scaled.values[codes[t] as usize]);
+    let mut least = f32::INFINITY;
+    let mut best = (Group::default(), *x);
+    for (pattern, &kept) in C::PATTERNS.iter().enumerate() {
+        let missed: [f32; STEPS] = std::array::from_fn(|t| if kept >> t & 1 == 1 { errors[t] } else { x[t] });
+        let error = missed.iter().map(|e| e * e).sum();
+        if error < least {
+            least = error;
+            best = (Group { pattern: pattern as u8, codes: kept_codes(codes, kept) }, missed);
+        }
+    }
+    best
+}
+
+/// The codes of the weights that are kept, in order, and zeros.
+#[inline(always)]
+pub fn kept_codes(codes: [u8; STEPS], kept: u8) -> [u8; STEPS] {
+    let mut all = [0; STEPS];
+    let mut next = 0;
+    for (t, code) in codes.into_iter().enumerate() {
+        if kept >> t & 1 == 1 {
+            all[next] = code;
+            next += 1;
+        }
+    }
+    all
+}
+
+/// Quantizes rows of blocks.
+struct Quantizer<C, const SLOTS: usize>(PhantomData<fn() -> C>);
+
+/// A quantizer of rows of a type.
+pub fn quantizer<C: Codes, const SLOTS: usize>() -> Box<dyn RowQuantizer> {
+    Box::new(Quantizer::<C, SLOTS>(PhantomData))
+}
+
+impl<C: Codes, const SLOTS: usize> RowQuantizer for Quantizer<C, SLOTS> {
+    fn quantize(&mut self, x: &[f32], out: &mut [u8]) {
+        let out: &mut [Block<C, SLOTS>] = bytemuck::cast_slice_mut(out);
+        assert_eq!(x.len(), out.len() * LEN);
+        dispatch(Isa::current().compiled(), Draft { x, out });
+    }
+}
+
+/// Quantizes a row; the same bytes at every level.
+struct Draft<'a, C, const SLOTS: usize> {
+    x: &'a [f32],
+    out: &'a mut [Block<C, SLOTS>],
+}
+
+impl<L, C: Codes, const SLOTS: usize> Operation<L> for Draft<'_, C, SLOTS> {
+    #[inline(always)]
+    fn run(self, _: L) {
+        for (x, out) in self.x.chunks_exact(LEN).zip(self.out) {
+            *out = draft(&finite(x));
+        }
+    }
+}
