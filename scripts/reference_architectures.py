@@ -8,7 +8,7 @@ type. Where the case does not list its tensors yet, transformers says which a mo
 drawn from splitmix64, as in tests/support/reference_case.rs. The result is tests/architectures/CASE.digest: what
 `tenpak-gguf inspect --digest` prints of the reference files in F16, BF16 and F32, sha256 cut to 16 digits.
 """
-import hashlib, json, os, shutil, subprocess, sys, tempfile
+import hashlib, json, os, shutil, subprocess, sys, tempfile, traceback
 from pathlib import Path
 
 import numpy as np
@@ -19,23 +19,37 @@ from safetensors.torch import save_file
 ROOT = Path(__file__).resolve().parent.parent
 CASES = ROOT / "tests/architectures"
 DTYPES = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}
-# Tiny vocabularies encode llama.cpp's check text to no hash that it knows: a case says `pre`, its name for them.
-# Where transformers drops values that the converter reads, a case says `keep`: config.json fills the gaps.
-CONVERT = """
-import json, sys
-sys.argv = sys.argv[1:]
-sys.path.insert(0, sys.argv[0].rsplit("/", 1)[0])
-import conversion.base
-pre = sys.argv.pop()
-if sys.argv.pop():
-    load = conversion.base.ModelBase.load_hparams
-    raw = lambda folder: json.loads((folder / "config.json").read_text())
-    conversion.base.ModelBase.load_hparams = lambda folder, mistral: {**raw(folder), **load(folder, mistral)}
-if pre:
-    conversion.base.TextModel.get_vocab_base_pre = lambda self, tokenizer: pre
-import convert_hf_to_gguf
-convert_hf_to_gguf.main()
-"""
+
+
+def convert(llama, folder, case, outtype, file):
+    """The converter in a process of its own, in which its modules are loaded already. Tiny vocabularies encode llama.cpp's
+    check text to no hash that it knows: a case says `pre`, its name for them. Where transformers drops values that the
+    converter reads, a case says `keep`: config.json fills the gaps. `options` are those of the converter."""
+    sys.path.insert(0, str(llama))
+    import conversion.base
+    import convert_hf_to_gguf
+    log = file.with_suffix(".log")
+    child = os.fork()
+    if child == 0:
+        for stream in (1, 2):
+            os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), stream)
+        if case.get("keep"):
+            load = conversion.base.ModelBase.load_hparams
+            raw = lambda folder: json.loads((folder / "config.json").read_text())
+            conversion.base.ModelBase.load_hparams = lambda folder, mistral: {**raw(folder), **load(folder, mistral)}
+        if case.get("pre"):
+            conversion.base.TextModel.get_vocab_base_pre = lambda self, tokenizer: case["pre"]
+        sys.argv = ["convert_hf_to_gguf.py", str(folder), "--outtype", outtype, "--outfile", str(file)]
+        sys.argv += case.get("options", [])
+        try:
+            convert_hf_to_gguf.main()
+            os._exit(0)
+        except BaseException:
+            traceback.print_exc()
+            sys.stderr.flush()
+            os._exit(1)
+    if os.waitpid(child, 0)[1] != 0:
+        sys.exit(f"{folder.name}: {log.read_text()}")
 
 
 def gaussian(name, n):
@@ -92,11 +106,7 @@ def run(llama, path):
         lines = []
         for outtype in DTYPES:
             file = Path(work) / f"{outtype}.gguf"
-            script = Path(llama) / "convert_hf_to_gguf.py"
-            command = [sys.executable, "-c", CONVERT, script, folder, "--outtype", outtype, "--outfile", file]
-            done = subprocess.run([*command, case.get("keep", ""), case.get("pre", "")], capture_output=True, text=True)
-            if done.returncode:
-                sys.exit(f"{path.name}: {done.stderr}")
+            convert(llama, folder, case, outtype, file)
             lines += [f"{outtype} {line}" for line in digest(file)]
     # Keys that are the same in all three are written once.
     same = {line.split(" ", 1)[1] for line in lines if line.split(" ")[1] == "key"}

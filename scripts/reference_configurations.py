@@ -10,9 +10,10 @@ others.
 import dataclasses, json
 
 from transformers import (
-    FalconConfig, Gemma2Config, Gemma3TextConfig, GemmaConfig, GPT2Config, GPTNeoXConfig, GraniteConfig, LlamaConfig,
-    MistralConfig, MixtralConfig, Olmo2Config, Phi3Config, PreTrainedConfig, Qwen2Config, Qwen2MoeConfig, Qwen3Config,
-    Qwen3MoeConfig, StableLmConfig, Starcoder2Config,
+    DeepseekV3Config, FalconConfig, Gemma2Config, Gemma3TextConfig, GemmaConfig, Glm4MoeConfig, GPT2Config, GPTNeoXConfig,
+    GptOssConfig, GraniteConfig, GraniteMoeHybridConfig, Lfm2Config, Lfm2MoeConfig, Llama4TextConfig, LlamaConfig, Ministral3Config, MistralConfig, MixtralConfig,
+    Olmo2Config, Olmo3Config, Phi3Config, PreTrainedConfig, Qwen2Config, Qwen2MoeConfig, Qwen3_5MoeTextConfig,
+    Qwen3_5TextConfig, Qwen3Config, Qwen3MoeConfig, Qwen3NextConfig, SmolLM3Config, StableLmConfig, Starcoder2Config,
 )
 
 CLASSES = {
@@ -22,6 +23,12 @@ CLASSES = {
     "Gemma3ForCausalLM": Gemma3TextConfig, "Phi3ForCausalLM": Phi3Config, "GPT2LMHeadModel": GPT2Config,
     "GPTNeoXForCausalLM": GPTNeoXConfig, "Starcoder2ForCausalLM": Starcoder2Config, "Olmo2ForCausalLM": Olmo2Config,
     "GraniteForCausalLM": GraniteConfig, "StableLmForCausalLM": StableLmConfig, "FalconForCausalLM": FalconConfig,
+    "SmolLM3ForCausalLM": SmolLM3Config, "Olmo3ForCausalLM": Olmo3Config, "Ministral3ForCausalLM": Ministral3Config,
+    "Glm4MoeForCausalLM": Glm4MoeConfig, "Lfm2ForCausalLM": Lfm2Config, "Lfm2MoeForCausalLM": Lfm2MoeConfig,
+    "GptOssForCausalLM": GptOssConfig, "DeepseekV3ForCausalLM": DeepseekV3Config,
+    "Qwen3NextForCausalLM": Qwen3NextConfig, "Qwen3_5ForCausalLM": Qwen3_5TextConfig,
+    "Qwen3_5MoeForCausalLM": Qwen3_5MoeTextConfig, "Llama4ForCausalLM": Llama4TextConfig,
+    "GraniteMoeHybridForCausalLM": GraniteMoeHybridConfig,
 }
 
 
@@ -35,5 +42,6 @@ def values(cls):
     return dict(sorted(found.items()))
 
 
-lines = [f" {json.dumps(name)}: {json.dumps(values(cls))}" for name, cls in CLASSES.items()]
+# JSON has no infinity.
+lines = [f" {json.dumps(name)}: {json.dumps(values(cls))}".replace("Infinity", "null") for name, cls in CLASSES.items()]
 print("{\n" + ",\n".join(lines) + "\n}")

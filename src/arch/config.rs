@@ -135,6 +135,9 @@ impl Config {
     }
 }
 
+/// See [`BLOCKS`].
+pub const EXPERTS: &[&str] = &["num_local_experts", "num_experts", "n_routed_experts"];
+
 fn missing(names: &[&str]) -> Error {
     Error::Missing(names.iter().map(|&name| name.into()).collect())
 }

@@ -48,6 +48,14 @@ pub enum Error {
     /// Numbers of heads, or their size, are zero or odd.
     #[error("attention cannot have the shape {0}")]
     Attention(String),
+    /// A list of the kinds of layers in config.json is of other kinds, or of another length.
+    #[error("`layer_types` is {value}, where {kinds} are expected")]
+    Layers {
+        /// What it is, as JSON.
+        value: String,
+        /// What layers may be.
+        kinds: &'static str,
+    },
     /// A list of factors in config.json is missing or of another length.
     #[error("rope scaling `longrope`: `{name}` is not {pairs} numbers")]
     Factors {

@@ -1,5 +1,6 @@
 //! Falcon 7B, 40B and 2.
 
+use super::blocks::alike;
 use super::config::{BLOCKS, Config, HEADS, HIDDEN, KV_HEADS};
 use super::keys::{Key, Only};
 use super::pieces::*;
@@ -13,6 +14,7 @@ pub const FALCON: Architecture = Architecture {
     defaults: r#"{"layer_norm_epsilon": 1e-5, "max_position_embeddings": 2048, "rope_theta": 10000.0,
         "multi_query": true, "parallel_attn": true, "tie_word_embeddings": true}"#,
     settled: settle_heads,
+    blocks: alike,
     fixed: r#"{"model_type": "falcon", "alibi": false, "parallel_attn": true, "multi_query": true}"#,
     shown: &[Shown::value(NORMS_BEFORE, "blk.{b}.attn_norm_2.weight", |config| {
         match config.get(NORMS_BEFORE) {

@@ -1,5 +1,6 @@
 //! Gemma and Gemma 2: norms multiply by one more than their weight.
 
+use super::blocks::alike;
 use super::config::HIDDEN;
 use super::error::Error;
 use super::file_keys::FileKeys;
@@ -16,6 +17,7 @@ pub const GEMMA: Architecture = Architecture {
     defaults: r#"{"num_key_value_heads": 16, "head_dim": 256, "max_position_embeddings": 8192,
         "rms_norm_eps": 1e-6, "rope_theta": 10000.0, "tie_word_embeddings": true}"#,
     settled: nothing_settled,
+    blocks: alike,
     fixed: r#"{"model_type": "gemma", "hidden_act": "gelu_pytorch_tanh",
         "hidden_activation": "gelu_pytorch_tanh"}"#,
     shown: &[ATTENTION_BIAS],
@@ -73,7 +75,8 @@ const ALWAYS_CAPPED: Key = Key::check(&["attn_logit_softcapping", "final_logit_s
     Ok(())
 });
 
-fn write_every_second(keys: &mut Keys) -> Result<(), Error> {
+/// Writes which blocks have a window, if not every second one from the first on has.
+pub fn write_every_second(keys: &mut Keys) -> Result<(), Error> {
     match layer_types(keys)? {
         Some(layers) => write_layers(keys, layers, 2),
         None => Ok(()),

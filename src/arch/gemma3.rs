@@ -1,5 +1,6 @@
 //! Gemma 3, the language model alone.
 
+use super::blocks::alike;
 use super::config::BLOCKS;
 use super::error::Error;
 use super::gemma::{
@@ -7,7 +8,7 @@ use super::gemma::{
 };
 use super::keys::{Key, Keys, Only};
 use super::pieces::*;
-use super::rope::{Rope, Scaling};
+use super::rope::{Layers, Rope, Scaling};
 use super::table::{Architecture, Conversion, Head, Tensor, all, nothing_computed, nothing_settled};
 use super::tokenizer::Vocabulary;
 
@@ -20,6 +21,7 @@ pub const GEMMA3: Architecture = Architecture {
         "query_pre_attn_scalar": 256, "hidden_size": 2304, "intermediate_size": 9216,
         "num_hidden_layers": 26, "tie_word_embeddings": true}"#,
     settled: nothing_settled,
+    blocks: alike,
     fixed: r#"{"model_type": "gemma3_text", "hidden_activation": "gelu_pytorch_tanh"}"#,
     shown: &[ATTENTION_BIAS],
     prefix: "model.",
@@ -50,7 +52,7 @@ const KNOWN_EMBEDDINGS: [Tensor; 3] = {
 };
 
 /// Layers with a window have a base of their own.
-const LAYERED: Rope = Rope { scaling: &[Scaling::Linear, Scaling::Yarn], has_layers: true, ..SCALED };
+const LAYERED: Rope = Rope { scaling: &[Scaling::Linear, Scaling::Yarn], layers: Layers::OwnBase, ..SCALED };
 
 /// The keys of [`LAYERED`].
 const ROPE_OF_LAYERS: Key =

@@ -1,5 +1,6 @@
 //! GPT-2: learned positions; matrices are stored with a row for each input.
 
+use super::blocks::alike;
 use super::config::HIDDEN;
 use super::keys::{Key, Only};
 use super::pieces::GELU;
@@ -13,6 +14,7 @@ pub const GPT2: Architecture = Architecture {
     hf: &["GPT2LMHeadModel"],
     defaults: r#"{"layer_norm_epsilon": 1e-5, "scale_attn_weights": true, "tie_word_embeddings": true}"#,
     settled: nothing_settled,
+    blocks: alike,
     fixed: r#"{"model_type": "gpt2", "activation_function": "gelu_new"}"#,
     shown: &[],
     prefix: "transformer.",

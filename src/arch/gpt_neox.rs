@@ -1,5 +1,6 @@
 //! GPT-NeoX and Pythia.
 
+use super::blocks::alike;
 use super::config::Config;
 use super::error::Error;
 use super::keys::Key;
@@ -16,6 +17,7 @@ pub const GPT_NEOX: Architecture = Architecture {
     defaults: r#"{"rotary_pct": 0.25, "max_position_embeddings": 2048,
         "layer_norm_eps": 1e-5, "tie_word_embeddings": false}"#,
     settled: settle_base,
+    blocks: alike,
     fixed: r#"{"model_type": "gpt_neox", "hidden_act": "gelu"}"#,
     shown: &[Shown::flag("attention_bias", "blk.{b}.attn_qkv.bias", true).or_zeros()],
     prefix: "gpt_neox.",

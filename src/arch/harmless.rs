@@ -61,6 +61,8 @@ const TRAINING: &[&str] = &[
     "output_router_logits",
     "router_aux_loss_coef",
     "router_jitter_noise",
+    "aux_loss_alpha",
+    "seq_aux",
     "gradient_checkpointing",
     "neftune_noise_alpha",
     "pretraining_tp",
@@ -85,6 +87,9 @@ const MEANS: &[&str] = &[
     "reorder_and_upcast_attn",
     "chunk_size_feed_forward",
     "low_cpu_mem_usage",
+    "ep_size",
+    "mamba_chunk_size",
+    "for_llm_compressor",
     "output_attentions",
     "_output_attentions",
     "output_hidden_states",
@@ -157,6 +162,8 @@ const SENSES: &[&str] = &[
     "eoi_token_id",
     "image_token_id",
     "video_token_id",
+    "vision_start_token_id",
+    "vision_end_token_id",
 ];
 
 /// Whether a value changes nothing.

@@ -1,5 +1,6 @@
 //! Llama 1 to 3, TinyLlama, SmolLM and many more.
 
+use super::blocks::alike;
 use super::pieces::*;
 use super::rope_factors;
 use super::table::{Architecture, Head, may_have_biases, nothing_settled};
@@ -10,6 +11,7 @@ pub const LLAMA: Architecture = Architecture {
     hf: &["LlamaForCausalLM", "LLaMAForCausalLM"],
     defaults: r#"{"max_position_embeddings": 2048, "rms_norm_eps": 1e-6, "rope_theta": 10000.0, "tie_word_embeddings": false}"#,
     settled: nothing_settled,
+    blocks: alike,
     fixed: r#"{"model_type": "llama", "hidden_act": "silu"}"#,
     shown: &[ATTENTION_BIAS, MLP_BIAS],
     prefix: "model.",

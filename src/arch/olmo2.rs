@@ -1,5 +1,6 @@
 //! OLMo 2: norms after attention and feed-forward only.
 
+use super::blocks::alike;
 use super::pieces::*;
 use super::table::{Architecture, Extent, Head, Tensor, nothing_computed, nothing_settled};
 use super::tokenizer::Vocabulary;
@@ -9,6 +10,7 @@ pub const OLMO2: Architecture = Architecture {
     hf: &["Olmo2ForCausalLM"],
     defaults: r#"{"max_position_embeddings": 2048, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": false}"#,
     settled: nothing_settled,
+    blocks: alike,
     fixed: r#"{"model_type": "olmo2", "hidden_act": "silu"}"#,
     shown: &[ATTENTION_BIAS],
     prefix: "model.",

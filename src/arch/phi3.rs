@@ -1,5 +1,6 @@
 //! Phi 3, 3.5 and 4: fused matrices stay fused.
 
+use super::blocks::alike;
 use super::config::Config;
 use super::error::Error;
 use super::file_keys::{FileKeys, decimal};
@@ -17,6 +18,7 @@ pub const PHI3: Architecture = Architecture {
     defaults: r#"{"max_position_embeddings": 4096, "original_max_position_embeddings": 4096,
         "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": false}"#,
     settled: nothing_settled,
+    blocks: alike,
     fixed: r#"{"model_type": "phi3", "hidden_act": "silu"}"#,
     shown: &[],
     prefix: "model.",
@@ -43,7 +45,7 @@ const FUSED: [Tensor; 4] = [
         .may_have_bias(),
     ATTENTION_OUTPUT,
     Tensor::new("layers.{b}.mlp.gate_up_proj", "blk.{b}.ffn_up", Width::Columns)
-        .by(Extent::Twice("feed_forward_length")),
+        .by(Extent::Times(2, "feed_forward_length")),
     GATED_MLP[2],
 ];
 

@@ -4,8 +4,8 @@ use super::config::{BLOCKS, Config, HEADS, HIDDEN, KV_HEADS};
 use super::error::Error;
 use super::file_keys::FileKeys;
 use super::keys::{Key, Keys, Only};
-use super::rope::{Rope, Scaling};
-use super::table::{Conversion, Extent, Shown, Tensor, Width};
+use super::rope::{Layers, Rope, Scaling, Yarn};
+use super::table::{Conversion, Extent, Half, Shown, Tensor, Width};
 use serde_json::Value as Json;
 
 /// Embeddings, the last norm, and the output head where it is not the embeddings.
@@ -92,11 +92,11 @@ pub const EXPERTS: [Tensor; 4] = [
 pub const FUSED_EXPERTS: [Tensor; 3] = [
     Tensor::new("layers.{b}.mlp.experts.gate_up_proj", "blk.{b}.ffn_gate_exps", Width::Columns)
         .by(Extent::EXPERT_INNER)
-        .converted(Conversion::FirstHalf)
+        .converted(Conversion::Rows(Half::First))
         .only_read(),
     Tensor::new("layers.{b}.mlp.experts.gate_up_proj", "blk.{b}.ffn_up_exps", Width::Columns)
         .by(Extent::EXPERT_INNER)
-        .converted(Conversion::SecondHalf)
+        .converted(Conversion::Rows(Half::Second))
         .only_read(),
     Tensor::new("layers.{b}.mlp.experts.down_proj", "blk.{b}.ffn_down_exps", Width::Rows)
         .by(Extent::EXPERT_INNER)
@@ -114,6 +114,52 @@ pub const SHARED_EXPERT: [Tensor; 4] = [
         .by(Extent::SHARED_INNER),
 ];
 
+/// The experts of all tokens where a model says how many there are.
+pub const SHARED_EXPERTS: [Tensor; 3] = {
+    const WIDTH: Extent = Extent::Product("expert_feed_forward_length", "expert_shared_count");
+    [
+        Tensor::new("layers.{b}.mlp.shared_experts.gate_proj", "blk.{b}.ffn_gate_shexp", Width::Columns)
+            .by(WIDTH)
+            .optional(),
+        Tensor::new("layers.{b}.mlp.shared_experts.up_proj", "blk.{b}.ffn_up_shexp", Width::Columns)
+            .by(WIDTH)
+            .optional(),
+        Tensor::new("layers.{b}.mlp.shared_experts.down_proj", "blk.{b}.ffn_down_shexp", Width::Rows)
+            .by(WIDTH)
+            .optional(),
+    ]
+};
+
+/// What shows these experts.
+pub const SHOWN_SHARED_EXPERTS: [Shown; 3] = [
+    Shown::value("n_shared_experts", "blk.{b}.ffn_gate_shexp.weight", has_shared_experts),
+    Shown::value("n_shared_experts", "blk.{b}.ffn_up_shexp.weight", has_shared_experts),
+    Shown::value("n_shared_experts", "blk.{b}.ffn_down_shexp.weight", has_shared_experts),
+];
+
+/// Whether config.json says that there are experts of all tokens.
+fn has_shared_experts(config: &Config) -> bool {
+    config.get("n_shared_experts").and_then(Json::as_u64).is_some_and(|count| count > 0)
+}
+
+/// What is added to the scores of experts when they are chosen.
+pub const CORRECTION: Tensor =
+    Tensor::whole("layers.{b}.mlp.gate.e_score_correction_bias", "blk.{b}.exp_probs_b.bias")
+        .by(Extent::EXPERTS);
+
+/// GGUF's number for scores of experts by the logistic function.
+pub const SIGMOID: u32 = 2;
+
+/// Experts in groups, of which some are chosen first, and experts of all tokens.
+pub const GROUPED_EXPERTS: &[Key] = &[
+    Key::integer("expert_count", &["n_routed_experts", "num_local_experts"]),
+    Key::integer("expert_used_count", &["num_experts_per_tok"]),
+    Key::integer("expert_group_count", &["n_group"]).optional(),
+    Key::integer("expert_group_used_count", &["topk_group"]).optional(),
+    Key::integer("expert_feed_forward_length", &["moe_intermediate_size"]),
+    Key::integer("expert_shared_count", &["n_shared_experts"]),
+];
+
 /// Blocks, context, width, heads.
 pub const SIZES: [Key; 5] = [
     Key::integer("block_count", BLOCKS),
@@ -122,6 +168,18 @@ pub const SIZES: [Key; 5] = [
     Key::integer("feed_forward_length", &["intermediate_size", "n_inner"]),
     Key::integer("attention.head_count", HEADS),
 ];
+
+/// [`SIZES`] but for the blocks.
+pub const SIZES_BESIDE_BLOCKS: &[Key] = &{
+    let [_, context, width, inner, heads] = SIZES;
+    [context, width, inner, heads]
+};
+
+/// [`SIZES`] but for the width between feed-forward matrices.
+pub const SIZES_BESIDE_MLP: &[Key] = &{
+    let [blocks, context, width, _, heads] = SIZES;
+    [blocks, context, width, heads]
+};
 
 /// Heads of keys and values: as many as of queries where nothing is said.
 pub const KV_HEAD_COUNT: Key = Key::integer("attention.head_count_kv", KV_HEADS)
@@ -143,7 +201,9 @@ pub const SCALED: Rope = Rope {
     base: "rope_theta",
     says_usual_base: true,
     part: None,
-    has_layers: false,
+    layers: Layers::Same,
+    yarn: Yarn::Plain,
+    more: &[],
 };
 
 /// Rotary embeddings of llama and of what was made from it.
@@ -244,7 +304,7 @@ pub const FLAGGED_WINDOW_LEFT_OUT: Key =
     });
 
 /// Says up to which length the results are those of the model. A window of the whole context is none.
-fn note_window(keys: &mut Keys, window: Option<u64>) -> Result<(), Error> {
+pub fn note_window(keys: &mut Keys, window: Option<u64>) -> Result<(), Error> {
     let context = keys.config.needed_integer(&["max_position_embeddings"])?;
     if let Some(window) = window.filter(|window| *window > 0 && *window < context) {
         let name = keys.architecture;
@@ -352,6 +412,10 @@ pub const OPTIONAL_ROWS: [Key; 5] = [
 pub const ATTENTION_BIAS: Shown = Shown::flag("attention_bias", "blk.{b}.attn_q.bias", false);
 /// See [`ATTENTION_BIAS`].
 pub const MLP_BIAS: Shown = Shown::flag("mlp_bias", "blk.{b}.ffn_up.bias", false);
+
+/// Graphs without biases of feed-forward matrices.
+pub const NO_MLP_BIAS: Key =
+    Key::only(&["mlp_bias"], Only::Flag(false), "has no biases of feed-forward matrices");
 
 /// The part of a head that is rotated, as `rope.dimension_count`.
 pub fn write_rotated_part(keys: &mut Keys, rope: &Rope) -> Result<(), Error> {

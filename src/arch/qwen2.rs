@@ -1,5 +1,6 @@
 //! Qwen 2 and 2.5.
 
+use super::blocks::alike;
 use super::pieces::*;
 use super::table::{Architecture, Head, nothing_computed, nothing_settled};
 use super::tokenizer::Vocabulary;
@@ -10,6 +11,7 @@ pub const QWEN2: Architecture = Architecture {
     defaults: r#"{"num_key_value_heads": 32, "max_position_embeddings": 32768, "rope_theta": 10000.0,
         "rms_norm_eps": 1e-6, "sliding_window": 4096, "max_window_layers": 28, "tie_word_embeddings": false}"#,
     settled: nothing_settled,
+    blocks: alike,
     fixed: r#"{"model_type": "qwen2", "hidden_act": "silu", "use_sliding_window": false}"#,
     shown: &[],
     prefix: "model.",

@@ -1,5 +1,6 @@
 //! Qwen 1.5 and 2 with experts, some of them shared by all tokens.
 
+use super::blocks::alike;
 use super::keys::{Key, Only};
 use super::pieces::*;
 use super::table::{Architecture, Head, Shown, nothing_computed, nothing_settled};
@@ -13,6 +14,7 @@ pub const QWEN2_MOE: Architecture = Architecture {
         "shared_expert_intermediate_size": 5632, "intermediate_size": 5632, "decoder_sparse_step": 1,
         "norm_topk_prob": false, "sliding_window": 4096, "tie_word_embeddings": false}"#,
     settled: nothing_settled,
+    blocks: alike,
     fixed: r#"{"model_type": "qwen2_moe", "hidden_act": "silu", "use_sliding_window": false,
         "decoder_sparse_step": 1, "norm_topk_prob": false}"#,
     shown: &[Shown::flag("qkv_bias", "blk.{b}.attn_q.bias", true)],

@@ -20,8 +20,37 @@ pub struct Rope {
     /// What the share of a head that is rotated is called at the top of config.json, and the usual share; nothing where
     /// heads are rotated as a whole.
     pub part: Option<(&'static [&'static str], f64)>,
-    /// Whether layers with a window have a base of their own and no scaling.
-    pub has_layers: bool,
+    /// What layers with a window have of their own.
+    pub layers: Layers,
+    /// Which values of yarn are in the file.
+    pub yarn: Yarn,
+    /// Values in `rope_parameters` that other rows of the architecture read.
+    pub more: &'static [&'static str],
+}
+
+/// What layers with a window have of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layers {
+    /// Nothing.
+    Same,
+    /// Another base, and no scaling but that of scores.
+    OwnBase,
+    /// No scaling at all, and the same base.
+    Unscaled,
+}
+
+/// Which values of yarn llama.cpp reads from a file for an architecture, besides factor and context.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Yarn {
+    /// None: it takes those of `YARN_ONLY` in `rope_keys.rs`.
+    Plain,
+    /// None either, and models of the architecture do not round the bounds of the steps: they are a little different in
+    /// llama.cpp.
+    Rounded,
+    /// `beta_fast`, `beta_slow`, and `mscale_all_dim`, by whose scale it divides that of the rotated parts.
+    Mistral,
+    /// A tenth of `mscale_all_dim`, by whose scale it multiplies scores. The scale of the rotated parts is 1.
+    DeepSeek,
 }
 
 /// A kind of scaling that changes what a model computes within its context.
@@ -125,10 +154,12 @@ impl Rope {
     pub fn parameters(&self, config: &Config) -> Result<Parameters, Error> {
         let [mut values, sliding] = said(config)?;
         let flat = config.get("rope_parameters").and_then(Json::as_object);
-        if self.has_layers && flat.is_some_and(|flat| !LAYERS.iter().any(|layer| flat.contains_key(*layer))) {
+        if self.layers != Layers::Same
+            && flat.is_some_and(|flat| !LAYERS.iter().any(|layer| flat.contains_key(*layer)))
+        {
             return Err(Error::RopeWithoutLayers);
         }
-        if !self.has_layers && !sliding.is_empty() {
+        if self.layers == Layers::Same && !sliding.is_empty() {
             if !values.is_empty() && values != sliding {
                 return Err(Error::RopeOfLayers);
             }

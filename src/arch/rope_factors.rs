@@ -3,6 +3,7 @@
 use super::config::Config;
 use super::error::Error;
 use super::file_keys::{FileKeys, decimal};
+use super::pieces::SCALED;
 use super::rope::{Parameters, Rope, Scaling};
 use super::table::Computed;
 use serde_json::{Value as Json, json};
@@ -91,10 +92,4 @@ pub fn says_llama3(file: &FileKeys) -> Result<Option<Json>, Error> {
 }
 
 /// The embeddings of the models that llama3 scaling is tried for.
-const LLAMA3: Rope = Rope {
-    scaling: &[Scaling::Llama3],
-    base: "rope_theta",
-    says_usual_base: true,
-    part: None,
-    has_layers: false,
-};
+const LLAMA3: Rope = Rope { scaling: &[Scaling::Llama3], ..SCALED };

@@ -4,7 +4,7 @@ use super::config::Config;
 use super::error::Error;
 use super::file_keys::{FileKeys, decimal};
 use super::keys::Keys;
-use super::rope::{Parameters, Rope, Scaling, USUAL_BASE, long_scale, original_context, said};
+use super::rope::{Layers, Parameters, Rope, Scaling, USUAL_BASE, Yarn, long_scale, original_context, said};
 use super::rope_factors::{LONG, SHORT, long_factors, says_llama3};
 use serde_json::{Value as Json, json};
 
@@ -48,6 +48,9 @@ fn yarn_scale(factor: f64, mscale: f64) -> f64 {
     if factor <= 1.0 { 1.0 } else { 0.1 * mscale * factor.ln() + 1.0 }
 }
 
+/// The key of `mscale_all_dim`.
+const LOG_MULTIPLIER: &str = "rope.scaling.yarn_log_multiplier";
+
 /// How far a scale of scores may be from the one that llama.cpp computes anyway.
 const SCALE_TOLERANCE: f64 = 1e-6;
 
@@ -57,7 +60,8 @@ impl Rope {
         let config = keys.config;
         let rope = self.parameters(config)?;
         self.check_part(keys)?;
-        for name in rope.values.keys().filter(|name| !KNOWN.contains(&name.as_str())) {
+        let is_known = |name: &str| KNOWN.contains(&name) || self.more.contains(&name);
+        for name in rope.values.keys().filter(|name| !is_known(name)) {
             keys.note(format!("`{name}` of the rotary embeddings in config.json is unknown, and left out"));
         }
         match rope.kind().as_str() {
@@ -89,8 +93,16 @@ impl Rope {
         if self.says_usual_base || theta != USUAL_BASE {
             keys.put("rope.freq_base", theta as f32);
         }
-        if self.has_layers {
-            keys.put("rope.freq_base_swa", sliding_base(config)? as f32);
+        if self.layers != Layers::Same {
+            let sliding = sliding_base(config)?;
+            if self.layers == Layers::Unscaled && sliding != theta {
+                return Err(keys.differs(
+                    "rope_theta",
+                    &sliding.into(),
+                    &format!("takes {theta} in all layers"),
+                ));
+            }
+            keys.put("rope.freq_base_swa", sliding as f32);
         }
         Ok(())
     }
@@ -107,13 +119,20 @@ impl Rope {
             Some(factor) => factor,
             None => config.needed_float(&["max_position_embeddings"])? / f64::from(original),
         };
-        for (name, computed) in YARN_ONLY {
+        let is_read = |name: &str| self.yarn == Yarn::Mistral && name.starts_with("beta_");
+        for (name, computed) in YARN_ONLY.into_iter().filter(|(name, _)| !is_read(name)) {
             if rope.number(name)?.is_some_and(|value| value != computed) {
                 let does = format!("takes {computed} for it");
                 return Err(keys.differs(name, &rope.values[name], &does));
             }
         }
-        if rope.get("truncate") == Some(&Json::Bool(false)) {
+        if rope.get("truncate") == Some(&Json::Bool(false)) && self.yarn == Yarn::Rounded {
+            keys.note(
+                "`truncate` of the rotary embeddings is false, and llama.cpp rounds the bounds of yarn's steps: some frequencies \
+                 are a little different there"
+                    .into(),
+            );
+        } else if rope.get("truncate") == Some(&Json::Bool(false)) {
             return Err(keys.differs("truncate", &Json::Bool(false), "rounds the bounds of the steps"));
         }
         let mscale = |name: &str| Ok(rope.number(name)?.filter(|scale| *scale != 0.0));
@@ -123,6 +142,8 @@ impl Rope {
             (None, Some(scale), Some(all)) => yarn_scale(factor, scale) / yarn_scale(factor, all),
             _ => usual,
         };
+        let all = mscale("mscale_all_dim")?;
+        let computed = self.computed_scale(factor, all);
         keys.put("rope.scaling.type", "yarn");
         keys.put("rope.scaling.factor", factor as f32);
         keys.put("rope.scaling.original_context_length", original);
@@ -131,14 +152,37 @@ impl Rope {
                 keys.put(&format!("rope.scaling.{key}"), rope.needed(name)? as f32);
             }
         }
-        if (scale / usual - 1.0).abs() > SCALE_TOLERANCE {
-            if self.has_layers {
-                let does = "scales the scores of layers with a window too";
-                return Err(keys.differs("attention_factor", &scale.into(), does));
+        match (self.yarn, all) {
+            (Yarn::Plain | Yarn::Rounded, _) => {}
+            (Yarn::Mistral, all) => {
+                all.into_iter().for_each(|all| keys.put(LOG_MULTIPLIER, all as f32));
             }
-            keys.put("rope.scaling.attn_factor", (scale / usual) as f32);
+            (Yarn::DeepSeek, Some(all)) => keys.put(LOG_MULTIPLIER, (0.1 * all) as f32),
+            (Yarn::DeepSeek, None) => {
+                return Err(Error::ScalingLacks { scaling: rope.kind(), parameter: "mscale_all_dim" });
+            }
+        }
+        if (scale / computed - 1.0).abs() > SCALE_TOLERANCE {
+            let does = match (self.yarn, self.layers) {
+                (Yarn::DeepSeek, _) => "scales all of the scores by it, not the rotated part alone",
+                (_, Layers::OwnBase) => "scales the scores of layers with a window too",
+                _ => {
+                    keys.put("rope.scaling.attn_factor", (scale / computed) as f32);
+                    return Ok(());
+                }
+            };
+            return Err(keys.differs("attention_factor", &scale.into(), does));
         }
         Ok(())
+    }
+
+    /// What llama.cpp scales the rotated parts by where no key says more.
+    fn computed_scale(&self, factor: f64, all: Option<f64>) -> f64 {
+        match self.yarn {
+            Yarn::Plain | Yarn::Rounded => yarn_scale(factor, 1.0),
+            Yarn::Mistral => yarn_scale(factor, 1.0) / yarn_scale(factor, all.unwrap_or(0.0)),
+            Yarn::DeepSeek => 1.0,
+        }
     }
 
     /// Refuses a part of heads where llama.cpp rotates them as a whole, and halves of pairs.
@@ -158,10 +202,24 @@ impl Rope {
 
     /// Says bases and scaling in config.json.
     pub fn read(&self, file: &mut FileKeys) -> Result<(), Error> {
-        file.set(self.base, file.float("rope.freq_base")?.unwrap_or(USUAL_BASE));
+        let theta = file.float("rope.freq_base")?.unwrap_or(USUAL_BASE);
+        if self.layers == Layers::Unscaled {
+            let mut full = self.scaling(file)?.unwrap_or(json!({"rope_type": "default"}));
+            full["rope_theta"] = theta.into();
+            let sliding = json!({"rope_type": "default", "rope_theta": theta});
+            file.set("rope_parameters", json!({"full_attention": full, "sliding_attention": sliding}));
+            return Ok(());
+        }
+        file.set(self.base, theta);
         if let Some(theta) = file.float("rope.freq_base_swa")? {
             file.set("rope_local_base_freq", theta);
         }
+        self.scaling(file)?.into_iter().for_each(|scaling| file.set("rope_scaling", scaling));
+        Ok(())
+    }
+
+    /// The scaling that a file says.
+    fn scaling(&self, file: &FileKeys) -> Result<Option<Json>, Error> {
         let factor = |file: &FileKeys| {
             file.float("rope.scaling.factor")?.ok_or_else(|| file.missing("rope.scaling.factor"))
         };
@@ -171,10 +229,7 @@ impl Rope {
         };
         let scale = file.float("rope.scaling.attn_factor")?;
         let scaling = match file.text("rope.scaling.type")?.unwrap_or("none") {
-            "none" => match says_llama3(file)? {
-                Some(scaling) => scaling,
-                None => return Ok(()),
-            },
+            "none" => return says_llama3(file),
             "linear" => json!({"rope_type": "linear", "factor": factor(file)?}),
             "yarn" => {
                 let factor = factor(file)?;
@@ -185,8 +240,17 @@ impl Rope {
                         scaling[names[0]] = json!(value);
                     }
                 }
+                let multiplier = file.float(LOG_MULTIPLIER)?;
+                let all = match self.yarn {
+                    Yarn::DeepSeek => multiplier.map(|m| decimal((10.0 * m) as f32)),
+                    _ => multiplier,
+                };
+                if let Some(all) = all {
+                    scaling["mscale_all_dim"] = json!(all);
+                    scaling["mscale"] = json!(if self.yarn == Yarn::DeepSeek { all } else { 1.0 });
+                }
                 if let Some(scale) = scale {
-                    scaling["attention_factor"] = json!(scale * yarn_scale(factor, 1.0));
+                    scaling["attention_factor"] = json!(scale * self.computed_scale(factor, all));
                 }
                 scaling
             }
@@ -198,8 +262,7 @@ impl Rope {
             }
             other => return Err(Error::ScalingNotSaid(other.into())),
         };
-        file.set("rope_scaling", scaling);
-        Ok(())
+        Ok(Some(scaling))
     }
 }
 

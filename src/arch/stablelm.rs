@@ -1,5 +1,6 @@
 //! StableLM and StableLM 2.
 
+use super::blocks::alike;
 use super::keys::Key;
 use super::pieces::*;
 use super::rope::Rope;
@@ -12,6 +13,7 @@ pub const STABLELM: Architecture = Architecture {
     defaults: r#"{"num_key_value_heads": 32, "max_position_embeddings": 4096, "layer_norm_eps": 1e-5,
         "rope_theta": 10000.0, "use_parallel_residual": false, "tie_word_embeddings": false}"#,
     settled: nothing_settled,
+    blocks: alike,
     fixed: r#"{"model_type": "stablelm", "hidden_act": "silu"}"#,
     shown: &[
         Shown::flag("use_qkv_bias", "blk.{b}.attn_q.bias", false),

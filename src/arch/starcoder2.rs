@@ -1,5 +1,6 @@
 //! StarCoder 2.
 
+use super::blocks::alike;
 use super::keys::Key;
 use super::pieces::*;
 use super::table::{
@@ -13,6 +14,7 @@ pub const STARCODER2: Architecture = Architecture {
     defaults: r#"{"num_key_value_heads": 2, "max_position_embeddings": 4096, "norm_epsilon": 1e-5,
         "rope_theta": 10000.0, "tie_word_embeddings": true}"#,
     settled: nothing_settled,
+    blocks: alike,
     fixed: r#"{"model_type": "starcoder2", "hidden_act": "gelu_pytorch_tanh"}"#,
     shown: &[Shown::flag("use_bias", "blk.{b}.attn_q.bias", true).or_zeros()],
     prefix: "model.",

@@ -1,6 +1,8 @@
 //! What an architecture is: a table of its tensors and one of its hyper-parameters, and what becomes of a name.
 
-use super::config::{Config, Shape};
+use super::blocks::{Block, Blocks, Predicts};
+use super::config::Config;
+pub use super::conversion::{Conversion, Half, Linear};
 use super::error::Error;
 use super::keys::Key;
 use super::tokenizer::Vocabulary;
@@ -17,6 +19,8 @@ pub struct Architecture {
     pub defaults: &'static str,
     /// Settles values that follow from others in ways of their own.
     pub settled: fn(&mut Config),
+    /// What each of its blocks is; [`alike`](super::blocks::alike) where they do not differ.
+    pub blocks: fn(&Config) -> Result<Vec<Block>, Error>,
     /// JSON object of the values that config.json has for every model of the architecture and no GGUF key says.
     pub fixed: &'static str,
     /// Values of config.json that tensors show.
@@ -48,6 +52,7 @@ pub enum Head {
 }
 
 /// A value of config.json that tensors show.
+#[derive(Clone, Copy)]
 pub struct Shown {
     /// Its name.
     pub name: &'static str,
@@ -122,6 +127,10 @@ pub struct Tensor {
     pub bias: Bias,
     /// When export gives the tensor this row's name, where several rows have the same GGUF name.
     pub export: Export,
+    /// Which blocks have it.
+    pub blocks: Blocks,
+    /// Whether the names are whole, as those of parameters that are neither weights nor biases of a layer are.
+    pub is_whole: bool,
 }
 
 /// Whether llama.cpp loads a bias beside a tensor.
@@ -161,8 +170,16 @@ pub enum Extent {
     Head,
     /// The value of a GGUF key, without the architecture's name.
     Is(&'static str),
-    /// Twice that.
-    Twice(&'static str),
+    /// So many times that.
+    Times(u64, &'static str),
+    /// As many times that as there are heads.
+    Heads(&'static str),
+    /// All heads of queries, and a gate for each.
+    GatedQueries,
+    /// What goes into a state of Mamba 2: its width and a gate, two vectors for each group, and a step for each head.
+    MambaInputs,
+    /// The product of the values of two GGUF keys.
+    Product(&'static str, &'static str),
 }
 
 impl Extent {
@@ -174,49 +191,6 @@ impl Extent {
     pub const SHARED_INNER: Extent = Extent::Is("expert_shared_feed_forward_length");
     /// A row for every expert.
     pub const EXPERTS: Extent = Extent::Is("expert_count");
-}
-
-/// What happens to a tensor on its way into the file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Conversion {
-    /// Nothing.
-    Same,
-    /// The rows of every query head get the order of its rotary pairs.
-    QueryPairs,
-    /// The same for key heads.
-    KeyPairs,
-    /// One is added: the model multiplies by `1 + weight`.
-    PlusOne,
-    /// Columns become rows.
-    Transposed,
-    /// Groups of queries, a key and a value become all queries, all keys, all values.
-    Ungrouped,
-    /// The first half of the rows of each matrix is taken.
-    FirstHalf,
-    /// The second half of the rows of each matrix is taken.
-    SecondHalf,
-    /// Tensors of many names become one.
-    Stacked,
-    /// Rows without a token are left out.
-    KnownTokens,
-    /// The tensor is left out: llama.cpp has no use for it.
-    Ignored,
-}
-
-impl Conversion {
-    /// The number of heads that the rows of the tensor are, if they have to be heads, and the words for it.
-    pub fn heads(self, shape: &Shape) -> Option<(u64, String)> {
-        let Shape { heads, kv_heads, .. } = *shape;
-        match self {
-            Conversion::QueryPairs => Some((heads, format!("{heads} heads"))),
-            Conversion::KeyPairs => Some((kv_heads, format!("{kv_heads} heads"))),
-            Conversion::Ungrouped => {
-                let words = format!("{heads} query and 2 x {kv_heads} key and value heads");
-                Some((heads + 2 * kv_heads, words))
-            }
-            _ => None,
-        }
-    }
 }
 
 /// When export gives a tensor the name of a row.
@@ -242,7 +216,14 @@ impl Tensor {
             needed: true,
             bias: Bias::None,
             export: Export::Always,
+            blocks: Blocks::All,
+            is_whole: false,
         }
+    }
+
+    /// A parameter that stays as it is, by its whole names.
+    pub const fn whole(hf: &'static str, gguf: &'static str) -> Tensor {
+        Tensor { is_whole: true, ..Tensor::new(hf, gguf, Width::None) }
     }
 
     /// A tensor that is left out, by its whole name after the prefix.
@@ -255,7 +236,18 @@ impl Tensor {
 
     /// What the tensor is to the model, as its GGUF name says.
     pub fn role(&self) -> Role {
-        Role::of(&(filled(self.gguf, Some(0), None) + ".weight"))
+        let end = if self.is_whole { "" } else { ".weight" };
+        Role::of(&(filled(self.gguf, Some(0), None) + end))
+    }
+
+    /// The same row for a tensor of some blocks.
+    pub const fn of(self, blocks: Blocks) -> Tensor {
+        Tensor { blocks, ..self }
+    }
+
+    /// The same row for a part of a tensor that export cannot put together again.
+    pub const fn part(self) -> Tensor {
+        Tensor { export: Export::Never, ..self }
     }
 
     /// The same row for a tensor that something happens to.
@@ -299,6 +291,16 @@ pub const fn all<const N: usize>(mut rows: [Tensor; N], conversion: Conversion) 
     let mut i = 0;
     while i < N {
         rows[i] = rows[i].converted(conversion);
+        i += 1;
+    }
+    rows
+}
+
+/// The same rows, each for a tensor of some blocks.
+pub const fn of<const N: usize>(mut rows: [Tensor; N], blocks: Blocks) -> [Tensor; N] {
+    let mut i = 0;
+    while i < N {
+        rows[i] = rows[i].of(blocks);
         i += 1;
     }
     rows
@@ -363,38 +365,46 @@ impl Architecture {
         let name = hf.strip_prefix(self.prefix).unwrap_or(hf);
         let (stem, suffix) = split_suffix(name);
         let place = |row: &'static Tensor| {
-            let is_ignored = row.conversion == Conversion::Ignored;
-            let (block, index) = captured(row.hf, if is_ignored { name } else { stem })?;
-            let name = format!("{}.{suffix}", filled(row.gguf, block, None));
+            let is_whole = row.is_whole || row.conversion == Conversion::Ignored;
+            let (block, index) = captured(row.hf, if is_whole { name } else { stem })?;
+            let gguf = filled(row.gguf, block, None);
+            let name = if row.is_whole { gguf } else { format!("{gguf}.{suffix}") };
             Some(Match { row, name, index: index.unwrap_or_default() })
         };
         self.rows().filter_map(place).collect()
     }
 
-    /// GGUF names of what a model with so many blocks cannot do without, each with a name of the checkpoint.
-    pub fn needed(&self, blocks: u64) -> impl Iterator<Item = (String, String)> {
+    /// GGUF names of what a model with these blocks cannot do without, each with a name of the checkpoint.
+    pub fn needed(&self, blocks: &[Block]) -> impl Iterator<Item = (String, String)> {
         let of_block = move |t: &Tensor, block: u64| {
-            let name = |pattern: &str| filled(pattern, Some(block), Some(0)) + ".weight";
+            let end = if t.is_whole { "" } else { ".weight" };
+            let name = |pattern: &str| filled(pattern, Some(block), Some(0)) + end;
             (name(t.gguf), format!("{}{}", self.prefix_of(t), name(t.hf)))
         };
         self.rows().filter(|t| t.needed).flat_map(move |t| {
-            let blocks = if t.gguf.contains("{b}") { blocks } else { 1 };
-            (0..blocks).map(move |block| of_block(t, block))
+            let blocks = if t.gguf.contains("{b}") { blocks } else { ALONE };
+            let has = blocks.iter().enumerate().filter(|(_, block)| t.blocks.include(**block));
+            has.map(move |(number, _)| of_block(t, number as u64))
         })
     }
 
     /// The row whose name export gives to a GGUF tensor, and that name without the numbers of a stack: `{x}` stays.
     /// `has` tells whether the file has a tensor.
     pub fn exported(&self, gguf: &str, has: &dyn Fn(&str) -> bool) -> Option<(&'static Tensor, String)> {
-        let (stem, suffix) = gguf.rsplit_once('.').filter(|(_, suffix)| SUFFIXES.contains(suffix))?;
-        self.rows().find_map(|row| {
+        let split = gguf.rsplit_once('.').filter(|(_, suffix)| SUFFIXES.contains(suffix));
+        self.rows().filter(|row| row.conversion != Conversion::Ignored).find_map(|row| {
+            let (stem, end) = match split {
+                _ if row.is_whole => (gguf, String::new()),
+                Some((stem, suffix)) => (stem, format!(".{suffix}")),
+                None => return None,
+            };
             let (block, _) = captured(row.gguf, stem)?;
             let fits = match row.export {
                 Export::Always => true,
                 Export::Beside(other) => has(&format!("{}.weight", filled(other, block, None))),
                 Export::Never => false,
             };
-            let name = || format!("{}{}.{suffix}", self.prefix_of(row), filled(row.hf, block, None));
+            let name = || format!("{}{}{end}", self.prefix_of(row), filled(row.hf, block, None));
             fits.then(|| (row, name()))
         })
     }
@@ -404,6 +414,9 @@ impl Architecture {
         if row.role() == Role::Head { "" } else { self.prefix }
     }
 }
+
+/// What stands for the blocks of tensors outside of blocks.
+const ALONE: &[Block] = &[Block { has_experts: false, is_recurrent: false, predicts: Predicts::Next }];
 
 /// What names of tensors end in, in both words.
 const SUFFIXES: [&str; 2] = ["weight", "bias"];

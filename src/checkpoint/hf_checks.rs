@@ -2,6 +2,7 @@
 
 use super::error::Error;
 use super::hf_source::{NOT_OF_ONE_MODEL, Placed, Source};
+use crate::arch::blocks::{Blocks, Predicts};
 use crate::arch::config::{HIDDEN, Shape};
 use crate::arch::{self, Bias, Extent, Width};
 use crate::names::{self, Role};
@@ -10,13 +11,20 @@ use serde_json::Value as Json;
 impl Source<'_> {
     /// Refuses tensors that are missing, empty or of another size than config.json says.
     pub fn check(&self, placed: &[Placed]) -> Result<(), Error> {
-        let blocks = self.shape.blocks;
+        let blocks = self.blocks.len() as u64;
         let stray = placed.iter().find(|p| names::block(&p.tensor.name).is_some_and(|b| b >= blocks));
         if let Some(Placed { tensor: t, .. }) = stray {
             let what = format!("is there, but config.json says {blocks} layers: {NOT_OF_ONE_MODEL}");
             return Err(Error::tensor(&self.file(t), t.source_name(), what));
         }
-        for (need, hf) in self.architecture.needed(blocks) {
+        self.check_kinds(placed)?;
+        let further = self.blocks.iter().position(|block| block.predicts != Predicts::Next);
+        let is_left_out = |need: &str| {
+            let block =
+                names::block(need).filter(|block| further.is_some_and(|first| *block >= first as u64));
+            block.is_some_and(|block| placed.iter().all(|p| names::block(&p.tensor.name) != Some(block)))
+        };
+        for (need, hf) in self.architecture.needed(&self.blocks).filter(|(need, _)| !is_left_out(need)) {
             if !placed.iter().any(|p| p.tensor.name == need) {
                 let what = format!("of {blocks} layers is not there: a shard may be missing");
                 return Err(Error::missing_tensor(self.folder, &hf, what));
@@ -47,6 +55,22 @@ impl Source<'_> {
             return contradiction(format!(
                 "the tokenizer has {tokens} tokens, but there are {rows} embeddings: {NOT_OF_ONE_MODEL}"
             ));
+        }
+        Ok(())
+    }
+
+    /// Refuses tensors of blocks that have none of their kind.
+    fn check_kinds(&self, placed: &[Placed]) -> Result<(), Error> {
+        for Placed { row, tensor: t } in placed {
+            let number = names::block(&t.name).filter(|_| row.blocks != Blocks::All);
+            let Some(number) = number.filter(|n| !row.blocks.include(self.blocks[*n as usize])) else {
+                continue;
+            };
+            let what = format!(
+                "is there, but config.json says of layer {number} that it is not {}: {NOT_OF_ONE_MODEL}",
+                row.blocks.words()
+            );
+            return Err(Error::tensor(&self.file(t), t.source_name(), what));
         }
         Ok(())
     }
@@ -89,8 +113,11 @@ impl Source<'_> {
     pub fn check_shown(&self, placed: &[Placed]) -> Result<(), Error> {
         for shown in self.architecture.shown {
             let says = shown.says(self.config);
-            for block in 0..self.shape.blocks {
-                let name = shown.tensor_of(block);
+            let row = |name: &str| self.architecture.exported(name, &|_| true).map(|(row, _)| row);
+            let has = row(&shown.tensor_of(0)).map_or(Blocks::All, |row| row.blocks);
+            let blocks = self.blocks.iter().enumerate();
+            for (block, _) in blocks.filter(|(_, b)| b.predicts == Predicts::Next && has.include(**b)) {
+                let name = shown.tensor_of(block as u64);
                 let there = placed.iter().find(|p| p.tensor.name == name);
                 let flag = shown.name;
                 let said = self.config.get(flag).map_or("nothing".into(), Json::to_string);
@@ -170,9 +197,22 @@ impl Source<'_> {
             }
             Extent::Head => Some((head_dim, format!("heads of {head_dim}"))),
             Extent::Is(key) => of_key(key, 1),
-            Extent::Twice(key) => of_key(key, 2),
+            Extent::Times(times, key) => of_key(key, times),
+            Extent::Heads(key) => of_key(key, heads),
+            Extent::Product(a, b) => self.key(b).and_then(|times| of_key(a, times)),
+            Extent::MambaInputs => {
+                let size = |key: &str| self.key(key).unwrap_or(0);
+                let (inner, heads) = (size("ssm.inner_size"), size("ssm.time_step_rank"));
+                let (groups, state) = (size("ssm.group_count"), size("ssm.state_size"));
+                let words = format!("{heads} heads and {groups} groups of states of {state}");
+                Some((2 * inner + 2 * groups * state + heads, words))
+            }
+            Extent::GatedQueries => {
+                Some((2 * heads * head_dim, format!("{heads} heads of {head_dim}, and a gate for each")))
+            }
         };
-        let Some((expected, words)) = said.filter(|_| t.name.ends_with(".weight")) else { return Ok(()) };
+        let has_extent = row.is_whole || t.name.ends_with(".weight");
+        let Some((expected, words)) = said.filter(|_| has_extent) else { return Ok(()) };
         let (extent, what) = match (row.width, &t.shape[..]) {
             (Width::Rows, [columns, _, ..]) => (*columns, "columns"),
             (Width::Columns, [_, rows, ..]) => (*rows, "rows"),

@@ -33,6 +33,7 @@ pub fn open(folder: &Path, options: &Options) -> Result<Model, Error> {
     let at_config = |e: arch::Error| Error::config(&config_path, e);
     let config = architecture.config(&json);
     let shape = config.shape().map_err(at_config)?;
+    let blocks = (architecture.blocks)(&config).map_err(at_config)?;
     // Elsewhere the number of tokens follows from the tokenizer.
     let more: &[&Key] = if options.no_tokenizer { &[&arch::VOCABULARY_SIZE] } else { &[] };
     let (hyper_parameters, mut notes) = architecture.write(&config, more).map_err(at_config)?;
@@ -48,6 +49,7 @@ pub fn open(folder: &Path, options: &Options) -> Result<Model, Error> {
         architecture,
         config: &config,
         shape,
+        blocks,
         keys: &hyper_parameters,
         tokens,
         keep_tied_head: options.keep_tied_head,

@@ -5,7 +5,7 @@ use super::quantized::PackedMatrices;
 use super::shards::Shards;
 use super::stored::Entry;
 use crate::arch::config::{Config, Shape};
-use crate::arch::{self, Architecture};
+use crate::arch::{self, Architecture, Block};
 use crate::gguf::Value;
 use std::path::{Path, PathBuf};
 
@@ -17,6 +17,8 @@ pub struct Source<'a> {
     pub architecture: &'static Architecture,
     pub config: &'a Config,
     pub shape: Shape,
+    /// What each block is.
+    pub blocks: Vec<Block>,
     /// The keys that config.json gives.
     pub keys: &'a [(String, Value)],
     /// Number of tokens, if there is a tokenizer.

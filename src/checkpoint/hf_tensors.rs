@@ -2,12 +2,12 @@
 
 use super::dtype::Dtype;
 use super::error::Error;
-use super::hf_source::{NOT_OF_ONE_MODEL, Placed, Source};
+use super::hf_source::{Placed, Source};
 use super::model::{Data, SourceTensor};
 use super::stored::Entry;
-use super::transform::{Order, Transform};
-use crate::arch::config::Shape;
-use crate::arch::{self, Bias, Conversion, Head, Match, Shown};
+use super::transform::Transform;
+use crate::arch::config::EXPERTS;
+use crate::arch::{self, Bias, Conversion, Head, Match, Predicts, Shown};
 use crate::names::{self, Role};
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
@@ -41,10 +41,14 @@ impl Source<'_> {
     pub fn tensors(&self, notes: &mut Vec<String>) -> Result<Vec<SourceTensor>, Error> {
         let mut placed = Vec::new();
         let mut stacks: BTreeMap<String, (&arch::Tensor, BTreeMap<u64, &str>)> = BTreeMap::new();
-        let mut left_out = Vec::new();
+        let (mut left_out, mut further) = (Vec::new(), Vec::new());
         for (hf, entry) in &self.shards.tensors {
             let Some(inner) = language_part(hf) else { continue };
-            let places = self.architecture.matches(&inner);
+            if self.is_left_out(&inner) {
+                further.push(hf);
+                continue;
+            }
+            let places = self.places(&inner);
             if places.is_empty() && is_of_peft(hf) {
                 return Err(Error::tensor(&entry.path, hf, UNMERGED));
             }
@@ -57,7 +61,7 @@ impl Source<'_> {
                 return Err(Error::tensor(&entry.path, hf, what));
             }
             for place in places {
-                let is_bias = place.name.ends_with(".bias");
+                let is_bias = place.name.ends_with(".bias") && !place.row.is_whole;
                 match place.row.conversion {
                     Conversion::Ignored if inner == HEAD => self.refuse_own_head(hf)?,
                     Conversion::Ignored => {}
@@ -86,6 +90,14 @@ impl Source<'_> {
                 if left_out.len() > 1 { " and so on" } else { "" }
             ));
         }
+        if let Some(first) = further.first() {
+            notes.push(format!(
+                "{} tensors that predict tokens after the next one are left out, where llama.cpp's {} has no place for \
+                 them: `{first}` and so on",
+                further.len(),
+                self.architecture.name
+            ));
+        }
         self.check_shown(&placed)?;
         self.add_head(&mut placed);
         self.add_zeros(&mut placed);
@@ -96,6 +108,30 @@ impl Source<'_> {
         }
         self.check(&placed)?;
         Ok(placed.into_iter().map(|p| p.tensor).collect())
+    }
+
+    /// What becomes of a tensor. Where blocks of one kind have another place for it than those of another, only the places in
+    /// its own block count.
+    fn places(&self, inner: &str) -> Vec<Match> {
+        let mut places = self.architecture.matches(inner);
+        let fits = |place: &Match| {
+            let number = names::block(&place.name).and_then(|number| self.blocks.get(number as usize));
+            number.is_none_or(|block| place.row.blocks.include(*block))
+        };
+        if places.iter().any(fits) {
+            places.retain(fits);
+        }
+        places
+    }
+
+    /// Whether a tensor is of a block that llama.cpp has no place for.
+    fn is_left_out(&self, inner: &str) -> bool {
+        if inner.starts_with("mtp.") {
+            return true;
+        }
+        let number = inner.split('.').find_map(|part| part.parse::<usize>().ok());
+        let block = number.and_then(|number| self.blocks.get(number));
+        block.is_some_and(|block| block.predicts == Predicts::LeftOut)
     }
 
     /// The stored embeddings.
@@ -183,65 +219,10 @@ impl Source<'_> {
     /// One tensor of the file that is one of the checkpoint, or a part of one.
     fn tensor(&self, hf: &str, entry: &Entry, place: &Match) -> Result<Placed, Error> {
         let dtype = self.dtype(hf, entry)?;
-        let mut shape: Vec<u64> = entry.shape.iter().rev().copied().collect();
-        let Shape { heads, kv_heads, head_dim, .. } = self.shape;
-        let how = place.row.conversion;
-        let wrong = |what: String| Error::tensor(&entry.path, hf, format!("has {what}: {NOT_OF_ONE_MODEL}"));
-        if let Some((count, words)) = how.heads(&self.shape) {
-            let rows = entry.shape.first().copied().unwrap_or(0);
-            if rows != count * head_dim {
-                return Err(wrong(format!("{rows} rows, but config.json says {words} of {head_dim}")));
-            }
-            if how == Conversion::Ungrouped && !heads.is_multiple_of(kv_heads) {
-                let what = format!(
-                    "`num_attention_heads` is {heads}, no multiple of {kv_heads}: no attention is so"
-                );
-                return Err(Error::config(&self.folder.join("config.json"), what));
-            }
-        }
-        let transform = match how {
-            Conversion::QueryPairs | Conversion::KeyPairs | Conversion::Ungrouped => {
-                Transform::order(Order::of_heads(how, &self.shape))
-            }
-            Conversion::PlusOne => Transform { plus_one: true, ..Transform::NONE },
-            Conversion::Transposed if self.packed.contains_key(hf) => {
-                let what = "is quantized, and models of this architecture have it transposed: start from the \
-                            unquantized model";
-                return Err(Error::tensor(&entry.path, hf, what));
-            }
-            Conversion::Transposed if shape.len() == 2 => {
-                shape.reverse();
-                Transform::order(Order::Columns { stored: shape[1] as usize })
-            }
-            Conversion::FirstHalf | Conversion::SecondHalf => {
-                let halves = shape.len() == 3 && shape[1].is_multiple_of(2);
-                if !halves {
-                    return Err(wrong(format!("the shape {:?}, not pairs of matrices", entry.shape)));
-                }
-                shape[1] /= 2;
-                Transform::order(Order::Half {
-                    second: how == Conversion::SecondHalf,
-                    rows: shape[1] as usize,
-                })
-            }
-            Conversion::KnownTokens => {
-                if let (Some(tokens), Some(rows)) = (self.tokens, shape.last_mut()) {
-                    *rows = (*rows).min(tokens as u64);
-                }
-                Transform::NONE
-            }
-            Conversion::Same | Conversion::Transposed | Conversion::Stacked | Conversion::Ignored => {
-                Transform::NONE
-            }
-        };
-        let tensor = SourceTensor {
-            name: place.name.clone(),
-            shape,
-            dtype,
-            left_precise: false,
-            data: Data::Stored(vec![hf.to_owned()]),
-            transform,
-        };
+        let (shape, transform) = self.transform(hf, entry, place.row.conversion)?;
+        let data = Data::Stored(vec![hf.to_owned()]);
+        let name = place.name.clone();
+        let tensor = SourceTensor { name, shape, dtype, left_precise: false, data, transform };
         Ok(Placed { row: place.row, tensor })
     }
 
@@ -257,7 +238,7 @@ impl Source<'_> {
             let what = format!("lacks number {missing} of what it is made of: a shard may be missing");
             return Err(Error::missing_tensor(self.folder, &name, what));
         }
-        let experts = self.config.integer(&["num_local_experts", "num_experts"]).ok().flatten();
+        let experts = self.config.integer(EXPERTS).ok().flatten();
         let is_of_experts = matches!(row.role(), Role::Experts(_));
         if let Some(experts) = experts.filter(|n| is_of_experts && *n != parts.len() as u64) {
             let count = parts.len();

@@ -2,7 +2,7 @@
 //!
 //! Each file uses those above it only: `error`, `dtype`, `transform`; `stored`, the tensors of mapped files; `pickle`,
 //! `pytorch`, `weight_files` and `shards`, the files of a folder; `quantized`, what reads matrices that other libraries packed;
-//! `model`; `hf_source`, `hf_checks`, `hf_tensors`, the tensors of a folder; `model_name`, `model_card`, `hf_folder` and
+//! `model`; `hf_source`, `hf_transforms`, `hf_checks`, `hf_tensors`, the tensors of a folder; `model_name`, `model_card`, `hf_folder` and
 //! `gguf_model`, which make models.
 
 mod dtype;
@@ -12,6 +12,7 @@ mod hf_checks;
 mod hf_folder;
 mod hf_source;
 mod hf_tensors;
+mod hf_transforms;
 mod model;
 mod model_card;
 mod model_name;
@@ -27,7 +28,7 @@ pub use dtype::Dtype;
 pub use error::Error;
 pub use hf_folder::Options;
 pub use model::{Model, SourceTensor};
-pub use transform::{Order, plus_one};
+pub use transform::{Change, Order};
 
 use std::path::Path;
 

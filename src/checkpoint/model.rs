@@ -5,7 +5,7 @@ use super::error::Error;
 use super::quantized::{Packed, PackedMatrices};
 use super::shards::Shards;
 use super::stored::Files;
-use super::transform::{self, Order, Transform};
+use super::transform::{Change, Columns, Order, Transform};
 use crate::gguf::{self, GgmlType, Value};
 use crate::mapped;
 use crate::names;
@@ -71,7 +71,7 @@ impl SourceTensor {
     pub fn columns(&self) -> usize {
         match self.shape[..] {
             [] => 1,
-            [_] if self.transform.order != Order::Stored => 1,
+            _ if self.transform.by_element => 1,
             [columns, ..] => columns as usize,
         }
     }
@@ -180,9 +180,12 @@ impl Model {
             return Some(tensor.kind);
         }
         let exact = |part| self.packed(t, part).and_then(|(files, packed)| packed.exact_type(files));
-        let first = exact(0).filter(|_| !t.transform.plus_one)?;
-        let same = (1..t.parts()).all(|part| exact(part).is_some_and(|other| other.id == first.id));
-        same.then_some(GgmlType(first.id))
+        let keeps_rows = t.transform.change == Change::None
+            && t.transform.columns == Order::Stored
+            && !matches!(t.transform.order, Order::Columns(_));
+        let first = exact(0).filter(|_| keeps_rows)?;
+        let same = (1..t.parts()).all(|part| exact(part) == Some(first));
+        same.then_some(first)
     }
 
     /// Reads row `row` of a tensor as blocks of its [`Model::exact_type`].
@@ -205,7 +208,10 @@ impl Model {
             dequantize(Self::block_rows(blocks, first, out.len() / columns)?, out);
             return Ok(());
         }
-        let mut gathered = Vec::new();
+        if let Order::Columns(places) = t.transform.order {
+            return self.read_columns(t, places, first, out);
+        }
+        let mut stored = vec![0.0; if t.transform.columns == Order::Stored { 0 } else { columns }];
         for (i, out) in out.chunks_exact_mut(columns).enumerate() {
             let (part_number, row) = t.stored_row(first + i);
             if let Data::Computed(v) = &t.data {
@@ -214,20 +220,58 @@ impl Model {
             }
             if let Some((files, packed)) = self.packed(t, part_number) {
                 packed.read_row(files, row, out);
-            } else if let Order::Columns { stored } = t.transform.order {
-                let part = self.part(t, part_number)?;
-                gathered.clear();
-                for column in 0..columns {
-                    gathered.extend_from_slice(&part[(column * stored + row) * bytes..][..bytes]);
-                }
-                t.dtype.widen(&gathered, out);
             } else {
                 let part = self.part(t, part_number)?;
                 t.dtype.widen(&part[row * columns * bytes..][..columns * bytes], out);
             }
-            if t.transform.plus_one {
-                out.iter_mut().for_each(|x| *x = transform::plus_one(*x, t.dtype == Dtype::F16));
+            if t.transform.columns != Order::Stored {
+                stored.copy_from_slice(out);
+                for (column, x) in out.iter_mut().enumerate() {
+                    *x = stored[t.transform.columns.stored_row(column)];
+                }
             }
+            if t.transform.change != Change::None {
+                out.iter_mut().for_each(|x| *x = t.transform.change.apply(*x, t.dtype == Dtype::F16));
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads columns of stored matrices as rows `first..`, as many as fill `out`.
+    fn read_columns(
+        &self,
+        t: &SourceTensor,
+        places: Columns,
+        first: usize,
+        out: &mut [f32],
+    ) -> Result<(), Error> {
+        let (rows, bytes, total) = (t.columns(), t.dtype.bytes(), out.len() / t.columns().max(1));
+        let packed = self.packed(t, 0);
+        let mut values = Vec::new();
+        let mut done = 0;
+        while done < total {
+            // Columns of one matrix, so that each of its rows is read once.
+            let (row, column) = places.place(first + done);
+            let run = (places.taken - (first + done) % places.taken).min(total - done);
+            let span = (run - 1) * places.step + 1;
+            for r in 0..rows {
+                let read = match packed {
+                    Some((files, packed)) => {
+                        values.resize(places.stored, 0.0);
+                        packed.read_row(files, row + r, &mut values);
+                        &values[column..][..span]
+                    }
+                    None => {
+                        values.resize(span, 0.0);
+                        let at = ((row + r) * places.stored + column) * bytes;
+                        t.dtype.widen(&self.part(t, 0)?[at..][..span * bytes], &mut values);
+                        &values[..]
+                    }
+                };
+                let taken = read.iter().step_by(places.step);
+                taken.zip(done..).for_each(|(value, i)| out[i * rows + r] = *value);
+            }
+            done += run;
         }
         Ok(())
     }

@@ -4,9 +4,9 @@ use super::config::{self, Exported};
 use super::error::{self, Error, unsupported};
 use super::rows::{self, Output};
 use crate::arch::config::Shape;
-use crate::arch::{self, Architecture, Conversion, tokenizer};
+use crate::arch::{self, Architecture, Conversion, Linear, tokenizer};
 use crate::atomic_file::AtomicFile;
-use crate::checkpoint::{Dtype, Order};
+use crate::checkpoint::{Change, Dtype, Order};
 use crate::gguf::{File, Tensor, Value};
 use std::io::Write;
 use std::path::Path;
@@ -38,9 +38,14 @@ pub fn to_folder(
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<u64, Error> {
     let here = |problem: String| unsupported(file, problem);
-    let architecture = architecture(file).map_err(here)?;
+    let candidates = architectures(file).map_err(here)?;
     rows::check(file)?;
-    let Exported { json, shape, computed } = config::config(file, architecture, dtype).map_err(here)?;
+    // Of several with the same tensors it is the first that has words for all keys.
+    let said = candidates.iter().map(|a| config::config(file, a, dtype).map(|exported| (*a, exported)));
+    let said: Vec<_> = said.collect();
+    let chosen = said.iter().position(Result::is_ok).unwrap_or(0);
+    let (architecture, exported) = said.into_iter().nth(chosen).expect("one at least").map_err(here)?;
+    let Exported { json, shape, computed } = exported;
     let tokenizer = tokenizer::files(file.keys(), &architecture.vocabulary).map_err(here)?;
     let mut views = Vec::new();
     for t in file.tensors().iter().filter(|t| !computed.contains(&t.name)) {
@@ -73,21 +78,23 @@ pub fn to_folder(
     Ok(bytes)
 }
 
-/// The architecture of a file. Of those that share a name it is the one whose tables have most of the tensors.
-fn architecture(file: &File) -> Result<&'static Architecture, String> {
+/// The architectures that a file may be of: of those that share a name the ones whose tables have most of the tensors.
+fn architectures(file: &File) -> Result<Vec<&'static Architecture>, String> {
     let name = file.key("general.architecture").and_then(Value::as_str).unwrap_or("(none)");
     let has = |name: &str| has_tensor(file, name);
     let unknown =
         |a: &&Architecture| file.tensors().iter().filter(|t| a.exported(&t.name, &has).is_none()).count();
-    arch::ALL.iter().filter(|a| a.name == name).min_by_key(unknown).ok_or_else(|| {
-        let mut known: Vec<_> = arch::ALL.iter().map(|a| a.name).collect();
-        known.dedup();
-        format!(
-            "architecture {name} is not supported yet ({} are); export it to a plain GGUF instead, with a name that ends \
-             in .gguf",
-            known.join(", ")
-        )
-    })
+    let candidates = || arch::ALL.iter().filter(|a| a.name == name);
+    if let Some(fewest) = candidates().map(|a| unknown(&a)).min() {
+        return Ok(candidates().filter(|a| unknown(a) == fewest).collect());
+    }
+    let mut known: Vec<_> = arch::ALL.iter().map(|a| a.name).collect();
+    known.dedup();
+    Err(format!(
+        "architecture {name} is not supported yet ({} are); export it to a plain GGUF instead, with a name that ends \
+         in .gguf",
+        known.join(", ")
+    ))
 }
 
 fn has_tensor(file: &File, name: &str) -> bool {
@@ -133,6 +140,9 @@ fn views_of<'a>(
         (Conversion::Transposed, _) if t.shape.len() == 2 => {
             Ok(vec![view(name, t.shape.iter().rev().copied().collect(), 0)])
         }
+        (Conversion::Squeezed | Conversion::Linear(Linear::Convolution), _) if t.shape.len() == 2 => {
+            Ok(vec![view(name, vec![t.shape[0], 1, t.shape[1]], 0)])
+        }
         _ => Ok(vec![view(name, t.shape.clone(), 0)]),
     }
 }
@@ -151,8 +161,11 @@ fn write_view(out: &mut Output, view: &View, shape: &Shape) -> Result<(), Error>
     if view.conversion == Conversion::Transposed && view.shape.len() == 2 {
         return rows::convert_columns(out, t);
     }
-    let change: Option<rows::Change> =
-        (view.conversion == Conversion::PlusOne).then_some(|value| value - 1.0);
+    let change: Option<rows::Change> = match view.conversion {
+        Conversion::PlusOne => Some(|value| Change::PlusOne.undo(value)),
+        Conversion::NegativeExp => Some(|value| Change::NegativeExp.undo(value)),
+        _ => None,
+    };
     match order {
         Order::Stored => {
             let first = view.part as usize * rows;

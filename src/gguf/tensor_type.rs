@@ -14,6 +14,8 @@ impl GgmlType {
     pub const F16: GgmlType = GgmlType(1);
     /// bfloat16.
     pub const BF16: GgmlType = GgmlType(30);
+    /// FP4 with a power of two for every 32.
+    pub const MXFP4: GgmlType = GgmlType(39);
     /// 64-bit float.
     pub const F64: GgmlType = GgmlType(28);
 

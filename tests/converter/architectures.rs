@@ -134,11 +134,30 @@ fn comes_back(case: &Case, no_tokenizer: bool) {
     same_tensors(case, &back);
 }
 
+/// A model whose tensors export cannot put together again stays a file, and an error says so.
+#[track_caller]
+fn stays_a_file(case: &Case) {
+    let folder = case.write();
+    let file = folder.beside("first.gguf");
+    run("convert", &folder.path, &file, "f16", &["--no-tokenizer"]);
+    let back = folder.parent.path().join("back");
+    let mut program = Command::new(env!("CARGO_BIN_EXE_tenpak-gguf"));
+    let done = program.arg("export").arg(&file).arg("-o").arg(&back).output().expect("it runs");
+    assert!(!done.status.success(), "{}", case.name);
+    support::assert_says(String::from_utf8_lossy(&done.stderr), &["tensor `blk.", "plain GGUF"]);
+}
+
 macro_rules! cases {
-    ($($test:ident: $name:literal,)*) => {
+    (both ways { $($test:ident: $name:literal,)* } one way { $($other:ident: $one:literal,)* }) => {
         $(#[test]
         fn $test() {
             let case = Case::read($name);
+            same_as_the_reference(&case, &case.write());
+        })*
+
+        $(#[test]
+        fn $other() {
+            let case = Case::read($one);
             same_as_the_reference(&case, &case.write());
         })*
 
@@ -151,11 +170,16 @@ macro_rules! cases {
                 comes_back(&case, false);
                 comes_back(&case, true);
             })*
+
+            $(#[test]
+            fn $other() {
+                stays_a_file(&Case::read($one));
+            })*
         }
 
         #[test]
         fn no_case_is_forgotten() {
-            let mut tested = vec![$($name),*];
+            let mut tested = vec![$($name,)* $($one),*];
             tested.sort();
             assert_eq!(Case::all().iter().map(|c| c.name.as_str()).collect::<Vec<_>>(), tested);
         }
@@ -163,29 +187,50 @@ macro_rules! cases {
 }
 
 cases! {
-    llama_with_sentencepiece: "tiny-llama-1.1M-chat-v1.0",
-    llama_3_with_a_model_card: "Tiny-Llama-3.2-Instruct",
-    llama_with_byte_fallback_and_biases: "llama-linear",
-    mistral: "mistral",
-    mixtral: "mixtral-8x7B-Instruct-v0.1",
-    qwen2: "qwen2",
-    qwen2_moe: "qwen2_moe",
-    qwen3: "qwen3",
-    qwen3_moe: "qwen3_moe",
-    gemma: "gemma",
-    gemma2: "gemma2",
-    gemma3: "gemma3",
-    gemma3_of_a_model_with_vision: "gemma3-4b-it",
-    phi3: "phi3",
-    phi3_with_long_context: "phi3-128k",
-    gpt2: "gpt2",
-    gpt_neox: "gpt_neox",
-    starcoder2: "starcoder2",
-    olmo2: "olmo2",
-    granite: "granite",
-    stablelm: "stablelm",
-    falcon_7b: "falcon-7b",
-    falcon_40b: "falcon-40b",
+    both ways {
+        llama_with_sentencepiece: "tiny-llama-1.1M-chat-v1.0",
+        llama_3_with_a_model_card: "Tiny-Llama-3.2-Instruct",
+        llama_with_byte_fallback_and_biases: "llama-linear",
+        mistral: "mistral",
+        mixtral: "mixtral-8x7B-Instruct-v0.1",
+        qwen2: "qwen2",
+        qwen2_moe: "qwen2_moe",
+        qwen3: "qwen3",
+        qwen3_moe: "qwen3_moe",
+        gemma: "gemma",
+        gemma2: "gemma2",
+        gemma3: "gemma3",
+        gemma3_of_a_model_with_vision: "gemma3-4b-it",
+        phi3: "phi3",
+        phi3_with_long_context: "phi3-128k",
+        gpt2: "gpt2",
+        gpt_neox: "gpt_neox",
+        starcoder2: "starcoder2",
+        olmo2: "olmo2",
+        granite: "granite",
+        stablelm: "stablelm",
+        falcon_7b: "falcon-7b",
+        falcon_40b: "falcon-40b",
+        smollm3: "smollm3",
+        olmo3: "olmo3",
+        ministral3: "ministral3",
+        ministral3_of_a_model_with_vision: "ministral3-vision",
+        phi4_mini: "phi4-mini",
+        glm4_moe: "glm4_moe",
+        lfm2: "lfm2",
+        lfm2_moe: "lfm2_moe",
+    }
+    one way {
+        gpt_oss: "gpt_oss",
+        deepseek_v3: "deepseek_v3",
+        qwen3_next: "qwen3_next",
+        qwen3_5: "qwen3_5",
+        qwen3_5_of_a_model_with_vision: "qwen3_5-vision",
+        qwen3_5_moe: "qwen3_5_moe",
+        llama4: "llama4",
+        granite_hybrid: "granite_hybrid",
+        granite_hybrid_without_experts: "granite_hybrid-dense",
+    }
 }
 
 /// Experts one after the other, as transformers 5 keeps them, those of several names in turn.

@@ -13,7 +13,7 @@ use tenpak_gguf::checkpoint::{Model, Options};
 use tenpak_gguf::gguf::Value;
 
 /// One case of every class.
-const CASES: [&str; 19] = [
+pub const CASES: [&str; 32] = [
     "Tiny-Llama-3.2-Instruct",
     "llama-linear",
     "mistral",
@@ -33,12 +33,25 @@ const CASES: [&str; 19] = [
     "granite",
     "stablelm",
     "falcon-40b",
+    "smollm3",
+    "olmo3",
+    "ministral3",
+    "glm4_moe",
+    "lfm2",
+    "lfm2_moe",
+    "gpt_oss",
+    "deepseek_v3",
+    "qwen3_next",
+    "qwen3_5",
+    "qwen3_5_moe",
+    "llama4",
+    "granite_hybrid",
 ];
 
 /// What becomes of a folder: keys, names of tensors with those that config.json gives, and notes; or the error.
-type Outcome = Result<(Vec<(String, Value)>, Vec<String>, Vec<String>), String>;
+pub type Outcome = Result<(Vec<(String, Value)>, Vec<String>, Vec<String>), String>;
 
-fn outcome(folder: &Folder, config: &Map<String, Json>) -> Outcome {
+pub fn outcome(folder: &Folder, config: &Map<String, Json>) -> Outcome {
     folder.write_json("config.json", &Json::Object(config.clone()));
     let options = Options { no_tokenizer: true, ..Options::default() };
     let model = Model::open(&folder.path, &options).map_err(|e| e.to_string())?;
@@ -65,7 +78,7 @@ fn class(case: &Case) -> Map<String, Json> {
 
 /// The architecture of a case, its folder, and its config.json with all values of the class. Where windows are turned on
 /// by a flag they are on, or other values would rightly be of no effect.
-fn case(name: &str) -> (&'static Architecture, Folder, Map<String, Json>) {
+pub fn case(name: &str) -> (&'static Architecture, Folder, Map<String, Json>) {
     let case = Case::read(name);
     let said = case.json["config"].as_object().expect("a config.json").clone();
     let architecture =
@@ -91,7 +104,9 @@ fn case(name: &str) -> (&'static Architecture, Folder, Map<String, Json>) {
 fn other(name: &str, value: &Json, blocks: usize) -> Json {
     match (name, value) {
         ("layer_types", _) => json!(vec!["full_attention"; blocks]),
-        ("mlp_only_layers", _) => json!([0]),
+        ("mlp_only_layers" | "moe_layers", _) => json!([0]),
+        ("no_rope_layers", _) => json!(vec![1; blocks]),
+        ("time_step_limit", _) => json!([0.0, 1.0]),
         ("sliding_window_pattern", _) => json!(2),
         ("num_ln_in_parallel_attn", _) => json!(1),
         ("use_bidirectional_attention", _) => json!(true),
@@ -105,7 +120,7 @@ fn other(name: &str, value: &Json, blocks: usize) -> Json {
 }
 
 /// Values of no effect in the model of a case.
-const OF_NO_EFFECT: [(&str, &str); 5] = [
+const OF_NO_EFFECT: [(&str, &str); 15] = [
     // The new architecture has its own number of heads.
     ("falcon-40b", "multi_query"),
     // The number is not zero, and no more is read of it here.
@@ -114,6 +129,21 @@ const OF_NO_EFFECT: [(&str, &str); 5] = [
     // Names that others are read before.
     ("gemma3", "_sliding_window_pattern"),
     ("gpt2", "n_ctx"),
+    ("glm4_moe", "num_mtp_layers"),
+    ("lfm2", "intermediate_size"),
+    // The kinds of all layers are said.
+    ("lfm2", "full_attn_idxs"),
+    ("smollm3", "no_rope_layer_interval"),
+    ("llama4", "no_rope_layer_interval"),
+    // transformers does not read it.
+    ("smollm3", "max_window_layers"),
+    // The width is a multiple of both.
+    ("lfm2", "block_multiple_of"),
+    // Blocks that predict further tokens are left out.
+    ("deepseek_v3", "num_mtp_layers"),
+    ("deepseek_v3", "num_nextn_predict_layers"),
+    // Nothing is rotated.
+    ("granite_hybrid", "max_position_embeddings"),
 ];
 
 /// Sizes with which others or the tensors do not go together: errors name those.
@@ -162,7 +192,9 @@ fn what_is_not_said_is_what_transformers_assumes() {
         for (key, value) in class(&Case::read(name)) {
             // Experts have two names, and so has the context of GPT-2, which old files say under the other alone.
             let has_another_name = ["num_local_experts", "n_positions"].contains(&&key[..]);
-            if is_harmless(&key) && key != "tie_word_embeddings" || has_another_name {
+            // Sizes of heads that follow from others, whatever the class says of its own.
+            let follows = name == "deepseek_v3" && ["head_dim", "qk_head_dim"].contains(&&key[..]);
+            if is_harmless(&key) && key != "tie_word_embeddings" || has_another_name || follows {
                 continue;
             }
             let (mut said, mut unsaid) = (config.clone(), config.clone());
@@ -190,129 +222,21 @@ fn what_is_not_said_is_what_transformers_assumes() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// The values of config.json that describe rotary embeddings.
-const ROPE: [&str; 4] = ["rope_scaling", "rope_parameters", "rope_theta", "rotary_emb_base"];
-
-/// config.json with this description of rotary embeddings, as transformers 4 or 5 writes it.
-fn with_rope(config: &Map<String, Json>, rope: &Json, is_new: bool) -> Map<String, Json> {
-    let mut config = config.clone();
-    ROPE.iter().for_each(|name| drop(config.remove(*name)));
-    let mut rope = rope.as_object().expect("an object").clone();
-    if is_new {
-        rope.insert("rope_theta".into(), 30000.0.into());
-        let by_layer = json!({"full_attention": rope, "sliding_attention": {"rope_type": "default"}});
-        let is_layered = config.contains_key("rope_local_base_freq");
-        config.insert("rope_parameters".into(), if is_layered { by_layer } else { rope.into() });
-    } else {
-        let kind = rope.remove("rope_type").expect("a kind");
-        rope.insert("type".into(), kind);
-        let base = if config["model_type"] == "gpt_neox" { "rotary_emb_base" } else { "rope_theta" };
-        config.insert(base.into(), 30000.0.into());
-        config.insert("rope_scaling".into(), rope.into());
-    }
-    config
-}
-
-/// Every kind of scaling, in both forms, for every architecture: what llama.cpp's graph computes is in the file, and
-/// everything else is refused by its name.
-#[test]
-fn rope_scaling_is_carried_or_refused() {
-    for name in CASES.iter().copied().filter(|name| *name != "gpt2") {
-        let (architecture, folder, config) = case(name);
-        let heads = config["num_attention_heads"].as_u64().expect("heads");
-        let width = config["hidden_size"].as_u64().expect("a width");
-        let dim = config.get("head_dim").and_then(Json::as_u64).unwrap_or(width / heads);
-        let has_factors = matches!(architecture.name, "llama" | "granite");
-        let is_phi = architecture.name == "phi3";
-        let kinds = [
-            (json!({"rope_type": "default"}), true),
-            (json!({"rope_type": "linear", "factor": 4.0}), !is_phi),
-            (json!({"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 1024}), !is_phi),
-            (
-                json!({"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
-                    "original_max_position_embeddings": 1024}),
-                has_factors,
-            ),
-            (
-                json!({"rope_type": "longrope", "short_factor": vec![1.5; dim as usize / 2],
-                    "long_factor": vec![4.0; dim as usize / 2], "original_max_position_embeddings": 1024}),
-                has_factors || is_phi,
-            ),
-            (json!({"rope_type": "dynamic", "factor": 2.0}), !is_phi),
-            (json!({"rope_type": "proportional", "factor": 2.0}), false),
-        ];
-        for (rope, is_carried) in kinds {
-            let kind = rope["rope_type"].as_str().expect("a kind");
-            let mut outcomes = Vec::new();
-            for is_new in [false, true] {
-                let now = outcome(&folder, &with_rope(&config, &rope, is_new));
-                if is_phi && kind == "yarn" {
-                    // Phi 3's class takes it for longrope, whose factors are missing.
-                    assert!(now.is_err_and(|e| e.contains("long_factor")), "{name} {kind}");
-                    continue;
-                }
-                let (keys, tensors, notes) = match now {
-                    Err(error) => {
-                        assert!(
-                            !is_carried && error.contains(&format!("`{kind}`")),
-                            "{name} {kind}: {error}"
-                        );
-                        continue;
-                    }
-                    Ok(outcome) => outcome,
-                };
-                assert!(is_carried, "{name} {kind}: {keys:?}");
-                let key = |name: &str| {
-                    let name = format!("{}.{name}", architecture.name);
-                    keys.iter().find(|(key, _)| *key == name).map(|(_, value)| value.clone())
-                };
-                assert_eq!(key("rope.freq_base"), Some(Value::F32(30000.0)), "{name} {kind}");
-                let has = |tensor: &str| tensors.iter().any(|t| t.starts_with(tensor));
-                match kind {
-                    "linear" | "yarn" => {
-                        assert_eq!(key("rope.scaling.type"), Some(kind.into()), "{name}");
-                        assert_eq!(key("rope.scaling.factor"), Some(Value::F32(4.0)), "{name}");
-                    }
-                    "llama3" => assert!(has("rope_freqs.weight"), "{name}"),
-                    "longrope" => {
-                        assert!(
-                            has("rope_factors_long.weight") && has("rope_factors_short.weight"),
-                            "{name}"
-                        );
-                        assert!(key("rope.scaling.attn_factor").is_some(), "{name}");
-                    }
-                    "dynamic" => assert!(notes.iter().any(|n| n.contains("`dynamic`")), "{name}: {notes:?}"),
-                    _ => {}
-                }
-                if matches!(kind, "yarn" | "longrope") && !is_phi {
-                    let original = key("rope.scaling.original_context_length");
-                    assert_eq!(original, Some(Value::U32(1024)), "{name} {kind}");
-                }
-                outcomes.push((keys, tensors, notes));
-            }
-            assert!(
-                outcomes.windows(2).all(|pair| pair[0] == pair[1]),
-                "{name} {kind}: both forms are the same"
-            );
-        }
-    }
-}
-
 /// A case with other values in config.json.
-fn changed(name: &str, values: Json) -> Outcome {
+pub fn changed(name: &str, values: Json) -> Outcome {
     let (_, folder, mut config) = case(name);
     config.extend(values.as_object().expect("values").clone());
     outcome(&folder, &config)
 }
 
 #[track_caller]
-fn key_of(name: &str, values: Json, key: &str) -> Option<Value> {
+pub fn key_of(name: &str, values: Json, key: &str) -> Option<Value> {
     let (keys, ..) = changed(name, values).unwrap_or_else(|e| panic!("{e}"));
     keys.into_iter().find(|(name, _)| name == key).map(|(_, value)| value)
 }
 
 #[track_caller]
-fn refused(name: &str, values: Json, words: &[&str]) {
+pub fn refused(name: &str, values: Json, words: &[&str]) {
     match changed(name, values.clone()) {
         Ok(_) => panic!("{name} with {values} should have been refused"),
         Err(error) => support::assert_says(error, words),
@@ -320,70 +244,9 @@ fn refused(name: &str, values: Json, words: &[&str]) {
 }
 
 #[track_caller]
-fn noted(name: &str, values: Json, words: &[&str]) {
+pub fn noted(name: &str, values: Json, words: &[&str]) {
     let (.., notes) = changed(name, values).unwrap_or_else(|e| panic!("{e}"));
     support::assert_says(notes.join("\n"), words);
-}
-
-#[test]
-fn yarn_as_transformers_has_it() {
-    let yarn = |more: Json| {
-        let mut yarn = json!({"type": "yarn", "factor": 4.0}).as_object().expect("an object").clone();
-        yarn.extend(more.as_object().expect("an object").clone());
-        json!({"rope_scaling": yarn})
-    };
-    let key = |more, key| key_of("qwen2", yarn(more), key);
-    // Without its original length: `max_position_embeddings`.
-    let original = "qwen2.rope.scaling.original_context_length";
-    assert_eq!(key(json!({}), original), Some(Value::U32(32768)));
-    // llama.cpp scales scores by 0.1 ln 4 + 1 = 1.1386294, and by this key besides.
-    let scale = "qwen2.rope.scaling.attn_factor";
-    assert_eq!(key(json!({}), scale), None);
-    assert_eq!(key(json!({"attention_factor": 1.138_629_436_111_989}), scale), None);
-    assert_eq!(key(json!({"attention_factor": 1.0}), scale), Some(Value::F32(1.0 / 1.138_629_4)));
-    let by_mscale = json!({"mscale": 1.0, "mscale_all_dim": 1.0});
-    assert_eq!(key(by_mscale, scale), Some(Value::F32(1.0 / 1.138_629_4)));
-    refused("qwen2", yarn(json!({"beta_fast": 16.0})), &["`beta_fast` is 16.0", "takes 32 for it"]);
-    refused("qwen2", yarn(json!({"truncate": false})), &["`truncate` is false", "rounds"]);
-    refused("gemma3", yarn(json!({"attention_factor": 1.0})), &["`attention_factor`", "window"]);
-    noted("qwen2", yarn(json!({"shape": "round"})), &["`shape`", "rotary embeddings"]);
-}
-
-#[test]
-fn rotary_embeddings_that_contradict_themselves() {
-    let both = json!({"rope_parameters": {"rope_type": "default"}, "rope_scaling": {"type": "linear", "factor": 2.0}});
-    refused("qwen2", both, &["`rope_type`", "`rope_parameters`", "`rope_scaling`"]);
-    let layers = json!({"rope_parameters": {"full_attention": {"rope_type": "linear", "factor": 2.0},
-        "sliding_attention": {"rope_type": "default"}}});
-    refused("qwen2", layers, &["full_attention", "sliding_attention"]);
-    let scaled = json!({"rope_parameters": {"full_attention": {}, "sliding_attention": {"rope_type": "linear", "factor": 2.0}}});
-    refused("gemma3", scaled, &["full_attention", "sliding_attention"]);
-    refused("gemma3", json!({"rope_parameters": {"rope_theta": 5.0}}), &["full_attention"]);
-    refused("qwen2", json!({"rope_scaling": "linear"}), &["`rope_scaling`", "\"linear\""]);
-    refused("qwen2", json!({"rope_scaling": {"type": "linear"}}), &["`linear` has no `factor`"]);
-    refused(
-        "qwen2",
-        json!({"partial_rotary_factor": 0.5}),
-        &["`partial_rotary_factor` is 0.5", "as a whole"],
-    );
-    refused("stablelm", json!({"partial_rotary_factor": 0.4}), &["`partial_rotary_factor` is 0.4", "even"]);
-    refused(
-        "phi3",
-        json!({"rope_scaling": {"type": "longrope", "long_factor": [1.0]}}),
-        &["`long_factor`", "4 numbers"],
-    );
-}
-
-/// Of the layers of Gemma 3 each kind has its own base.
-#[test]
-fn rotary_embeddings_by_layer() {
-    let layers = json!({"rope_theta": null, "rope_local_base_freq": null,
-        "rope_parameters": {"full_attention": {"rope_type": "linear", "rope_theta": 7.0, "factor": 2.0},
-            "sliding_attention": {"rope_type": "default", "rope_theta": 5.0}}});
-    for (key, value) in [("freq_base", 7.0), ("freq_base_swa", 5.0), ("scaling.factor", 2.0)] {
-        let key = key_of("gemma3", layers.clone(), &format!("gemma3.rope.{key}"));
-        assert_eq!(key, Some(Value::F32(value)));
-    }
 }
 
 #[test]
@@ -442,6 +305,44 @@ fn other_models_are_refused() {
         ("granite", json!({"logits_scaling": 0}), &["`logits_scaling`", "zero"]),
         ("qwen2", json!({"head_dim": 16}), &["`head_dim` is 16"]),
         ("gpt2", json!({"add_cross_attention": true}), &["`add_cross_attention` is true"]),
+        ("smollm3", json!({"no_rope_layers": [1, 1, 0, 1]}), &["`no_rope_layers`", "every fourth"]),
+        (
+            "smollm3",
+            json!({"no_rope_layers": null, "no_rope_layer_interval": 2}),
+            &["`no_rope_layer_interval` is 2"],
+        ),
+        ("olmo3", json!({"rope_theta": 10000.0}), &["`rope_theta` is 500000.0", "10000 in all layers"]),
+        ("olmo3", json!({"sliding_window": null}), &["`sliding_window` is null"]),
+        (
+            "ministral3",
+            json!({"rope_parameters": {"rope_type": "linear", "factor": 2.0, "llama_4_scaling_beta": 0.1}}),
+            &["`rope_type` is \"linear\"", "yarn"],
+        ),
+        (
+            "lfm2",
+            json!({"layer_types": ["conv", "sliding_attention", "conv"]}),
+            &["`layer_types`", "`full_attention`"],
+        ),
+        ("gpt_oss", json!({"swiglu_limit": 5.0}), &["`swiglu_limit` is 5.0", "to 7"]),
+        ("deepseek_v3", json!({"q_lora_rank": null}), &["`q_lora_rank` is null", "number of blocks"]),
+        (
+            "deepseek_v3",
+            json!({"rope_scaling": {"type": "yarn", "factor": 40.0, "mscale": 2.0, "mscale_all_dim": 1.0}}),
+            &["`attention_factor`", "rotated part"],
+        ),
+        (
+            "qwen3_next",
+            json!({"linear_value_head_dim": 8}),
+            &["`linear_value_head_dim` is 8", "`linear_key_head_dim`"],
+        ),
+        ("llama4", json!({"use_qk_norm": false}), &["`use_qk_norm` is false", "128 experts"]),
+        ("llama4", json!({"moe_layers": [0]}), &["`moe_layers`", "`interleave_moe_layer_step`"]),
+        (
+            "granite_hybrid",
+            json!({"layer_types": ["attention", "attention", "attention"]}),
+            &["`layer_types`", "states"],
+        ),
+        ("granite_hybrid", json!({"time_step_limit": [0.0, 1.0]}), &["`time_step_limit`"]),
     ] {
         refused(name, values, words);
     }

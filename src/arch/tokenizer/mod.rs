@@ -59,6 +59,12 @@ pub fn gguf_keys(files: &Files, v: &Vocabulary, pre: Option<&str>) -> Result<Key
         Kind::ByteFallback => byte_fallback::write(&sources, v.literal, &mut keys)?,
         Kind::Bpe => bpe::write(&sources, pre, &mut keys)?,
     }
+    for (name, text) in v.placed {
+        let tokens = keys.get("ggml.tokens").and_then(Value::as_array).into_iter().flatten();
+        if let Some(id) = tokens.into_iter().position(|token| token.as_str() == Some(text)) {
+            keys.put(name, id as u32);
+        }
+    }
     if let Some(id) = v.end_of_turn.filter(|_| keys.get("ggml.eot_token_id").is_none()) {
         keys.put("ggml.eot_token_id", id);
     }

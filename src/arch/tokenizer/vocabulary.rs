@@ -9,6 +9,8 @@ pub struct Vocabulary {
     pub end_of_turn: Option<u32>,
     /// Added tokens are what the files say, whatever their text looks like, and tokenizer.json has a say too.
     pub literal: bool,
+    /// Tokens that have a place of their own whatever the files say of special tokens: the name of the key, and the text.
+    pub placed: &'static [(&'static str, &'static str)],
     /// The class of transformers that reads its tokenizer.model, which export writes.
     pub class: &'static str,
 }
@@ -30,6 +32,7 @@ impl Vocabulary {
         space_prefix: SpacePrefix::Unsaid,
         end_of_turn: None,
         literal: false,
+        placed: &[],
         class: "LlamaTokenizer",
     };
     /// That of llama's children.
@@ -39,6 +42,17 @@ impl Vocabulary {
         Vocabulary { space_prefix: SpacePrefix::No, class: "GemmaTokenizer", ..Vocabulary::PLAIN };
     /// SentencePiece with many added tokens.
     pub const PHI3: Vocabulary = Vocabulary { literal: true, ..Vocabulary::PLAIN };
+
+    /// Byte-level BPE whose marks of roles end a turn.
+    pub const GLM: Vocabulary = Vocabulary {
+        placed: &[
+            ("ggml.bos_token_id", "[gMASK]"),
+            ("ggml.eot_token_id", "<|user|>"),
+            ("ggml.unknown_token_id", "<|endoftext|>"),
+            ("ggml.eom_token_id", "<|observation|>"),
+        ],
+        ..Vocabulary::PLAIN
+    };
 
     /// The same with an end of a turn.
     pub const fn with_end_of_turn(self, id: u32) -> Vocabulary {

@@ -20,8 +20,9 @@ use super::packed::{Floats, Folder, Matrices, Packed, expect, float, matrix, typ
 use crate::checkpoint::dtype::Dtype;
 use crate::checkpoint::error::Error;
 use crate::checkpoint::stored::{Files, Span};
+use crate::gguf::GgmlType;
+use crate::types;
 use crate::types::codes4::layout::{BlockNf4, Codes4, NF4};
-use crate::types::{self, TensorType};
 use serde_json::{Map, Value as Json};
 
 /// 1 / 127 as the library has it in f32.
@@ -193,12 +194,12 @@ impl Packed for FourBits {
     }
 
     /// The codes are those of NF4, no block of ours has weights of two of its own.
-    fn exact_type(&self, files: &Files) -> Option<&'static TensorType> {
+    fn exact_type(&self, files: &Files) -> Option<GgmlType> {
         let whole = self.columns.is_multiple_of(BlockNf4::LEN) && self.block.is_multiple_of(BlockNf4::LEN);
         let same = self.map.map(f32::to_bits) == NF4.map(f32::to_bits);
         let blocks = (self.rows * self.columns).div_ceil(self.block);
         let exact = whole && same && (0..blocks).all(|b| self.scales.get(files, b).is_finite());
-        exact.then_some(&types::codes4::NF4_64)
+        exact.then_some(GgmlType(types::codes4::NF4_64.id))
     }
 
     fn read_blocks(&self, files: &Files, row: usize, out: &mut [u8]) {

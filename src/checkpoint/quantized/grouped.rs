@@ -4,9 +4,10 @@
 use super::packed::Packed;
 use crate::checkpoint::dtype::Dtype;
 use crate::checkpoint::stored::Files;
+use crate::gguf::GgmlType;
+use crate::types;
 use crate::types::codes4::float16;
 use crate::types::codes4::layout::{BlockG4, Codes4};
-use crate::types::{self, TensorType};
 use rayon::prelude::*;
 
 /// Where a format has the integers of a matrix.
@@ -101,7 +102,7 @@ impl<T: Grouped> Packed for T {
     }
 
     /// The groups are whole blocks, the codes have 4 bits, the scales are floats of 16 bits.
-    fn exact_type(&self, files: &Files) -> Option<&'static TensorType> {
+    fn exact_type(&self, files: &Files) -> Option<GgmlType> {
         let Layout { rows, columns, bits, group, .. } = *self.layout();
         let whole =
             columns.is_multiple_of(BlockG4::LEN) && (group.is_multiple_of(BlockG4::LEN) || group >= columns);
@@ -116,7 +117,7 @@ impl<T: Grouped> Packed for T {
         };
         let exact =
             fits && (0..rows).into_par_iter().all(|row| (0..groups).all(|group| group_is_exact(row, group)));
-        exact.then_some(&types::codes4::G4_128)
+        exact.then_some(GgmlType(types::codes4::G4_128.id))
     }
 
     fn read_blocks(&self, files: &Files, row: usize, out: &mut [u8]) {

@@ -11,6 +11,7 @@ mod compressed_tensors;
 mod gptq;
 mod grouped;
 mod mlx;
+mod mxfp4;
 mod packed;
 mod scaled;
 
@@ -38,6 +39,7 @@ const METHODS: &[(&str, FindMatrices)] = &[
     ("fbgemm_fp8", scaled::find),
     ("compressed-tensors", compressed_tensors::find),
     ("mlx", mlx::find),
+    ("mxfp4", mxfp4::find),
 ];
 
 /// Quantized matrices by the names that they would have unquantized.
@@ -76,8 +78,7 @@ pub fn unpack(
     }
     let mut packed = PackedMatrices::new();
     for (name, path, matrix) in matrices.found {
-        let shape = matrix.shape().map(|n| n as u64).to_vec();
-        let entry = Entry { dtype: Ok(matrix.dtype()), shape, path, span: Span::default() };
+        let entry = Entry { dtype: Ok(matrix.dtype()), shape: matrix.extents(), path, span: Span::default() };
         shards.tensors.insert(name.clone(), entry);
         packed.insert(name, matrix);
     }

@@ -4,7 +4,7 @@ use crate::checkpoint::dtype::Dtype;
 use crate::checkpoint::error::Error;
 use crate::checkpoint::shards::Shards;
 use crate::checkpoint::stored::{Entry, Files, Span};
-use crate::types::TensorType;
+use crate::gguf::GgmlType;
 use half::{bf16, f16};
 use serde_json::{Map, Value as Json};
 use std::fmt::Debug;
@@ -14,6 +14,11 @@ use std::path::PathBuf;
 pub trait Packed: Debug + Send + Sync {
     /// Rows and columns.
     fn shape(&self) -> [usize; 2];
+
+    /// The extents of the tensor as it would be unquantized, outermost first, where its rows are those of several matrices.
+    fn extents(&self) -> Vec<u64> {
+        self.shape().map(|extent| extent as u64).to_vec()
+    }
 
     /// The float type in which the library that wrote it has its weights.
     fn dtype(&self) -> Dtype;
@@ -25,7 +30,7 @@ pub trait Packed: Debug + Send + Sync {
     fn read_row(&self, files: &Files, row: usize, out: &mut [f32]);
 
     /// The type that holds the weights without loss, if there is one for all of them.
-    fn exact_type(&self, _: &Files) -> Option<&'static TensorType> {
+    fn exact_type(&self, _: &Files) -> Option<GgmlType> {
         None
     }
 
