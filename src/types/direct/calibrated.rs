@@ -129,7 +129,7 @@ impl<L, C: Codes, const SLOTS: usize> Operation<L> for Search<'_, C, SLOTS> {
         }
         for n in n_given..SLOTS {
             let [_, before] = best.expect("a scale was tried");
-            let mut gains: [f32; LEN] = std::array::from_fn(|p| problem.gain(&before.misses, p).1);
+            let mut gains = problem.gains(&before.misses);
             let mut best_next = None;
             for _ in 0..places {
                 let place = largest(&gains);
@@ -266,6 +266,16 @@ impl Problem<'_> {
         (a / b, a * a / b)
     }
 
+    /// What every weight gains by a slot, at most. No closure over an array: that would be compiled without the level's features.
+    #[inline(always)]
+    fn gains(&self, misses: &[f32; LEN]) -> [f32; LEN] {
+        let mut gains = [0.0; LEN];
+        for (p, gain) in gains.iter_mut().enumerate() {
+            *gain = self.gain(misses, p).1;
+        }
+        gains
+    }
+
     /// Gives a slot the value that suits the codes best.
     #[inline(always)]
     fn fit<C: Codes, const SLOTS: usize>(&self, attempt: &mut Attempt<C, SLOTS>, slot: usize) {
@@ -286,7 +296,7 @@ impl Problem<'_> {
     fn with_slots<C: Codes, const SLOTS: usize>(&self, before: Attempt<C, SLOTS>) -> [Attempt<C, SLOTS>; 2] {
         let mut finished = before;
         for slot in before.used..SLOTS {
-            let gains: [f32; LEN] = std::array::from_fn(|p| self.gain(&finished.misses, p).1);
+            let gains = self.gains(&finished.misses);
             finished.block.slots[slot].index = largest(&gains) as u8;
             self.fit(&mut finished, slot);
         }

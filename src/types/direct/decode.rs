@@ -218,9 +218,11 @@ impl<L: Tiles, C: DecodeLanes, const SLOTS: usize> Decoder<L> for Block<C, SLOTS
         for (w, out) in w.iter().zip(out.chunks_exact_mut(LEN)) {
             let steps: [[u8; LANES]; STEPS] = bytemuck::cast(w.codes.decode(level));
             let mut levels = [[0; STEPS]; LANES];
-            for (j, levels) in levels.iter_mut().enumerate() {
-                let [a, b, c, d] = [steps[0][j], steps[1][j], steps[2][j], steps[3][j]];
-                *levels = bytemuck::cast([a, b, c, d].map(|r| r.wrapping_sub(ZERO_POINT as u8)));
+            // Closures over arrays would be calls, one for each lane.
+            for j in 0..LANES {
+                for t in 0..STEPS {
+                    levels[j][t] = steps[t][j].wrapping_sub(ZERO_POINT as u8) as i8;
+                }
             }
             scalar::dequantize(w, &levels, out);
         }

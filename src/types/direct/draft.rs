@@ -40,7 +40,11 @@ impl Scaled {
     /// The code of the nearest value.
     #[inline(always)]
     pub fn nearest(&self, x: f32) -> u8 {
-        self.between.iter().map(|&between| (x > between) as u8).sum()
+        let mut code = 0;
+        for between in &self.between {
+            code += (x > *between) as u8;
+        }
+        code
     }
 }
 
