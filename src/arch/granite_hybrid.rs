@@ -6,11 +6,11 @@ use super::error::Error;
 use super::file_keys::FileKeys;
 use super::granite::MULTIPLIERS;
 use super::keys::{Key, Keys, Only};
+use super::kv_heads;
 use super::llama::LLAMA;
 use super::pieces::*;
 use super::table::{Architecture, Conversion, Extent, Half, Shown, Tensor, Width, nothing_computed, of};
 use super::tokenizer::Vocabulary;
-use crate::gguf::{Kind, Value};
 use serde_json::Value as Json;
 
 pub const GRANITE_HYBRID: Architecture = Architecture {
@@ -151,21 +151,12 @@ fn states(config: &Config) -> Result<Vec<bool>, Error> {
 
 /// Blocks with a state have no heads of keys.
 fn write_kv_heads(keys: &mut Keys) -> Result<(), Error> {
-    let heads = keys.config.shape()?.kv_heads as i32;
-    let layers = states(keys.config)?.into_iter();
-    let heads = layers.map(|is_state| Value::I32(if is_state { 0 } else { heads }));
-    keys.put("attention.head_count_kv", Value::Array(Kind::I32, heads.collect()));
-    Ok(())
+    let without = states(keys.config)?;
+    kv_heads::write(keys, &without)
 }
 
 fn read_kv_heads(file: &mut FileKeys) -> Result<(), Error> {
-    let name = "attention.head_count_kv";
-    let heads = file.key(name).and_then(Value::as_array).ok_or_else(|| file.other(name, "array"))?;
-    let heads: Vec<u64> = heads.iter().map(|heads| heads.as_u64().unwrap_or(0)).collect();
-    let kind = |heads: &u64| if *heads == 0 { "mamba" } else { "attention" };
-    file.set("layer_types", heads.iter().map(kind).collect::<Vec<_>>());
-    file.set("num_key_value_heads", heads.into_iter().max().unwrap_or(0));
-    Ok(())
+    kv_heads::read(file, "mamba", "attention")
 }
 
 /// llama.cpp's converter has the base although nothing is rotated.

@@ -5,10 +5,10 @@ use super::config::Config;
 use super::error::Error;
 use super::file_keys::FileKeys;
 use super::keys::{Key, Keys, Only};
+use super::kv_heads;
 use super::pieces::*;
 use super::table::{Architecture, Conversion, Extent, Head, Tensor, Width, nothing_computed, of};
 use super::tokenizer::Vocabulary;
-use crate::gguf::{Kind, Value};
 use serde_json::Value as Json;
 
 pub const LFM2: Architecture = Architecture {
@@ -202,21 +202,12 @@ fn convolutions(config: &Config) -> Result<Vec<bool>, Error> {
 
 /// Blocks with a convolution have no heads of keys.
 fn write_kv_heads(keys: &mut Keys) -> Result<(), Error> {
-    let heads = keys.config.shape()?.kv_heads as i32;
-    let layers = convolutions(keys.config)?.into_iter();
-    let heads = layers.map(|is_convolution| Value::I32(if is_convolution { 0 } else { heads }));
-    keys.put("attention.head_count_kv", Value::Array(Kind::I32, heads.collect()));
-    Ok(())
+    let without = convolutions(keys.config)?;
+    kv_heads::write(keys, &without)
 }
 
 fn read_kv_heads(file: &mut FileKeys) -> Result<(), Error> {
-    let name = "attention.head_count_kv";
-    let heads = file.key(name).and_then(Value::as_array).ok_or_else(|| file.other(name, "array"))?;
-    let heads: Vec<u64> = heads.iter().map(|heads| heads.as_u64().unwrap_or(0)).collect();
-    let kind = |heads: &u64| if *heads == 0 { "conv" } else { "full_attention" };
-    file.set("layer_types", heads.iter().map(kind).collect::<Vec<_>>());
-    file.set("num_key_value_heads", heads.into_iter().max().unwrap_or(0));
-    Ok(())
+    kv_heads::read(file, "conv", "full_attention")
 }
 
 const MLP_WIDTH: &[&str] =

@@ -23,6 +23,7 @@ mod granite_hybrid;
 mod harmless;
 mod hyper_parameters;
 pub mod keys;
+mod kv_heads;
 mod lfm2;
 mod llama;
 mod llama4;
