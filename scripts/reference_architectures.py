@@ -2,11 +2,16 @@
 """Reference digests of every architecture, from llama.cpp's own converter. Run by hand; see docs/reference-f16.md.
 
     scripts/reference_architectures.py LLAMA_CPP [CASE...]
+    scripts/reference_architectures.py --verify LLAMA_CPP [CASE...]     only what follows the digests
 
 A case is tests/architectures/CASE.json: a config.json as model hubs have it, the files of a tokenizer, an element
 type. Where the case does not list its tensors yet, transformers says which a model with that config has. Weights are
 drawn from splitmix64, as in tests/support/reference_case.rs. The result is tests/architectures/CASE.digest: what
 `tenpak-gguf inspect --digest` prints of the reference files in F16, BF16 and F32, sha256 cut to 16 digits.
+
+Then our file of each case is run in the patched llama.cpp and compared with transformers, by `convert --verify`.
+TENPAK_COLLECTOR names what scripts/build_llama.sh printed. Options of `convert` that a case needs for that stand in
+`verify`; `forward` false says that transformers cannot make the model: its vision tower is too small.
 """
 import hashlib, json, os, shutil, subprocess, sys, tempfile, traceback
 from pathlib import Path
@@ -76,15 +81,32 @@ def tensors_of(config, folder):
             return {name: list(f.get_slice(name).get_shape()) for name in sorted(f.keys())}
 
 
+def tenpak():
+    return Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release/tenpak-gguf"
+
+
 def digest(file):
-    tenpak = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release/tenpak-gguf"
-    out = subprocess.run([tenpak, "inspect", "--digest", file], check=True, capture_output=True, text=True).stdout
+    out = subprocess.run([tenpak(), "inspect", "--digest", file], check=True, capture_output=True, text=True).stdout
     for line in out.splitlines():
         kind, name, sha, rest = (line + " ").split(" ", 3)
         yield f"{kind} {name} {sha[:16]} {rest}".rstrip()
 
 
-def run(llama, path):
+def verify(path, case, folder):
+    """Compares our file in llama.cpp with transformers."""
+    if not case.get("forward", True):
+        return print(f"{path.stem}: transformers cannot make this model")
+    pre = ["--tokenizer-pre", case["pre"]] if "pre" in case else []
+    command = [tenpak(), "convert", folder, "-o", folder.parent / "verified.gguf", "--outtype", "bf16", *pre]
+    command += ["--verify", "--python", sys.executable, *case.get("verify", [])]
+    done = subprocess.run(command, capture_output=True, text=True)
+    line = next((line for line in done.stdout.splitlines() if line.startswith("verified: ")), "")
+    if done.returncode or " and logits of " not in line:
+        sys.exit(f"{path.stem}: {done.stderr}")
+    print(f"{path.stem}: {line}")
+
+
+def run(llama, path, is_only_verified):
     case = json.loads(path.read_text())
     with tempfile.TemporaryDirectory() as work:
         folder = Path(work) / path.stem
@@ -103,11 +125,14 @@ def run(llama, path):
             for name, shape in case["tensors"].items()
         }
         save_file(weights, folder / "model.safetensors", {"format": "pt"})
+        if is_only_verified:
+            return verify(path, case, folder)
         lines = []
         for outtype in DTYPES:
             file = Path(work) / f"{outtype}.gguf"
             convert(llama, folder, case, outtype, file)
             lines += [f"{outtype} {line}" for line in digest(file)]
+        verify(path, case, folder)
     # Keys that are the same in all three are written once.
     same = {line.split(" ", 1)[1] for line in lines if line.split(" ")[1] == "key"}
     same = {s for s in same if all(f"{t} {s}" in lines for t in DTYPES)}
@@ -117,7 +142,8 @@ def run(llama, path):
     print(f"{path.stem}: {len(case['tensors'])} tensors")
 
 
-llama, *names = sys.argv[1:]
+is_only_verified = sys.argv[1] == "--verify"
+llama, *names = sys.argv[1 + is_only_verified :]
 paths = [CASES / f"{name}.json" for name in names] or sorted(CASES.glob("*.json"))
 for path in paths:
-    run(llama, path)
+    run(llama, path, is_only_verified)

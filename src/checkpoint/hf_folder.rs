@@ -140,6 +140,14 @@ fn tokenizer_keys(
         .map_err(|e| Error::Tokenizer { path: folder.join(e.file), problem: e.what })
 }
 
+/// The tokenizer of a folder, for ids to be compared with those of its GGUF file. The class of the model does not matter.
+pub fn tokenizer_of(folder: &Path) -> Result<tokenizer::Reference, Error> {
+    let json = object(&folder.join("config.json"))?;
+    let config = Config::new(&json, "{}");
+    let files = tokenizer::Files { folder, raw_config: &json, config: &config };
+    tokenizer::reference(&files).map_err(|e| Error::Tokenizer { path: folder.join(e.file), problem: e.what })
+}
+
 /// A LoRA adapter changes a model: alone it is none, and a model beside it would be converted without it.
 fn refuse_adapter(folder: &Path) -> Result<(), Error> {
     let path = folder.join("adapter_config.json");

@@ -26,7 +26,7 @@ mod weight_files;
 
 pub use dtype::Dtype;
 pub use error::Error;
-pub use hf_folder::Options;
+pub use hf_folder::{Options, tokenizer_of};
 pub use model::{Model, SourceTensor};
 pub use transform::{Change, Order};
 

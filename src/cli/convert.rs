@@ -1,6 +1,7 @@
 //! `tenpak-gguf convert`
 
 use super::progress::Progress;
+use super::python::PythonArgs;
 use super::sizes::{DEFAULT_SIZE, SizeArgs, StatisticsArgs, bytes};
 use super::{FloatType, forecast, human_bytes, rate, set_threads, table};
 use anyhow::{anyhow, bail};
@@ -9,7 +10,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
-use tenpak_gguf::job::{self, Event, Judgement, Outputs, Statistics, Step};
+use tenpak_gguf::job::{self, Event, Judgement, Outputs, Statistics, Step, Verified, Verify};
 use tenpak_gguf::plan::{self, Cut, Family, Plan, Recipe, Target};
 
 /// Make a GGUF file of a Hugging Face folder or of another GGUF file
@@ -27,11 +28,17 @@ Examples:
   tenpak-gguf convert ./Mistral-7B -o mistral.gguf --recipe mix.toml  types by these rules
   tenpak-gguf convert ./Mistral-7B -o mistral-f16.gguf --outtype f16  a plain file, for any llama.cpp
   tenpak-gguf convert ./Llama-3-8B-GPTQ -o llama.gguf                 what GPTQ, AWQ or bitsandbytes made, without loss
+  tenpak-gguf convert ./Model -o model.gguf --verify                  first compared with the folder; see below
   tenpak-gguf convert ./big -o big.gguf --shard $SLURM_ARRAY_TASK_ID/8      one of eight parts; llama.cpp loads the first
 
 Calibration runs the model over text, by default text that the model writes itself, with llama-tenpak-calibrate of the
 patched llama.cpp (scripts/build_llama.sh). What it makes stays in a cache (`tenpak-gguf cache`), so that another size of
 the same model takes less.
+
+--verify runs llama.cpp with a plain file of the model over a few hundred tokens, and compares ids with those of the
+folder's tokenizer, and embeddings, the output of every block and logits with what transformers computes in the
+Python that --python names (pip install torch transformers sentencepiece). What differs first ends the conversion.
+
 Rows that 256 does not divide use the types with blocks of 64 (t3_64 for t3 and so on).")]
 pub struct Args {
     /// Hugging Face folder (config.json, a tokenizer, safetensors or pytorch_model.bin) or GGUF file, best
@@ -66,6 +73,11 @@ pub struct Args {
     /// A plain file in a float type instead
     #[arg(long, value_name = "FLOAT")]
     outtype: Option<FloatType>,
+    /// Compare tokens and logits of the file in llama.cpp with those of the folder before anything is written
+    #[arg(long, conflicts_with = "dry_run")]
+    verify: bool,
+    #[command(flatten)]
+    python: PythonArgs,
     /// Print the plan and sizes, write nothing
     #[arg(long)]
     dry_run: bool,
@@ -123,8 +135,14 @@ impl Args {
             effort: self.statistics.effort(),
             tokenizer_pre: self.tokenizer_pre.clone(),
             no_tokenizer: self.no_tokenizer,
+            verify: self.verify(),
             threads: self.threads,
         })
+    }
+
+    fn verify(&self) -> Option<Verify> {
+        let (python, collector) = (self.python.python.clone(), self.statistics.collector());
+        self.verify.then_some(Verify { python, collector })
     }
 
     fn outputs(&self) -> anyhow::Result<Outputs> {
@@ -222,6 +240,8 @@ pub(super) fn tell(event: Event, bar: &Mutex<Progress>) {
             eprintln!("{what}{}: {}", if is_there { ", from the cache" } else { "" }, path.display());
         }
         Event::Forecast(found) => eprintln!("{}\n", forecast::text(found)),
+        Event::Verifying => eprintln!("comparing the model in llama.cpp with its folder"),
+        Event::Verified(verified) => print_verified(verified),
         Event::Statistics(words) => eprintln!("calibration: {words}"),
         Event::Costs { weights } => *bar() = Progress::new(weights, "finding out what types cost"),
         Event::NoSensitivities => eprintln!(
@@ -269,6 +289,26 @@ pub(super) fn tell(event: Event, bar: &Mutex<Progress>) {
             let _ = writeln!(std::io::stdout(), "{line}");
         }
     }
+}
+
+/// Says what was compared, and what was not.
+fn print_verified(Verified { ids, forward }: &Verified) {
+    let mut parts = Vec::new();
+    match ids {
+        Ok((lines, tokens)) => parts.push(format!("ids of {lines} lines ({tokens} tokens)")),
+        Err(why) => eprintln!("note: ids were not compared: {why}"),
+    }
+    match forward {
+        Ok((agreement, versions)) => {
+            let job::Agreement { tokens, blocks, of_blocks, largest } = agreement;
+            parts.push(format!(
+                "embeddings, {blocks} of {of_blocks} blocks and logits of {tokens} tokens, which differ by {} at most ({versions})",
+                job::percent(*largest)
+            ));
+        }
+        Err(why) => eprintln!("note: the forward pass was not compared: {why}"),
+    }
+    let _ = writeln!(std::io::stdout(), "verified: {}", parts.join("; "));
 }
 
 /// `2/8`, as numbers from 1.

@@ -8,6 +8,7 @@ mod forecast;
 mod inspect;
 mod plan;
 mod progress;
+mod python;
 mod recipes;
 mod sizes;
 mod types;

@@ -96,6 +96,11 @@ impl StatisticsArgs {
         Ok(Statistics::Measured(Measure { text, tokens, budget, collector: self.collector.clone(), cache }))
     }
 
+    /// The programs of llama.cpp's, or their folder, as given.
+    pub fn collector(&self) -> Option<PathBuf> {
+        self.collector.clone()
+    }
+
     /// How long to search.
     pub fn effort(&self) -> Effort {
         self.effort.into()

@@ -1,12 +1,14 @@
 //! A conversion from the model to the last file.
 
 use super::allocate::{Allocation, AllocationError, Size, allocation};
+use super::calibrate::work_folder;
 use super::costs::{TensorCosts, costs};
 use super::forecast::Forecast;
 use super::guided::Guide;
 use super::judge::{Judgement, judge};
-use super::measure::{Measure, Measured, Step};
+use super::measure::{self, Measure, Measured, Step};
 use super::outputs::{Outputs, check_output};
+use super::verify::{Verified, Verify, VerifyError};
 use super::write::write_or_resume;
 use super::{Error, resume};
 use crate::calibration::{Calibration, Sensitivities};
@@ -34,6 +36,8 @@ pub struct Convert {
     pub tokenizer_pre: Option<String>,
     /// Leave the tokenizer out: the file takes token ids only.
     pub no_tokenizer: bool,
+    /// Compare a plain file of the model with the folder first; `None` for a conversion that is taken on trust.
+    pub verify: Option<Verify>,
     /// Threads of the collector. Those of everything else are rayon's.
     pub threads: Option<usize>,
 }
@@ -88,6 +92,10 @@ pub enum Event<'a> {
         /// Whether that is in the cache.
         is_there: bool,
     },
+    /// The plain file is compared with the folder.
+    Verifying,
+    /// They agree.
+    Verified(&'a Verified),
     /// The statistics that are used, in words.
     Statistics(String),
     /// What types cost is found out, on some rows of so many weights.
@@ -154,6 +162,7 @@ impl Convert {
             effort: Effort::default(),
             tokenizer_pre: None,
             no_tokenizer: false,
+            verify: None,
             threads: None,
         }
     }
@@ -164,6 +173,9 @@ impl Convert {
             [("--tokenizer-pre", self.tokenizer_pre.is_some()), ("--no-tokenizer", self.no_tokenizer)];
         if let Some((option, _)) = options.iter().find(|(_, given)| *given && self.source.is_file()) {
             return Err(Error::HasTokenizer { option, path: self.source.clone() });
+        }
+        if self.verify.is_some() && self.source.is_file() {
+            return Err(VerifyError::NoFolder(self.source.clone()).into());
         }
         let options = checkpoint::Options {
             tokenizer_pre: self.tokenizer_pre.clone(),
@@ -239,6 +251,9 @@ impl Opened<'_> {
         if let Some(forecast) = self.forecast()? {
             tell(Event::Forecast(&forecast));
         }
+        if let Some(verify) = &self.job.verify {
+            self.verify(verify, outputs, tell)?;
+        }
         let statistics = self.statistics(tell)?;
         let guide = statistics
             .as_ref()
@@ -302,6 +317,24 @@ impl Opened<'_> {
             check_output(&part.path, inputs, outputs.overwrite)?;
         }
         Ok(parts)
+    }
+
+    /// Compares a plain file of the model with the folder: the one that statistics are measured with, or one that is
+    /// deleted then.
+    fn verify(&self, verify: &Verify, outputs: &Outputs, tell: &(dyn Fn(Event) + Sync)) -> Result<(), Error> {
+        verify.check()?;
+        let work = work_folder(".tenpak-verify-", &outputs.path)?;
+        let plain = match self.measure() {
+            Some(measure) => measure.base(&self.model, self.job.effort, tell)?,
+            None => {
+                let path = work.path().join("plain.gguf");
+                measure::write_base(&self.model, &measure::plain(&self.model)?, &path, tell)?;
+                path
+            }
+        };
+        tell(Event::Verifying);
+        tell(Event::Verified(&verify.run(&self.model, &plain, self.job.threads)?));
+        Ok(())
     }
 
     fn measure(&self) -> Option<&Measure> {

@@ -99,7 +99,7 @@ impl Measure {
 
     /// Where things are or will be.
     pub(super) fn places(&self, model: &Model, effort: Effort) -> Result<Places, Error> {
-        let plain = Plan::new(model, &Recipe::plain(matrix_dtype(model)))?;
+        let plain = plain(model)?;
         let model_key = key_of_model(model, &plain)?;
         let base = match model.path.is_dir() {
             true => self.cache.place(&model_key, "base.gguf"),
@@ -140,13 +140,7 @@ impl Measure {
         let Places { model_key, plain, base, own, .. } = self.places(model, effort)?;
         let begin = |step: Step, path: &Path| tell(Event::Step { step, path, is_there: path.exists() });
         if model.path.is_dir() {
-            begin(Step::Base, &base);
-            if !base.exists() {
-                tell(Event::Started { weights: plain.weights() });
-                let written = write(model, &plain, None, &base, &|n| tell(Event::Progress(n)));
-                tell(Event::Stopped);
-                written?;
-            }
+            write_base(model, &plain, &base, tell)?;
         }
         let tokens = self.tokens.unwrap_or(default_tokens(effort));
         let (text, kept_back) = match &self.text {
@@ -184,6 +178,19 @@ impl Measure {
             .run()?,
         };
         Ok(Measured { calibration, base, kept_back, parse_special: self.text.is_none() })
+    }
+
+    /// A plain file of the model, which is made if it is not there.
+    pub(super) fn base(
+        &self,
+        model: &Model,
+        effort: Effort,
+        tell: &(dyn Fn(Event) + Sync),
+    ) -> Result<PathBuf, Error> {
+        self.cache.create()?;
+        let Places { plain, base, .. } = self.places(model, effort)?;
+        write_base(model, &plain, &base, tell)?;
+        Ok(base)
     }
 
     /// A text of which a tenth is to be kept back, from its end.
@@ -233,6 +240,28 @@ fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 fn digest(path: &Path) -> Result<String, Error> {
     let bytes = std::fs::read(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
     Ok(format!("{:x}", Sha256::digest(bytes)))
+}
+
+/// The plan of a plain file, in the float type that most of the model's weights have.
+pub(super) fn plain(model: &Model) -> Result<Plan, Error> {
+    Ok(Plan::new(model, &Recipe::plain(matrix_dtype(model)))?)
+}
+
+/// Writes a plain file, unless it is there.
+pub(super) fn write_base(
+    model: &Model,
+    plain: &Plan,
+    path: &Path,
+    tell: &(dyn Fn(Event) + Sync),
+) -> Result<(), Error> {
+    tell(Event::Step { step: Step::Base, path, is_there: path.exists() });
+    if path.exists() {
+        return Ok(());
+    }
+    tell(Event::Started { weights: plain.weights() });
+    let written = write(model, plain, None, path, &|n| tell(Event::Progress(n)));
+    tell(Event::Stopped);
+    written.map(drop)
 }
 
 /// The float type of the first matrix, which stands for that of all.

@@ -50,6 +50,7 @@ mod outputs;
 mod own_text;
 mod plain;
 mod resume;
+mod verify;
 mod weights;
 mod write;
 
@@ -65,6 +66,7 @@ pub use judge::Judgement;
 pub use measure::{Measure, Step};
 pub use outputs::{OutputError, Outputs, check_output};
 pub use own_text::{DEFAULT_SEED, OwnText};
+pub use verify::{Agreement, Difference, Distance, Half, Shown, Verified, Verify, VerifyError, percent};
 pub use write::{write, write_or_resume};
 
 use crate::{calibration, checkpoint, gguf, plan};
@@ -85,6 +87,9 @@ pub enum Error {
     /// Collecting statistics.
     #[error(transparent)]
     Collector(#[from] CollectorError),
+    /// The file would compute something else than the folder, or that cannot be found out.
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
     /// A size that cannot be met.
     #[error(transparent)]
     Allocation(#[from] AllocationError),

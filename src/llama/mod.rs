@@ -1,11 +1,12 @@
 //! llama.cpp's programs: finding one, running it, reading what it prints.
 //!
-//! `find` looks for a program where users put it, `run` runs one and measures it, `printed` turns what programs print
-//! into values, and `evaluation` is llama-perplexity over a text.
+//! `find` looks for a program where users put it and `python` for a Python, `run` runs one and measures it, `printed` turns what
+//! programs print into values, and `evaluation` is llama-perplexity over a text.
 
 pub mod evaluation;
 pub mod find;
 pub mod printed;
+pub mod python;
 pub mod run;
 
 pub use evaluation::Evaluation;

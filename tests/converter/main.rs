@@ -28,3 +28,4 @@ mod recipes;
 mod resume;
 mod split;
 mod tables;
+mod verify;

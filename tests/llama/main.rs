@@ -11,6 +11,7 @@ mod fixtures;
 
 mod diagonals;
 mod experts_model;
+mod llama_forward;
 mod quantized_folder;
 mod short_model;
 mod vocabulary;
@@ -35,5 +36,6 @@ mod quantized_checkpoints;
 mod quantized_gguf;
 mod rpc;
 mod sizes;
+mod verify;
 mod vocabularies;
 mod vulkan;

@@ -91,7 +91,8 @@ pub fn make(folder: &Path, method: Option<Method>, blocks: usize, out: &Path) ->
     Ok(())
 }
 
-fn floats(t: &TensorView) -> Result<Vec<f32>, String> {
+/// The elements of a tensor of floats.
+pub fn floats(t: &TensorView) -> Result<Vec<f32>, String> {
     let dtype = match t.dtype() {
         Stored::F32 => Dtype::F32,
         Stored::F16 => Dtype::F16,

@@ -13,10 +13,12 @@
 #include "hash/hash.h"
 #include "llama.h"
 #include "model-file.h"
+#include "options.h"
 #include "progress.h"
 #include "sensitivities.h"
 #include "speed.h"
 #include "swaps.h"
+#include "trace.h"
 #include "writer.h"
 
 #include <algorithm>
@@ -37,132 +39,6 @@
 #if !defined(_WIN32)
 #include <sys/resource.h>
 #endif
-
-static const char * USAGE =
-    "usage: llama-tenpak-calibrate -m BASE.gguf -f TEXT -o OUT.gram.gguf [options]\n"
-    "       llama-tenpak-calibrate -m BASE.gguf --write-text OUT.txt [options]\n"
-    "       llama-tenpak-calibrate --speed TYPE [-t N]\n"
-    "\n"
-    "Runs a model over text and writes, for every input x of its linear layers, the sum of x x^T over tokens:\n"
-    "what `tenpak-gguf convert --calibration` weighs errors with. Or lets the model write such a text.\n"
-    "\n"
-    "  -m FILE             the model in F32, F16 or BF16 (or any type that llama.cpp runs)\n"
-    "  -f FILE             text, unlike the one that the result is judged on\n"
-    "  -o FILE             file to write; while it is incomplete it is FILE.part, and a second run goes on with it\n"
-    "  --tokens N          tokens of the text to use, from its start (default: 131072)\n"
-    "  -c, --ctx-size N    tokens of a chunk; chunks are independent of each other (default: 512)\n"
-    "  --memory SIZE       memory for the sums beside the model, such as 8G or 500M; what does not fit is collected\n"
-    "                      in further passes over the text (default: half of what is free)\n"
-    "  --parse-special     tokens such as <|im_end|> in the text are tokens, as they are in a text of --write-text\n"
-    "  --swap FILE         instead: what each quantized weight of FILE costs, a GGUF file of the same model, if it alone\n"
-    "                      stands in for the model's; a line for each: name, mean KL divergence in nats, standard error\n"
-    "  --text-name NAME    what the result calls the text (default: the name of the file)\n"
-    "  --write-text FILE   a text of --tokens tokens that the model writes\n"
-    "  --seed N            of that text (default: 1)\n"
-    "  --speed TYPE        instead: how many operations this machine does in a second, for weights in f32, f16 or bf16:\n"
-    "                      products with 512 tokens and with 16, the sums\n"
-    "  --budget MINUTES    for the sensitivities of the weights, measured after the sums (default: what the sums took;\n"
-    "                      0: on as little text as possible)\n"
-    "  -t, --threads N     threads (default: one for each core)\n"
-    "  -ngl N              layers on the GPU; the sums are then kept and computed there too\n"
-    "\n"
-    "and the options of other llama.cpp programs for loading a model (see llama-completion --help).\n";
-
-struct own_params {
-    int64_t     tokens = 131072;
-    size_t      memory = 0; // half of what is free
-    double      budget = -1; // what the sums take
-    std::string swap;       // nothing is swapped
-    std::string text_name;  // that of the file
-    std::string write_text; // no text is written
-    int64_t     seed = 1;
-    std::string speed;      // is not measured
-};
-
-// "8G": powers of 1024, as free and top count memory
-static size_t parse_size(const std::string & text) {
-    size_t       used  = 0;
-    double       value = 0;
-    const char * units = "KMGT";
-    try {
-        value = std::stod(text, &used);
-    } catch (const std::exception &) {
-    }
-    std::string unit = text.substr(used);
-    if (!unit.empty() && (unit.back() == 'B' || unit.back() == 'b')) {
-        unit.pop_back();
-    }
-    const char * at = unit.size() == 1 ? strchr(units, toupper(unit[0])) : nullptr;
-    if (used == 0 || value <= 0 || (!unit.empty() && !at)) {
-        throw std::runtime_error("--memory " + text + ": is not a size; write 8G or 500M");
-    }
-    for (int i = 0; at && i <= at - units; i++) {
-        value *= 1024;
-    }
-    return (size_t) value;
-}
-
-static int64_t parse_count(const std::string & option, const std::string & value) {
-    size_t  used = 0;
-    int64_t n    = 0;
-    try {
-        n = std::stoll(value, &used);
-    } catch (const std::exception &) {
-    }
-    if (n <= 0 || used != value.size()) {
-        throw std::runtime_error(option + " " + value + ": is not a number above zero");
-    }
-    return n;
-}
-
-static double parse_minutes(const std::string & value) {
-    size_t used = 0;
-    double n    = -1;
-    try {
-        n = std::stod(value, &used);
-    } catch (const std::exception &) {
-    }
-    if (!(n >= 0) || used != value.size()) {
-        throw std::runtime_error("--budget " + value + ": is not a number of minutes");
-    }
-    return n;
-}
-
-static ggml_type parse_float(const std::string & value) {
-    for (ggml_type type : { GGML_TYPE_F32, GGML_TYPE_F16, GGML_TYPE_BF16 }) {
-        if (value == ggml_type_name(type)) {
-            return type;
-        }
-    }
-    throw std::runtime_error("--speed " + value + ": is none of f32, f16, bf16");
-}
-
-// takes our own options out of the arguments
-static std::vector<char *> take_own(int argc, char ** argv, own_params & own) {
-    const std::map<std::string, std::function<void(const std::string &)>> options = {
-        { "--budget", [&](const std::string & value) { own.budget = parse_minutes(value); } },
-        { "--memory", [&](const std::string & value) { own.memory = parse_size(value); } },
-        { "--seed", [&](const std::string & value) { own.seed = parse_count("--seed", value); } },
-        { "--speed", [&](const std::string & value) { own.speed = value; } },
-        { "--swap", [&](const std::string & value) { own.swap = value; } },
-        { "--text-name", [&](const std::string & value) { own.text_name = value; } },
-        { "--tokens", [&](const std::string & value) { own.tokens = parse_count("--tokens", value); } },
-        { "--write-text", [&](const std::string & value) { own.write_text = value; } },
-    };
-    std::vector<char *> rest;
-    for (int i = 0; i < argc; i++) {
-        const auto option = options.find(argv[i]);
-        if (option == options.end()) {
-            rest.push_back(argv[i]);
-            continue;
-        }
-        if (i + 1 == argc) {
-            throw std::runtime_error(option->first + ": needs a value");
-        }
-        option->second(argv[++i]);
-    }
-    return rest;
-}
 
 static size_t free_memory(ggml_backend_dev_t device) {
     size_t free;
@@ -437,6 +313,14 @@ static void run(int argc, char ** argv) {
     }
     if (!own.write_text.empty()) {
         write_text(params, own.write_text, own.tokens, own.seed);
+        return;
+    }
+    if (!own.tokenize.empty()) {
+        write_ids(params, own.tokenize);
+        return;
+    }
+    if (!own.trace.empty()) {
+        write_trace(params, own.trace);
         return;
     }
     const std::string & out = params.out_file;

@@ -12,6 +12,7 @@ mod json_files;
 mod merges;
 mod old_files;
 mod pre_tokenizer;
+mod reference;
 mod sentencepiece;
 mod sources;
 mod spaces;
@@ -23,6 +24,7 @@ mod vocabulary;
 
 pub use exported::files;
 pub use files::Files;
+pub use reference::{Mark, Reference, Stands, reference};
 pub use templates::MORE_TEMPLATES;
 pub use tokens::{KeyList, SPECIAL};
 pub use vocabulary::Vocabulary;

@@ -1,0 +1,34 @@
+// The options of llama-tenpak-calibrate that no other program of llama.cpp has.
+
+#pragma once
+
+#include "ggml.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+extern const char * const USAGE;
+
+struct own_params {
+    int64_t     tokens = 131072;
+    size_t      memory = 0; // half of what is free
+    double      budget = -1; // what the sums take
+    std::string swap;       // nothing is swapped
+    std::string text_name;  // that of the file
+    std::string write_text; // no text is written
+    std::string speed;      // is not measured
+    std::string tokenize;   // no ids are written
+    std::string trace;      // nothing is traced
+    int64_t     seed = 1;
+};
+
+// a number above zero; option: that it is the value of
+int64_t parse_count(const std::string & option, const std::string & value);
+
+// the value of --speed
+ggml_type parse_float(const std::string & value);
+
+// takes our own options out of the arguments
+std::vector<char *> take_own(int argc, char ** argv, own_params & own);

@@ -1,0 +1,147 @@
+//! The text that ids are compared on: lines in many scripts, code, numbers, spaces, and the model's own added tokens.
+
+use crate::arch::tokenizer::{Mark, Reference, Stands};
+
+/// Lines of text. All are in Unicode's form C: what tokenizers of some models make of others (NFC), llama.cpp does not.
+const LINES: &str = include_str!("lines.json");
+
+/// Words of a line that stand beside a mark, and letters at most.
+const WORDS: usize = 4;
+const LETTERS: usize = 40;
+
+/// Lines with marks that the forward pass is compared on too.
+const MARKED_AT_MOST: usize = 12;
+
+/// Lines for a tokenizer.
+pub(super) struct Text {
+    /// The lines, those with marks behind the others.
+    pub lines: Vec<String>,
+    /// How many have no marks of purpose.
+    unmarked: usize,
+}
+
+impl Text {
+    /// The lines for a tokenizer: none on which it is known to differ from llama.cpp.
+    pub fn new(reference: &Reference) -> Text {
+        let all: Vec<String> = serde_json::from_str(LINES).expect("a tested constant");
+        let fits = |line: &String| reference.before_space || !line.starts_with(' ');
+        let mut lines: Vec<String> = all.into_iter().filter(fits).collect();
+        let unmarked = lines.len();
+        let begins: Vec<String> = lines.iter().map(|line| begin(line)).filter(|b| !b.is_empty()).collect();
+        let marked = |(i, mark): (usize, &Mark)| {
+            let at = |i: usize| &begins[i % begins.len()];
+            with_mark(mark, i, at(i), at(i + begins.len() / 2), reference.before_space)
+        };
+        lines.extend(reference.marks.iter().enumerate().map(marked));
+        Text { lines, unmarked }
+    }
+
+    /// The lines without marks.
+    pub fn unmarked(&self) -> &[String] {
+        &self.lines[..self.unmarked]
+    }
+
+    /// Ids of some of the lines, `most` at most, for the forward pass; `ids` are those of all lines.
+    pub fn sample(&self, ids: &[Vec<u32>], most: usize) -> Vec<u32> {
+        let ids = &ids[..ids.len().min(self.unmarked + MARKED_AT_MOST)];
+        let all: usize = ids.iter().map(Vec::len).sum();
+        let step = all.div_ceil(most.max(1)).max(1);
+        ids.iter().step_by(step).flatten().copied().take(most).collect()
+    }
+}
+
+/// The first words of a line.
+fn begin(line: &str) -> String {
+    let words: Vec<&str> = line.split_whitespace().take(WORDS).collect();
+    words.join(" ").chars().take(LETTERS).collect::<String>().trim_end().to_owned()
+}
+
+/// A line with an added token, as chats and other texts have it, in turn.
+fn with_mark(mark: &Mark, i: usize, a: &str, b: &str, before_space: bool) -> String {
+    let m = &mark.text;
+    match mark.stands {
+        Stands::AtTheEnd => format!("{a}.{m}"),
+        Stands::AmongSigns => format!("{a}.{m}({b})"),
+        // Runs of spaces would become others beside spaces.
+        Stands::Anywhere if m.trim_matches(['▁', ' ', '\n', '\t', '\r']).is_empty() => format!("{a}{m}{b}"),
+        Stands::Anywhere => match i % 4 {
+            0 => format!("{m}user\n{a}{m}\n{m}assistant\n"),
+            1 if before_space => format!("{a} {m} {b}"),
+            2 => format!("{m}{m}{a}"),
+            _ => format!("{a}{m}{b}"),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reference(marks: &[(&str, Stands)], before_space: bool) -> Reference {
+        let marks = marks.iter().map(|(text, stands)| Mark { text: (*text).into(), stands: *stands });
+        Reference { tokenizer: None, marks: marks.collect(), before_space }
+    }
+
+    #[test]
+    fn lines_are_of_many_kinds() {
+        let text = Text::new(&reference(&[], true));
+        assert!(text.lines.len() >= 40 && text.lines.len() == text.unmarked);
+        let has = |wanted: fn(char) -> bool| text.lines.iter().any(|line| line.contains(wanted));
+        let scripts: [(&str, fn(char) -> bool); 8] = [
+            ("Greek", |c| ('α'..='ω').contains(&c)),
+            ("Cyrillic", |c| ('а'..='я').contains(&c)),
+            ("Hebrew", |c| ('א'..='ת').contains(&c)),
+            ("Arabic", |c| ('ا'..='ي').contains(&c)),
+            ("Devanagari", |c| ('अ'..='ह').contains(&c)),
+            ("Han", |c| ('一'..='鿿').contains(&c)),
+            ("Hangul", |c| ('가'..='힣').contains(&c)),
+            ("emoji", |c| ('🌀'..='🙏').contains(&c)),
+        ];
+        scripts.iter().for_each(|(name, wanted)| assert!(has(*wanted), "there is no {name}"));
+        for part in ["\t\t", "\r\n", "\n\n\n", "     ", "def ", "1234567", "\u{200d}"] {
+            assert!(text.lines.iter().any(|line| line.contains(part)), "{part:?} is nowhere");
+        }
+        assert!(text.lines.iter().all(|line| !line.contains('\0')), "texts end with zero bytes");
+    }
+
+    #[test]
+    fn marks_stand_where_ids_are_the_same() {
+        let marks = [
+            ("<a>", Stands::Anywhere),
+            ("<b>", Stands::Anywhere),
+            ("<c>", Stands::AmongSigns),
+            ("<d>", Stands::AtTheEnd),
+            ("   ", Stands::Anywhere),
+        ];
+        let marked = |before_space| {
+            let text = Text::new(&reference(&marks, before_space));
+            text.lines[text.unmarked..].to_vec()
+        };
+        let lines = marked(true);
+        assert!(lines[0].starts_with("<a>user\n") && lines[0].ends_with("<a>assistant\n"), "{lines:?}");
+        assert!(lines[1].contains(" <b> "), "{lines:?}");
+        assert!(lines[2].contains(".<c>("), "{lines:?}");
+        assert!(lines[3].ends_with(".<d>"), "{lines:?}");
+        let (before, after) = lines[4].split_once("   ").unwrap();
+        assert!(!before.ends_with(' ') && !after.starts_with(' ') && !after.is_empty(), "{lines:?}");
+        assert!(!marked(false)[1].contains("<b> "));
+    }
+
+    #[test]
+    fn lines_that_begin_with_a_space_are_left_out() {
+        let with = Text::new(&reference(&[], true)).lines;
+        let without = Text::new(&reference(&[], false)).lines;
+        assert!(with.len() > without.len() && without.iter().all(|line| !line.starts_with(' ')));
+    }
+
+    #[test]
+    fn samples_are_of_all_lines() {
+        let text = Text { lines: Vec::new(), unmarked: 40 };
+        let ids: Vec<Vec<u32>> = (0..100).map(|line| vec![line; 10]).collect();
+        let sample = text.sample(&ids, 64);
+        assert_eq!(sample.len(), 60);
+        assert!(sample.contains(&0) && sample.iter().any(|&line| line > 36), "{sample:?}");
+        assert!(sample.iter().all(|&line| line < 52), "{sample:?}");
+        assert_eq!(text.sample(&ids[..2], 64).len(), 20);
+    }
+}
