@@ -25,7 +25,7 @@ esac"#;
 /// Hands out `theirs` and `report`, and keeps the program and what it is asked.
 const PYTHON: &str = r#"echo "$2" >program
 echo "$3 $4 $8" >asked
-cp "$5" forward
+cp "$5" "$3.given"
 if [ -e theirs ]; then cp theirs "$6"; fi
 cp report "$7""#;
 
@@ -102,7 +102,7 @@ impl Place {
 
     /// Tables with a row for each id that was asked for.
     fn tables(&self) -> Tables {
-        let ids = self.read("forward").split(' ').count();
+        let ids = self.read("forward.given").split(' ').count();
         let table = |columns: usize, seed: usize| {
             let value = |i: usize| ((i * 7919 + seed * 104729) % 2003) as f32 / 1000.0 - 1.0;
             (columns, (0..ids * columns).map(value).collect::<Vec<f32>>())
@@ -171,7 +171,7 @@ impl Place {
         assert_eq!((done.code, &done.out[..]), (1, ""), "{}", done.err);
         assert_says(&done.err, words);
         assert!(!done.err.contains("panicked"), "{}", done.err);
-        let known = ["asked", "forward", "model", "program", "texts"];
+        let known = ["asked", "forward.given", "ids.given", "model", "program", "texts"];
         let mut left = files_in(self.folder.path());
         left.retain(|name| !before.contains(name) && !known.contains(&&name[..]));
         assert!(left.is_empty(), "{left:?} was left");
@@ -230,7 +230,7 @@ fn what_agrees_is_counted() {
     let place = Place::with_forward();
     let done = place.run(&[]);
     assert_eq!(done.code, 0, "{}", done.err);
-    let tokens = place.read("forward").split(' ').count();
+    let tokens = place.read("forward.given").split(' ').count();
     let words = format!(
         "embeddings, 2 of 2 blocks and logits of {tokens} tokens, which differ by 0.0e0 % at most (transformers 5.0, torch 2.0)"
     );
@@ -252,7 +252,7 @@ fn what_differs_first_is_named() {
         place.answer_ours(&tables);
     };
     off(&["embeddings", "block.1", "logits"], 1.25);
-    let id = place.read("forward").split(' ').nth(3).expect("an id").to_owned();
+    let id = place.read("forward.given").split(' ').nth(3).expect("an id").to_owned();
     let words = format!("most by 25 % for token 4 (id {id})");
     place.fails(&[], &["the embeddings differ first", &words, "for 1 of ", "nothing was written"]);
     off(&["block.1", "logits"], 1.25);
@@ -336,7 +336,8 @@ fn nothing_that_can_be_compared() {
         &["nothing could be verified", "the file has no tokenizer", "pip install"],
     );
     // Ids that are no text serve the forward pass alone.
-    let ids: Vec<usize> = place.read("forward").split(' ').map(|id| id.parse().expect("an id")).collect();
+    let ids: Vec<usize> =
+        place.read("forward.given").split(' ').map(|id| id.parse().expect("an id")).collect();
     assert!(ids.len() == VOCAB && ids.iter().all(|&id| id < VOCAB), "{ids:?}");
 }
 
@@ -355,7 +356,7 @@ fn a_sentencepiece_model_alone() {
     place.write("report", r#"{"versions": "sentencepiece 0.2"}"#);
     place.write("theirs", "7 8 9\n".repeat(46));
     let asked = place.run(&[]);
-    assert!(place.read("forward").contains("fn main"), "{}", asked.err);
+    assert!(place.read("ids.given").contains("fn main"), "{}", asked.err);
     // The forward pass gets the same answer, which is none of its kind.
     assert_says(&asked.err, &["forward.out"]);
     place.write("theirs", "7 8 9\n".repeat(45) + "7 8 8\n");
