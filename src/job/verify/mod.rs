@@ -107,7 +107,6 @@ fn compare_ids(llama: &Llama, packages: &Packages, reference: Reference, most: u
     let (lines, theirs) = match &reference.tokenizer {
         Some(tokenizer) => (&text.lines[..], tokens::encode(tokenizer, &text.lines)),
         None => {
-            // SentencePiece's library knows nothing of added tokens.
             let lines = text.unmarked();
             match packages.ids(&llama.write("texts.unmarked", &with_zeros(lines))?) {
                 Ok(path) => (lines, Ok(tokens::read(&path, lines.len())?)),

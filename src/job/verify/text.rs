@@ -24,7 +24,15 @@ impl Text {
     /// The lines for a tokenizer: none on which it is known to differ from llama.cpp.
     pub fn new(reference: &Reference) -> Text {
         let all: Vec<String> = serde_json::from_str(LINES).expect("a tested constant");
-        let fits = |line: &String| reference.before_space || !line.starts_with(' ');
+        // SentencePiece's library, which stands in for a tokenizer that is not there, knows nothing of added tokens.
+        let unknown: Vec<String> = match &reference.tokenizer {
+            Some(_) => Vec::new(),
+            None => reference.marks.iter().map(|mark| mark.text.replace('▁', " ")).collect(),
+        };
+        let fits = |line: &String| {
+            (reference.before_space || !line.starts_with(' '))
+                && !unknown.iter().any(|mark| line.contains(mark.as_str()))
+        };
         let mut lines: Vec<String> = all.into_iter().filter(fits).collect();
         let unmarked = lines.len();
         let begins: Vec<String> = lines.iter().map(|line| begin(line)).filter(|b| !b.is_empty()).collect();
