@@ -49,7 +49,13 @@ def load():
     """The model in float32, and a ValueError if some of its weights are not in the folder: they would be drawn by chance."""
     options = {"trust_remote_code": False, "local_files_only": True, "attn_implementation": "eager"}
     options["dtype" if int(reader.__version__.split(".")[0]) >= 5 else "torch_dtype"] = torch.float32
-    model, info = reader.AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True, **options)
+    try:
+        model, info = reader.AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True, **options)
+    except ValueError as error:
+        if "Unrecognized configuration class" not in str(error):
+            raise
+        # Some language models with a vision tower are of this kind alone.
+        model, info = reader.AutoModelForImageTextToText.from_pretrained(folder, output_loading_info=True, **options)
     missing = info["missing_keys"] if isinstance(info, dict) else info.missing_keys
     if missing:
         raise ValueError("it finds no weights for " + ", ".join(sorted(missing)[:3]))
