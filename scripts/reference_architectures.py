@@ -11,7 +11,7 @@ drawn from splitmix64, as in tests/support/reference_case.rs. The result is test
 
 Then our file of each case is run in the patched llama.cpp and compared with transformers, by `convert --verify`.
 TENPAK_COLLECTOR names what scripts/build_llama.sh printed. Options of `convert` that a case needs for that stand in
-`verify`; `forward` false says that transformers cannot make the model: its vision tower is too small.
+`verify`; `forward` false says that transformers cannot make the model: its vision tower is not whole.
 """
 import hashlib, json, os, shutil, subprocess, sys, tempfile, traceback
 from pathlib import Path
