@@ -18,13 +18,7 @@ pub struct AtomicFile {
 impl AtomicFile {
     /// Starts a file that will be `path`.
     pub fn create(path: &Path) -> Result<AtomicFile> {
-        let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(".tenpak-").suffix(".part");
-        // Temporary files are private by default; a model is as readable as any new file.
-        #[cfg(unix)]
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let file = builder.tempfile_in(folder.unwrap_or(Path::new("."))).map_err(with_remedy)?;
+        let file = temporary(folder_of(path))?;
         Ok(AtomicFile { path: path.to_owned(), out: BufWriter::with_capacity(BUFFER, file) })
     }
 
@@ -74,6 +68,21 @@ impl AtomicFile {
     }
 }
 
+/// An empty file in a folder that is deleted when it is dropped. A program that is killed leaves it.
+pub fn temporary(folder: &Path) -> Result<NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".tenpak-").suffix(".part");
+    // Temporary files are private by default; a model is as readable as any new file.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    builder.tempfile_in(folder).map_err(with_remedy)
+}
+
+/// The folder of a file.
+pub fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// The same error, with what helps against it.
 fn with_remedy(e: Error) -> Error {
     let remedy = match e.kind() {
@@ -98,7 +107,7 @@ fn part_path(path: &Path, id: &str) -> PathBuf {
 /// Files that were left when others than `id` were ended in the middle, by their names.
 pub fn other_parts(path: &Path, id: &str) -> Vec<String> {
     let ours = part_path(path, id);
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder_of(path);
     let start = format!(".{}.", path.file_name().unwrap_or_default().to_string_lossy());
     let names = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let names = names.map(|e| e.file_name().to_string_lossy().into_owned());

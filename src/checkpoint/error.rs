@@ -43,6 +43,20 @@ pub enum Error {
         /// What is not supported and what helps.
         problem: String,
     },
+    /// There is no table for the class that config.json names.
+    #[error(
+        "{}: architecture {class} is not supported yet ({known} are); llama.cpp's convert_hf_to_gguf.py --outtype bf16 makes a \
+         GGUF file of the folder, and `convert` takes that, whatever the architecture",
+        path.display()
+    )]
+    Foreign {
+        /// config.json.
+        path: PathBuf,
+        /// The class.
+        class: String,
+        /// Classes that there are tables for.
+        known: String,
+    },
     /// config.json lacks a value, has one that no model has, or contradicts the tensors.
     #[error("{}: {problem}", path.display())]
     Config {

@@ -35,6 +35,7 @@ pub fn open(path: &Path) -> Result<Model, Error> {
         tensors,
         notes: Vec::new(),
         storage: Storage::Gguf(file),
+        converted: None,
     })
 }
 

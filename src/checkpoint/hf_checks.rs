@@ -31,7 +31,8 @@ impl Source<'_> {
             }
         }
         if let Some(Placed { tensor: t, .. }) = placed.iter().find(|p| p.tensor.elements() == 0) {
-            let what = "has no elements: the file is damaged, fetch it again";
+            let what = "has no elements: it was saved without its weights, as a program does that shares a model among \
+                        machines; save it whole";
             return Err(Error::tensor(&self.file(t), t.source_name(), what));
         }
         self.check_head(placed)?;

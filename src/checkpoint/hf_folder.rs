@@ -29,7 +29,7 @@ pub fn open(folder: &Path, options: &Options) -> Result<Model, Error> {
     refuse_adapter(folder)?;
     let config_path = folder.join("config.json");
     let json = object(&config_path)?;
-    let architecture = architecture(&json).map_err(|e| Error::unsupported(&config_path, e))?;
+    let architecture = architecture(&json, &config_path)?;
     let at_config = |e: arch::Error| Error::config(&config_path, e);
     let config = architecture.config(&json);
     let shape = config.shape().map_err(at_config)?;
@@ -67,11 +67,11 @@ pub fn open(folder: &Path, options: &Options) -> Result<Model, Error> {
     keys.extend(tokenizer.keys);
     let notes = [notes, tokenizer.notes, shards.notes.clone()].concat();
     let storage = Storage::Folder { shards, packed, beside: files_beside(folder) };
-    Ok(Model { path: folder.to_owned(), keys, tensors, notes, storage })
+    Ok(Model { path: folder.to_owned(), keys, tensors, notes, storage, converted: None })
 }
 
 /// The files of a folder that decide what is written, beside those of its tensors.
-fn files_beside(folder: &Path) -> Vec<PathBuf> {
+pub fn files_beside(folder: &Path) -> Vec<PathBuf> {
     const KINDS: [&str; 3] = ["json", "model", "jinja"];
     const NAMES: [&str; 2] = ["README.md", "merges.txt"];
     let inside =
@@ -97,16 +97,26 @@ fn is_headless(json: &Map<String, Json>) -> bool {
     named(json).is_some_and(|name| name.ends_with("Model") && !name.ends_with("LMHeadModel"))
 }
 
+/// The class of a folder, if there is no table for it.
+pub fn foreign_class(folder: &Path) -> Result<Option<String>, Error> {
+    refuse_adapter(folder)?;
+    let config_path = folder.join("config.json");
+    let json = object(&config_path)?;
+    match architecture(&json, &config_path) {
+        Err(Error::Foreign { class, .. }) => Ok(Some(class)),
+        Err(error) => Err(error),
+        Ok(_) => Ok(None),
+    }
+}
+
 /// The architecture that config.json names.
-fn architecture(json: &Map<String, Json>) -> Result<&'static Architecture, String> {
-    let Some(name) = named(json) else { return by_model_type(json) };
+fn architecture(json: &Map<String, Json>, path: &Path) -> Result<&'static Architecture, Error> {
+    let Some(name) = named(json) else {
+        return by_model_type(json).map_err(|e| Error::unsupported(path, e));
+    };
     Architecture::of(name).ok_or_else(|| {
         let known: Vec<_> = arch::ALL.iter().map(|a| a.hf[0]).collect();
-        format!(
-            "architecture {name} is not supported yet ({} are); make a BF16 or F16 GGUF of the folder with llama.cpp's \
-             convert_hf_to_gguf.py --outtype bf16 and give that to `convert`, which takes every architecture so",
-            known.join(", ")
-        )
+        Error::Foreign { path: path.to_owned(), class: name.to_owned(), known: known.join(", ") }
     })
 }
 
@@ -115,7 +125,8 @@ fn by_model_type(json: &Map<String, Json>) -> Result<&'static Architecture, Stri
     let text = json.get("text_config").and_then(Json::as_object);
     let kind = text.into_iter().chain([json]).find_map(|json| json.get("model_type")?.as_str());
     let kind = kind.ok_or(
-        "neither `architectures` nor `model_type` is there, which say what model it is: fetch it again",
+        "neither `architectures` nor `model_type` is there, which say what model it is: take the config.json of its \
+         repository, or add the name of the model's class, as in \"architectures\": [\"LlamaForCausalLM\"]",
     )?;
     Architecture::of_model_type(kind).ok_or_else(|| {
         format!(

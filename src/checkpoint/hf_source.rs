@@ -36,7 +36,7 @@ pub struct Placed {
 }
 
 /// What helps where config.json and tensors contradict each other.
-pub const NOT_OF_ONE_MODEL: &str = "they are not of one model, fetch both again";
+pub const NOT_OF_ONE_MODEL: &str = "they are not of one model, take both from one repository";
 
 /// Elements that are compared at a time.
 const CHUNK: usize = 1 << 16;

@@ -11,6 +11,7 @@ use crate::arch::{self, Bias, Conversion, Head, Match, Predicts, Shown};
 use crate::names::{self, Role};
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// The output head in architectures whose checkpoints may have it for nothing.
 const HEAD: &str = "lm_head.weight";
@@ -29,12 +30,7 @@ impl Source<'_> {
     /// What people should know of the file.
     pub fn notes(&self) -> Vec<String> {
         let others = self.shards.tensors.keys().filter(|hf| language_part(hf).is_none()).count();
-        let folder = self.folder.display();
-        let note = format!(
-            "the file has the language model alone; {others} tensors of what sees or hears are left out: llama.cpp makes \
-             a file of them with convert_hf_to_gguf.py --mmproj {folder}, and its programs take both (--mmproj FILE)"
-        );
-        (others > 0).then_some(note).into_iter().collect()
+        note_of_others(self.folder, others).into_iter().collect()
     }
 
     /// All tensors that are stored, in the order of the file. `notes` says what people should know of them.
@@ -250,7 +246,9 @@ impl Source<'_> {
             let entry = &self.shards.tensors[*hf];
             if entry.shape != first.shape || entry.dtype != first.dtype {
                 let first = parts[&0];
-                let what = format!("differs in shape or type from `{first}`: fetch the files of both again");
+                let what = format!(
+                    "differs in shape or type from `{first}`, with which it would be one tensor: they are not of one model"
+                );
                 return Err(Error::tensor(&entry.path, hf, what));
             }
         }
@@ -295,8 +293,18 @@ fn is_of_peft(hf: &str) -> bool {
         || [".base_layer.", ".lora_", ".modules_to_save."].iter().any(|part| hf.contains(part))
 }
 
+/// What people should know of a folder with tensors of what sees or hears, if there are any.
+pub fn note_of_others(folder: &Path, others: usize) -> Option<String> {
+    let note = format!(
+        "the file has the language model alone; {others} tensors of what sees or hears are left out: llama.cpp makes \
+         a file of them with convert_hf_to_gguf.py --mmproj {}, and its programs take both (--mmproj FILE)",
+        folder.display()
+    );
+    (others > 0).then_some(note)
+}
+
 /// The name of a tensor within the language model; `None` for those of other parts of the model.
-fn language_part(hf: &str) -> Option<String> {
+pub fn language_part(hf: &str) -> Option<String> {
     const OTHERS: [&str; 8] = [
         "vision_tower.",
         "multi_modal_projector.",

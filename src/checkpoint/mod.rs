@@ -2,11 +2,12 @@
 //!
 //! Each file uses those above it only: `error`, `dtype`, `transform`; `stored`, the tensors of mapped files; `pickle`,
 //! `pytorch`, `weight_files` and `shards`, the files of a folder; `quantized`, what reads matrices that other libraries packed;
-//! `model`; `hf_source`, `hf_transforms`, `hf_checks`, `hf_tensors`, the tensors of a folder; `model_name`, `model_card`, `hf_folder` and
-//! `gguf_model`, which make models.
+//! `model`; `hf_source`, `hf_transforms`, `hf_checks`, `hf_tensors`, the tensors of a folder; `model_name`, `model_card`,
+//! `hf_folder`, `gguf_model` and `foreign`, which make models.
 
 mod dtype;
 mod error;
+mod foreign;
 mod gguf_model;
 mod hf_checks;
 mod hf_folder;
@@ -26,6 +27,7 @@ mod weight_files;
 
 pub use dtype::Dtype;
 pub use error::Error;
+pub use foreign::Foreign;
 pub use hf_folder::{Options, tokenizer_of};
 pub use model::{Model, SourceTensor};
 pub use transform::{Change, Order};

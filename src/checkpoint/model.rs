@@ -12,6 +12,7 @@ use crate::names;
 use memmap2::Mmap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use tempfile::TempPath;
 
 /// A model: GGUF keys and tensors under their GGUF names, which read as floats however they are stored.
 pub struct Model {
@@ -26,6 +27,17 @@ pub struct Model {
     pub notes: Vec<String>,
     /// What holds the bytes.
     pub(super) storage: Storage,
+    /// Of a foreign folder: what its GGUF file was made of. After the storage, so that a temporary file is closed when
+    /// it is deleted.
+    pub(super) converted: Option<Converted>,
+}
+
+/// What llama.cpp's converter made a GGUF file of.
+pub(super) struct Converted {
+    /// The files of the folder.
+    pub files: Vec<PathBuf>,
+    /// The GGUF file, if it is to go with the model.
+    pub _temporary: Option<TempPath>,
 }
 
 /// What holds the bytes of a model.
@@ -276,8 +288,24 @@ impl Model {
         Ok(())
     }
 
+    /// Whether llama.cpp's converter made the GGUF file of a folder that this is.
+    pub fn is_converted(&self) -> bool {
+        self.converted.is_some()
+    }
+
+    /// The GGUF file that holds the tensors, if one does.
+    pub fn gguf(&self) -> Option<&Path> {
+        match &self.storage {
+            Storage::Gguf(file) => Some(file.path()),
+            Storage::Folder { .. } => None,
+        }
+    }
+
     /// The files that it was made from.
     pub fn files(&self) -> Vec<PathBuf> {
+        if let Some(converted) = &self.converted {
+            return converted.files.clone();
+        }
         match &self.storage {
             Storage::Gguf(file) => file.paths().to_vec(),
             Storage::Folder { shards, beside, .. } => [shards.files.paths(), beside].concat(),
@@ -287,6 +315,8 @@ impl Model {
     /// The file that holds row `row` of a tensor.
     pub fn file_of(&self, t: &SourceTensor, row: usize) -> &Path {
         match (&t.data, &self.storage) {
+            // Which of the files of the folder it was made of, nobody knows.
+            (Data::Gguf(_), Storage::Gguf(_)) if self.converted.is_some() => &self.path,
             (Data::Gguf(i), Storage::Gguf(file)) => file.path_of(&file.tensors()[*i]),
             (Data::Stored(names), Storage::Folder { shards, .. }) => {
                 &shards.tensors[&names[t.stored_row(row).0]].path

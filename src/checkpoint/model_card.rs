@@ -110,7 +110,7 @@ pub fn keys(
 
 /// The name of a model in the cache of a hub, where folders have the names of commits:
 /// `models--ORGANIZATION--NAME/snapshots/COMMIT`.
-fn name_in_cache(path: &Path) -> Option<String> {
+pub fn name_in_cache(path: &Path) -> Option<String> {
     let snapshots = path.parent().filter(|p| p.file_name().is_some_and(|n| n == "snapshots"))?;
     let name = snapshots.parent()?.file_name()?.to_str()?.strip_prefix("models--")?;
     Some(name.replacen("--", "/", 1))

@@ -32,7 +32,8 @@ impl Shards {
         }
         for (tensor, file) in index {
             if !shards.tensors.contains_key(&tensor) {
-                let problem = "is not here, though the index says so: fetch file and index again";
+                let problem =
+                    "is not here, though the index says so: they are not of one saving, take all of one";
                 return Err(Error::missing_tensor(&folder.join(file), &tensor, problem));
             }
         }
@@ -43,7 +44,11 @@ impl Shards {
         let find = if path.extension().is_some_and(|e| e == "bin") { pytorch::tensors } else { safetensors };
         for (name, entry) in self.files.add(path, find)? {
             if self.tensors.insert(name.clone(), entry).is_some() {
-                return Err(Error::tensor(path, &name, "is in two shards: fetch both again"));
+                return Err(Error::tensor(
+                    path,
+                    &name,
+                    "is in another shard too: they are not of one saving, take all of one",
+                ));
             }
         }
         Ok(())
@@ -70,7 +75,7 @@ fn safetensors(map: &[u8]) -> Result<Vec<StoredTensor>, String> {
 }
 
 /// Tensors and the files that an index has them in.
-type WeightMap = BTreeMap<String, String>;
+pub type WeightMap = BTreeMap<String, String>;
 
 /// Names of what is in a folder.
 fn names(folder: &Path) -> Result<Vec<String>, Error> {
@@ -139,8 +144,8 @@ fn note(folder: &Path, names: &[String], files: &[PathBuf]) -> Option<String> {
     }
 }
 
-/// The files that an index names.
-fn indexed(folder: &Path, index: &Path) -> Result<(Vec<PathBuf>, WeightMap), Error> {
+/// The files that an index names, and what it says of each tensor.
+pub fn indexed(folder: &Path, index: &Path) -> Result<(Vec<PathBuf>, WeightMap), Error> {
     #[derive(serde::Deserialize)]
     struct Index {
         weight_map: WeightMap,

@@ -2,15 +2,16 @@
 
 use super::progress::Progress;
 use super::python::PythonArgs;
-use super::sizes::{DEFAULT_SIZE, SizeArgs, StatisticsArgs, bytes};
-use super::{FloatType, forecast, human_bytes, rate, set_threads, table};
+use super::sizes::{ConverterArgs, DEFAULT_SIZE, SizeArgs, StatisticsArgs, bytes};
+use super::{FloatType, forecast, foreign, human_bytes, rate, set_threads, table};
 use anyhow::{anyhow, bail};
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
-use tenpak_gguf::job::{self, Event, Judgement, Outputs, Statistics, Step, Verified, Verify};
+use tenpak_gguf::checkpoint::Foreign;
+use tenpak_gguf::job::{self, Event, Judgement, Outputs, Place, Statistics, Step, Verified, Verify};
 use tenpak_gguf::plan::{self, Cut, Family, Plan, Recipe, Target};
 
 /// Make a GGUF file of a Hugging Face folder or of another GGUF file
@@ -29,6 +30,7 @@ Examples:
   tenpak-gguf convert ./Mistral-7B -o mistral-f16.gguf --outtype f16  a plain file, for any llama.cpp
   tenpak-gguf convert ./Llama-3-8B-GPTQ -o llama.gguf                 what GPTQ, AWQ or bitsandbytes made, without loss
   tenpak-gguf convert ./Model -o model.gguf --verify                  first compared with the folder; see below
+  tenpak-gguf convert ./Jamba-Mini -o jamba.gguf --python ~/env/bin/python     a class that llama.cpp's converter knows
   tenpak-gguf convert ./big -o big.gguf --shard $SLURM_ARRAY_TASK_ID/8      one of eight parts; llama.cpp loads the first
 
 Calibration runs the model over text, by default text that the model writes itself, with llama-tenpak-calibrate of the
@@ -39,6 +41,9 @@ the same model takes less.
 folder's tokenizer, and embeddings, the output of every block and logits with what transformers computes in the
 Python that --python names (pip install torch transformers sentencepiece). What differs first ends the conversion.
 
+Of a class of config.json that this program has no table for, llama.cpp's convert_hf_to_gguf.py makes a BF16 file first:
+in the cache, or beside the output and deleted at the end. It needs Python with PyTorch and transformers, of which an error
+says how to get them (or name one with --python), and room for two bytes a weight. No code of a checkpoint is run.
 Rows that 256 does not divide use the types with blocks of 64 (t3_64 for t3 and so on).")]
 pub struct Args {
     /// Hugging Face folder (config.json, a tokenizer, safetensors or pytorch_model.bin) or GGUF file, best
@@ -67,6 +72,8 @@ pub struct Args {
     requantize: bool,
     #[command(flatten)]
     statistics: StatisticsArgs,
+    #[command(flatten)]
+    converter: ConverterArgs,
     /// Write the chosen mix of types into a recipe file
     #[arg(long, value_name = "FILE", conflicts_with_all = ["family", "recipe", "outtype", "no_calibration"])]
     save_recipe: Option<PathBuf>,
@@ -136,6 +143,7 @@ impl Args {
             tokenizer_pre: self.tokenizer_pre.clone(),
             no_tokenizer: self.no_tokenizer,
             verify: self.verify(),
+            foreign: self.converter.options(&self.python, &self.statistics, self.place()),
             threads: self.threads,
         })
     }
@@ -143,6 +151,25 @@ impl Args {
     fn verify(&self) -> Option<Verify> {
         let (python, collector) = (self.python.python.clone(), self.statistics.collector());
         self.verify.then_some(Verify { python, collector })
+    }
+
+    /// Where llama.cpp's converter writes, if there is no cache.
+    fn place(&self) -> Place {
+        let folder = self.output.as_deref().and_then(Path::parent);
+        match folder {
+            Some(folder) if folder.as_os_str().is_empty() => Place::In(".".into()),
+            Some(folder) => Place::In(folder.to_owned()),
+            None => Place::Temporary,
+        }
+    }
+
+    /// Refuses an output that is there already, before anything that takes long.
+    fn check_output(&self) -> anyhow::Result<()> {
+        let Outputs { path, cut, overwrite, resume } = self.outputs()?;
+        if cut == Cut::Whole && !resume {
+            job::check_output(&path, &[], overwrite)?;
+        }
+        Ok(())
     }
 
     fn outputs(&self) -> anyhow::Result<Outputs> {
@@ -159,17 +186,6 @@ impl Args {
 pub fn run(args: Args) -> anyhow::Result<()> {
     set_threads(args.threads)?;
     let recipe = args.recipe()?;
-    let plain = job::Convert { recipe: recipe.clone(), ..args.job(recipe.clone(), true)? };
-    // What a quantized folder has is kept, unless something else is asked for: there is nothing to calibrate.
-    let is_sized = args.size.size().is_some();
-    let opened = plain.open()?;
-    let is_kept = recipe.is_none() && !is_sized && opened.model().is_quantized() && args.model.is_dir()
-        || args.keep_quantization && args.family.is_none();
-    let job = args.job(recipe, is_kept)?;
-    let opened = opened.with(&job);
-    if args.keep_quantization && !opened.model().is_quantized() {
-        bail!("--keep-quantization: nothing in {} is quantized", args.model.display());
-    }
     let bar = Mutex::new(Progress::hidden());
     let tell = |event: Event| {
         if let (Event::Allocated { recipe, .. }, Some(path)) = (&event, &args.save_recipe) {
@@ -180,6 +196,29 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         }
         tell(event, &bar);
     };
+    let start = Instant::now();
+    let keeps = args.keep_quantization && args.family.is_none();
+    // Of a foreign folder a file is made first, which is best in the cache if something is measured.
+    let is_foreign = args.model.is_dir() && Foreign::of(&args.model)?.is_some();
+    let first = args.job(recipe.clone(), keeps || !is_foreign)?;
+    if let Some(prepared) = first.foreign()?.filter(|prepared| !prepared.is_there()) {
+        if args.dry_run {
+            eprintln!("{}", foreign::sentence(&prepared));
+            eprintln!("Steps and types are known when that file is there.");
+            return Ok(());
+        }
+        args.check_output()?;
+    }
+    // What a quantized folder has is kept, unless something else is asked for: there is nothing to calibrate.
+    let is_sized = args.size.size().is_some();
+    let opened = first.open(&tell).map_err(with_advice)?;
+    let is_kept =
+        recipe.is_none() && !is_sized && opened.model().is_quantized() && args.model.is_dir() || keeps;
+    let job = args.job(recipe, is_kept)?;
+    let opened = opened.with(&job);
+    if args.keep_quantization && !opened.model().is_quantized() {
+        bail!("--keep-quantization: nothing in {} is quantized", args.model.display());
+    }
     opened.tell_what_becomes(&tell);
     if args.dry_run {
         if let Some(found) = opened.forecast()? {
@@ -187,17 +226,20 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         }
         return print_plan(opened.plan());
     }
-    let start = Instant::now();
-    let written = opened.write(&args.outputs()?, &tell);
-    written.map_err(|e| match e {
-        job::Error::Plan(plan::Error::Parts { .. }) => anyhow!("--shard: {e}"),
-        job::Error::Collector(job::CollectorError::NotFound(_)) => {
-            anyhow!("{e}; without it, --no-calibration makes a file that is far worse")
-        }
-        e => e.into(),
-    })?;
+    opened.write(&args.outputs()?, &tell).map_err(with_advice)?;
     writeln!(std::io::stdout(), "{:.1} s", start.elapsed().as_secs_f64())?;
     Ok(())
+}
+
+/// The error, with the options that help.
+fn with_advice(error: job::Error) -> anyhow::Error {
+    match error {
+        job::Error::Plan(plan::Error::Parts { .. }) => anyhow!("--shard: {error}"),
+        job::Error::Collector(job::CollectorError::NotFound(_)) => {
+            anyhow!("{error}; without it, --no-calibration makes a file that is far worse")
+        }
+        error => error.into(),
+    }
 }
 
 /// Says what happens.
@@ -205,6 +247,7 @@ pub(super) fn tell(event: Event, bar: &Mutex<Progress>) {
     let bar = || bar.lock().unwrap_or_else(PoisonError::into_inner);
     match event {
         Event::Note(note) => eprintln!("note: {note}"),
+        Event::Foreign(prepared) => eprintln!("{}", foreign::sentence(prepared)),
         Event::Quantized { tensors, how, target } => {
             let becomes = match target {
                 Target::Kept(kind) => format!("kept without loss as {}", kind.name()),

@@ -5,6 +5,7 @@ mod calibrate;
 mod convert;
 mod export;
 mod forecast;
+mod foreign;
 mod inspect;
 mod plan;
 mod progress;

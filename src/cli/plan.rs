@@ -4,14 +4,15 @@ mod curve;
 
 use super::convert::{print_plan, tell};
 use super::progress::Progress;
-use super::sizes::{DEFAULT_SIZE, SizeArgs, StatisticsArgs};
+use super::python::PythonArgs;
+use super::sizes::{ConverterArgs, DEFAULT_SIZE, SizeArgs, StatisticsArgs};
 use super::{human_bytes, set_threads, table};
 use anyhow::{Context, bail};
 use curve::{Curve, Point};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use tenpak_gguf::job::{self, Event, Priced, Size};
+use tenpak_gguf::job::{self, Event, Place, Priced, Size};
 
 /// Show the best mix of types for a size, or what each size would cost, without writing a model
 ///
@@ -30,6 +31,10 @@ pub struct Args {
     size: SizeArgs,
     #[command(flatten)]
     statistics: StatisticsArgs,
+    #[command(flatten)]
+    converter: ConverterArgs,
+    #[command(flatten)]
+    python: PythonArgs,
     /// Write the chosen mix of types into a recipe file
     #[arg(long, value_name = "FILE")]
     save_recipe: Option<PathBuf>,
@@ -58,16 +63,18 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         job::check_output(path, std::slice::from_ref(&args.model), args.force)?;
     }
     set_threads(args.threads)?;
+    let place = Place::Cached(args.statistics.cache()?);
     let job = job::Convert {
         size: Some(args.size.size().unwrap_or(DEFAULT_SIZE)),
         statistics: args.statistics.statistics(false)?,
         effort: args.statistics.effort(),
+        foreign: args.converter.options(&args.python, &args.statistics, place),
         threads: args.threads,
         ..job::Convert::new(&args.model)
     };
     let bar = Mutex::new(Progress::hidden());
     let tell = |event: Event| tell(event, &bar);
-    let opened = job.open()?;
+    let opened = job.open(&tell)?;
     opened.tell_what_becomes(&tell);
     let Some(priced) = opened.priced(&tell)? else {
         bail!(

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 /// The Python whose packages are asked.
 #[derive(clap::Args)]
 pub struct PythonArgs {
-    /// Python with the packages that are asked [default: $TENPAK_PYTHON, or python3]
+    /// Python that runs llama.cpp's converter, and whose packages --verify asks [default: $TENPAK_PYTHON, or python3]
     #[arg(long, value_name = "PATH")]
     pub python: Option<PathBuf>,
 }

@@ -1,9 +1,10 @@
 //! Options that commands share: how large a file is to be, and where statistics come from.
 
+use super::python::PythonArgs;
 use anyhow::anyhow;
 use clap::ValueEnum;
 use std::path::{Path, PathBuf};
-use tenpak_gguf::job::{Cache, Measure, Size, Statistics};
+use tenpak_gguf::job::{Cache, ForeignOptions, Measure, Place, Size, Statistics};
 use tenpak_gguf::quantize::Effort;
 
 /// How large files are, if nothing else is asked for.
@@ -55,6 +56,27 @@ pub struct StatisticsArgs {
     effort: EffortName,
 }
 
+/// What converts folders whose class there is no table for.
+#[derive(clap::Args)]
+pub struct ConverterArgs {
+    /// llama.cpp's convert_hf_to_gguf.py, or its folder, for classes that this program has no table for [default:
+    /// $TENPAK_CONVERTER, beside this program, in the tree of the collector]
+    #[arg(long, value_name = "PATH")]
+    converter: Option<PathBuf>,
+}
+
+impl ConverterArgs {
+    /// The same for a job, with the place of what the converter writes.
+    pub fn options(&self, python: &PythonArgs, statistics: &StatisticsArgs, place: Place) -> ForeignOptions {
+        ForeignOptions {
+            converter: self.converter.clone(),
+            python: python.python.clone(),
+            collector: statistics.collector(),
+            place,
+        }
+    }
+}
+
 #[derive(Clone, Copy, ValueEnum)]
 enum EffortName {
     Fast,
@@ -89,8 +111,7 @@ impl StatisticsArgs {
         if self.no_calibration || only_if_asked && self.calibration_text.is_none() {
             return Ok(Statistics::None);
         }
-        let cache = self.cache.clone().map(Cache::new).or_else(Cache::of_user);
-        let cache = cache.ok_or_else(|| anyhow!("there is no folder for caches; give --cache DIR"))?;
+        let cache = self.cache()?;
         let text = self.calibration_text.clone().filter(|text| text != Path::new(SELF));
         let (tokens, budget) = (self.calibration_tokens, self.budget);
         Ok(Statistics::Measured(Measure { text, tokens, budget, collector: self.collector.clone(), cache }))
@@ -99,6 +120,12 @@ impl StatisticsArgs {
     /// The programs of llama.cpp's, or their folder, as given.
     pub fn collector(&self) -> Option<PathBuf> {
         self.collector.clone()
+    }
+
+    /// Where what is made on the way stays.
+    pub fn cache(&self) -> anyhow::Result<Cache> {
+        let cache = self.cache.clone().map(Cache::new).or_else(Cache::of_user);
+        cache.ok_or_else(|| anyhow!("there is no folder for caches; give --cache DIR"))
     }
 
     /// How long to search.

@@ -7,8 +7,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// The collector.
-const COLLECTOR: Wanted =
-    Wanted { name: "llama-tenpak-calibrate", option: "--collector", variable: "TENPAK_COLLECTOR" };
+const COLLECTOR: Wanted = Wanted {
+    name: "llama-tenpak-calibrate",
+    is_script: false,
+    option: "--collector",
+    variable: "TENPAK_COLLECTOR",
+};
 
 /// Why the collector collected nothing.
 #[derive(Debug, thiserror::Error)]
@@ -37,7 +41,7 @@ pub enum CollectorError {
 
 /// The collector: as given, of the environment, beside this program, of the search path.
 pub(super) fn find_collector(given: Option<&Path>) -> Result<PathBuf, CollectorError> {
-    COLLECTOR.find(given).map_err(|error| match error {
+    COLLECTOR.find(given, &[]).map_err(|error| match error {
         NotFound::Nowhere(_) => CollectorError::NotFound(error),
         NotFound::NoSuchFile { .. } => CollectorError::NoSuchFile(error),
     })

@@ -4,6 +4,7 @@ use super::allocate::{Allocation, AllocationError, Size, allocation};
 use super::calibrate::work_folder;
 use super::costs::{TensorCosts, costs};
 use super::forecast::Forecast;
+use super::foreign::{ForeignOptions, Prepared};
 use super::guided::Guide;
 use super::judge::{Judgement, judge};
 use super::measure::{self, Measure, Measured, Step};
@@ -38,6 +39,8 @@ pub struct Convert {
     pub no_tokenizer: bool,
     /// Compare a plain file of the model with the folder first; `None` for a conversion that is taken on trust.
     pub verify: Option<Verify>,
+    /// How a folder is converted whose class there is no table for.
+    pub foreign: ForeignOptions,
     /// Threads of the collector. Those of everything else are rayon's.
     pub threads: Option<usize>,
 }
@@ -59,6 +62,8 @@ pub enum Statistics {
 pub enum Event<'a> {
     /// What people should know of the file: see [`Model::notes`].
     Note(&'a str),
+    /// There is no table for the class of the folder: llama.cpp's converter makes a GGUF file of it, or has made it.
+    Foreign(&'a Prepared),
     /// Tensors that were quantized already.
     Quantized {
         /// How many there are.
@@ -163,12 +168,14 @@ impl Convert {
             tokenizer_pre: None,
             no_tokenizer: false,
             verify: None,
+            foreign: ForeignOptions::default(),
             threads: None,
         }
     }
 
-    /// Opens the model and plans the file.
-    pub fn open(&self) -> Result<Opened<'_>, Error> {
+    /// Opens the model and plans the file. Of a foreign folder llama.cpp's converter makes a GGUF file first; `tell` hears
+    /// of that.
+    pub fn open(&self, tell: &(dyn Fn(Event) + Sync)) -> Result<Opened<'_>, Error> {
         let options =
             [("--tokenizer-pre", self.tokenizer_pre.is_some()), ("--no-tokenizer", self.no_tokenizer)];
         if let Some((option, _)) = options.iter().find(|(_, given)| *given && self.source.is_file()) {
@@ -182,7 +189,10 @@ impl Convert {
             no_tokenizer: self.no_tokenizer,
             keep_tied_head: self.recipe.as_ref().is_some_and(Recipe::keep_tied_head),
         };
-        let model = Model::open(&self.source, &options)?;
+        let model = match self.foreign()? {
+            Some(prepared) => self.convert_foreign(prepared, tell)?,
+            None => Model::open(&self.source, &options)?,
+        };
         let plan = match &self.recipe {
             Some(recipe) => Plan::new(&model, recipe)?,
             None => Plan::new(&model, &Recipe::suited_to(&model))?,
@@ -192,7 +202,7 @@ impl Convert {
 
     /// Opens the model, plans the file, and writes it.
     pub fn run(&self, outputs: &Outputs, tell: &(dyn Fn(Event) + Sync)) -> Result<(), Error> {
-        let opened = self.open()?;
+        let opened = self.open(tell)?;
         opened.tell_what_becomes(tell);
         opened.write(outputs, tell)
     }
@@ -324,9 +334,10 @@ impl Opened<'_> {
     fn verify(&self, verify: &Verify, outputs: &Outputs, tell: &(dyn Fn(Event) + Sync)) -> Result<(), Error> {
         verify.check()?;
         let work = work_folder(".tenpak-verify-", &outputs.path)?;
-        let plain = match self.measure() {
-            Some(measure) => measure.base(&self.model, self.job.effort, tell)?,
-            None => {
+        let plain = match (self.model.gguf(), self.measure()) {
+            (Some(path), _) => path.to_owned(),
+            (None, Some(measure)) => measure.base(&self.model, self.job.effort, tell)?,
+            (None, None) => {
                 let path = work.path().join("plain.gguf");
                 measure::write_base(&self.model, &measure::plain(&self.model)?, &path, tell)?;
                 path

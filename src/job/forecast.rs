@@ -166,7 +166,7 @@ impl Measure {
         let tokens = self.tokens.unwrap_or(default_tokens(effort));
         let step = |step, seconds| ForecastStep { step, tokens: None, bytes: None, seconds, is_there: false };
         let mut steps = Vec::new();
-        if model.path.is_dir() {
+        if model.gguf().is_none() {
             let bytes = places.plain.file_bytes;
             let seconds = Some(bytes as f64 / BYTES_PER_SECOND);
             let is_there = places.base.exists();

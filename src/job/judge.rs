@@ -7,8 +7,12 @@ use crate::llama::{Divergence, Evaluation};
 use std::path::Path;
 
 /// The judge.
-const JUDGE: Wanted =
-    Wanted { name: "llama-perplexity", option: "--collector", variable: "TENPAK_COLLECTOR" };
+const JUDGE: Wanted = Wanted {
+    name: "llama-perplexity",
+    is_script: false,
+    option: "--collector",
+    variable: "TENPAK_COLLECTOR",
+};
 
 /// Chunks of text to judge on.
 const CHUNKS: usize = 8;
@@ -33,7 +37,7 @@ pub(super) fn judge(
     threads: Option<usize>,
 ) -> Result<Judgement, String> {
     let folder = programs.map(|path| if path.is_file() { path.parent().unwrap_or(path) } else { path });
-    let program = JUDGE.find(folder).map_err(|e| e.to_string())?;
+    let program = JUDGE.find(folder, &[]).map_err(|e| e.to_string())?;
     let work = tempfile::Builder::new().prefix("tenpak-judge-").tempdir().map_err(|e| e.to_string())?;
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     let evaluation = Evaluation {

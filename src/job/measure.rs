@@ -101,9 +101,9 @@ impl Measure {
     pub(super) fn places(&self, model: &Model, effort: Effort) -> Result<Places, Error> {
         let plain = plain(model)?;
         let model_key = key_of_model(model, &plain)?;
-        let base = match model.path.is_dir() {
-            true => self.cache.place(&model_key, "base.gguf"),
-            false => model.path.clone(),
+        let base = match model.gguf() {
+            Some(gguf) => gguf.to_owned(),
+            None => self.cache.place(&model_key, "base.gguf"),
         };
         let tokens = self.tokens.unwrap_or(default_tokens(effort));
         let own = match self.text {
@@ -139,7 +139,7 @@ impl Measure {
         self.cache.create()?;
         let Places { model_key, plain, base, own, .. } = self.places(model, effort)?;
         let begin = |step: Step, path: &Path| tell(Event::Step { step, path, is_there: path.exists() });
-        if model.path.is_dir() {
+        if model.gguf().is_none() {
             write_base(model, &plain, &base, tell)?;
         }
         let tokens = self.tokens.unwrap_or(default_tokens(effort));

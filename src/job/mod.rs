@@ -42,6 +42,7 @@ mod collector;
 mod convert;
 mod costs;
 mod forecast;
+mod foreign;
 mod guided;
 mod judge;
 mod loss;
@@ -61,6 +62,7 @@ pub use collector::CollectorError;
 pub use convert::{Convert, Event, Opened, Priced, Statistics};
 pub use costs::{TensorCosts, costs};
 pub use forecast::{Forecast, ForecastStep};
+pub use foreign::{ForeignOptions, Place, Prepared};
 pub use guided::Guide;
 pub use judge::Judgement;
 pub use measure::{Measure, Step};
@@ -69,7 +71,7 @@ pub use own_text::{DEFAULT_SEED, OwnText};
 pub use verify::{Agreement, Difference, Distance, Half, Shown, Verified, Verify, VerifyError, percent};
 pub use write::{write, write_or_resume};
 
-use crate::{calibration, checkpoint, gguf, plan};
+use crate::{calibration, checkpoint, gguf, llama, plan};
 use std::path::PathBuf;
 
 /// Why a job stopped.
@@ -90,6 +92,36 @@ pub enum Error {
     /// The file would compute something else than the folder, or that cannot be found out.
     #[error(transparent)]
     Verify(#[from] VerifyError),
+    /// llama.cpp's converter of folders.
+    #[error(transparent)]
+    Converter(#[from] llama::converter::Error),
+    /// There is not room enough for what llama.cpp's converter writes.
+    #[error(
+        "{}: {class} is a class that llama.cpp's converter has to convert, which writes about {:.1} GB there, and {:.1} GB are \
+         free: free some, or choose a folder of another disk (-o, --cache)",
+        place.display(), *bytes as f64 / 1e9, *free as f64 / 1e9
+    )]
+    NoSpace {
+        /// The class.
+        class: String,
+        /// The folder.
+        place: PathBuf,
+        /// Bytes that the file takes, about.
+        bytes: u64,
+        /// Bytes that are free.
+        free: u64,
+    },
+    /// llama.cpp's converter writes every file with a tokenizer.
+    #[error(
+        "--no-tokenizer: {class} is a class that llama.cpp's converter has to convert, and that needs the tokenizer of {}",
+        folder.display()
+    )]
+    NeedsTokenizer {
+        /// The class.
+        class: String,
+        /// The folder.
+        folder: PathBuf,
+    },
     /// A size that cannot be met.
     #[error(transparent)]
     Allocation(#[from] AllocationError),
@@ -128,7 +160,8 @@ pub enum Error {
     },
     /// NaN or infinity among the weights.
     #[error(
-        "{}: tensor `{tensor}`, row {row}: {value} is not a finite number; the file is damaged, fetch it again",
+        "{}: tensor `{tensor}`, row {row}: {value} is not a finite number: either the file is damaged, then fetch it again, or the \
+         model is, and no other copy of it helps",
         path.display()
     )]
     NotFinite {

@@ -1,14 +1,16 @@
 //! llama.cpp's programs: finding one, running it, reading what it prints.
 //!
 //! `find` looks for a program where users put it and `python` for a Python, `run` runs one and measures it, `printed` turns what
-//! programs print into values, and `evaluation` is llama-perplexity over a text.
+//! programs print into values, `evaluation` is llama-perplexity over a text, and `converter` is llama.cpp's converter of folders.
 
+pub mod converter;
 pub mod evaluation;
 pub mod find;
 pub mod printed;
 pub mod python;
 pub mod run;
 
+pub use converter::Converter;
 pub use evaluation::Evaluation;
 pub use printed::{Collection, Divergence, Perplexity};
 pub use run::{Error, Measures, logged, passed_on};

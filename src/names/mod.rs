@@ -9,8 +9,10 @@
 //! SCOPE.LAYER.SUFFIX
 //! ```
 
+mod multiplied;
 mod precise;
 
+pub use multiplied::is_multiplied;
 pub use precise::{is_matrix, is_quantizable};
 
 /// What a tensor does in a model.

@@ -63,6 +63,9 @@ impl Candidates {
             _ if !names::is_matrix(&t.name, &t.shape) => {
                 only(f32, "llama.cpp wants vectors, norms and the like as F32")
             }
+            _ if t.left_precise && model.is_converted() => {
+                only(f32, "llama.cpp's converter writes it as F32 among matrices of fewer bits")
+            }
             _ => None,
         };
         if let Some(fixed) = fixed {

@@ -15,6 +15,7 @@ mod collector;
 mod encoder;
 mod export;
 mod folders;
+mod foreign;
 mod gguf;
 mod gguf_input;
 mod guided;

@@ -20,7 +20,7 @@ pub fn load(sources: &Sources) -> Result<Tokenizer, Problem> {
     let parsed: Result<Tokenizer, _> = serde_json::from_value(Json::Object(json));
     let mut tokenizer = parsed.map_err(|e| {
         let what =
-            format!("not a tokenizer ({e}); fetch it again, or save it with a current tokenizers library");
+            format!("not a tokenizer that is known here ({e}); save it with a current tokenizers library");
         Problem::of(TOKENIZER_JSON)(what)
     })?;
     add_tokens(&mut tokenizer, sources).map_err(Problem::of(TOKENIZER_CONFIG))?;

@@ -124,7 +124,7 @@ fn is_tiktoken(bytes: &[u8]) -> bool {
 }
 
 fn no_id(file: &'static str, token: &str) -> Problem {
-    Problem::of(file)(format!("added token {token:?} has no id: fetch the file again"))
+    Problem::of(file)(format!("added token {token:?} has no id: give it that of its embedding"))
 }
 
 /// Tokens by id.
