@@ -103,7 +103,8 @@ copy_our_files() {
 tools tools"
     while read -r file to; do
         cmp --quiet "$patches/$file" "$1/$to/$file" || cp "$patches/$file" "$1/$to/"
-    done <<<"tenpak.h ggml/include
+    done <<<"converter-requirements.txt .
+tenpak.h ggml/include
 tenpak-tables.h ggml/src/ggml-cuda
 tenpak-tables.glsl ggml/src/ggml-vulkan/vulkan-shaders"
 }

@@ -5,7 +5,7 @@
 #   scripts/test.sh code        formatting, lints, Rust tests
 #   scripts/test.sh quick       code, and two blocks of a real model with experts: minutes, when all is built
 #   scripts/test.sh ggml        ggml's own tests over our types
-#   scripts/test.sh vocabularies    tokenizers of llama.cpp's own vocabularies; whether it loads all files
+#   scripts/test.sh vocabularies    tokenizers of llama.cpp's own vocabularies; whether it loads all files, those of its converter too
 #   scripts/test.sh pytorch     checkpoints that are pickles, against transformers' logits; memory of large models
 #   scripts/test.sh model       conversion, llama.cpp's programs and perplexity on a real model
 #   scripts/test.sh cuda        the CUDA kernels as nvcc compiles them; no GPU is needed
@@ -90,7 +90,7 @@ MODEL="conversion:: calibration:: calibration_experts:: importance:: quantized_g
     quantized_checkpoints:: own_text:: sizes:: parts:: gpu_check:: rpc:: verify::"
 case $what in
 ggml) tests=ggml:: ;;
-vocabularies) tests="vocabularies:: pieces:: loads::" ;;
+vocabularies) tests="vocabularies:: pieces:: loads:: foreign::" ;;
 pytorch) tests="pytorch:: memory::" ;;
 model) tests=$MODEL ;;
 aarch64 | vulkan) tests=$what:: ;;
@@ -111,7 +111,7 @@ case $what in all | vulkan) section "Vulkan tools" tools_for_vulkan ;; esac
 if [ "$what" = all ]; then
     section llama.cpp builds
     # shellcheck disable=SC2086 # several words
-    section "ggml, models" acceptance ggml:: vocabularies:: pieces:: loads:: pytorch:: memory:: $MODEL
+    section "ggml, models" acceptance ggml:: vocabularies:: pieces:: loads:: foreign:: pytorch:: memory:: $MODEL
     section aarch64 acceptance aarch64::
     section Vulkan acceptance vulkan::
 elif [ -n "$tests" ]; then

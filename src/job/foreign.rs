@@ -1,10 +1,9 @@
 //! Foreign folders, whose class there is no table for: llama.cpp's converter makes a GGUF file of one, which is read in its
 //! place. A job with a cache keeps that file there, where it is the plain model that statistics are measured on.
 
-use super::Error;
 use super::cache::{Cache, key_of};
 use super::collector::find_collector;
-use super::convert::{Convert, Event, Statistics};
+use super::{Convert, Error, Event, Statistics};
 use crate::atomic_file;
 use crate::checkpoint::{self, Dtype, Model};
 use crate::llama::converter::{self, Converter, Order};
@@ -81,8 +80,10 @@ impl Convert {
         let more: Vec<PathBuf> = tree.into_iter().collect();
         let found =
             Converter::find(options.converter.as_deref(), options.python.as_deref(), &more, environment);
-        let converter =
-            found.map_err(|reason| converter::Error::NotFound { class: foreign.class.clone(), reason })?;
+        let converter = found.map_err(|reason| {
+            let (folder, class) = (foreign.folder.clone(), foreign.class.clone());
+            converter::Error::NotFound { folder, class, reason }
+        })?;
         let plain = self.recipe.as_ref().and_then(|recipe| recipe.file_type());
         let dtype = plain.unwrap_or(foreign.dtype);
         let cache = match (&self.statistics, &options.place) {
@@ -148,11 +149,18 @@ impl Convert {
         });
         tell(Event::Stopped);
         ran?;
-        let Some(path) = cached else {
-            let path = temporary.to_path_buf();
-            return Ok(foreign.open(&path, Some(temporary))?);
+        let path = match cached {
+            Some(path) => {
+                temporary.persist(&path).map_err(|e| io(e.error))?;
+                path
+            }
+            // Where a file may lose its name while it is read, it goes with this process, however that ends.
+            None if cfg!(unix) => return Ok(foreign.open(&temporary, None)?),
+            None => {
+                let path = temporary.to_path_buf();
+                return Ok(foreign.open(&path, Some(temporary))?);
+            }
         };
-        temporary.persist(&path).map_err(|e| io(e.error))?;
         Ok(foreign.open(&path, None)?)
     }
 }

@@ -60,8 +60,13 @@ pub struct Order<'a> {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There is no converter.
-    #[error("{class} is a class that llama.cpp's converter has to convert, and {reason}")]
+    #[error(
+        "{}: {class} is a class that llama.cpp's converter has to convert, and {reason}",
+        folder.join("config.json").display()
+    )]
     NotFound {
+        /// The folder.
+        folder: PathBuf,
         /// The class of the folder.
         class: String,
         /// Where the converter is not.

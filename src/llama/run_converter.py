@@ -39,13 +39,13 @@ except ImportError:
     pass  # The converter says what is missing.
 else:
     dynamic_module_utils.get_class_in_module = refuse
-    for name in ("AutoConfig", "AutoTokenizer", "AutoProcessor", "AutoImageProcessor", "AutoFeatureExtractor"):
-        auto = getattr(transformers, name, None)
-        if hasattr(auto, "from_pretrained"):
-            load = auto.from_pretrained
-            auto.from_pretrained = staticmethod(
-                lambda *arguments, _load=load, **named: _load(*arguments, **{**named, "trust_remote_code": False})
+    # Where transformers has a class of its own too, that is taken.
+    for auto in (transformers.AutoConfig, transformers.AutoTokenizer):
+        auto.from_pretrained = staticmethod(
+            lambda *arguments, _load=auto.from_pretrained, **named: _load(
+                *arguments, **{**named, "trust_remote_code": False}
             )
+        )
 
 if pre_tokenizer:
     import conversion.base

@@ -58,11 +58,11 @@ pub fn is_matrix(name: &str, shape: &[u64]) -> bool {
 }
 
 /// Whether the type of a tensor can be chosen, and may be one of few bits: that of a matrix which graphs multiply with.
-/// Tensors of names that are not known stay floats.
-pub fn is_quantizable(name: &str, shape: &[u64]) -> bool {
+/// Tensors of names that are not known stay floats, unless they are quantized (`is_quantized`) already.
+pub fn is_quantizable(name: &str, shape: &[u64], is_quantized: bool) -> bool {
     // ggml counts no extents of 1 at the end, so that a matrix of one row is a vector to it.
     let has_rows = || shape[1..].iter().any(|&n| n != 1);
-    is_matrix(name, shape) && has_rows() && is_multiplied(name) && !is_one_of(LEFT, name)
+    is_matrix(name, shape) && has_rows() && (is_quantized || is_multiplied(name)) && !is_one_of(LEFT, name)
 }
 
 fn is_one_of(parts: &[&str], name: &str) -> bool {

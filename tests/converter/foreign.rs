@@ -154,7 +154,7 @@ fn the_converter_is_asked_what_the_user_asked() {
     let [script, output, pre, folder, "--outfile", again, "--outtype", "f32"] = words[..] else {
         panic!("{asked}")
     };
-    assert!(output.starts_with("out/.tenpak-") && output == again, "{asked}");
+    assert!(output.contains("/out/.tenpak-") && output == again, "{asked}");
     assert_eq!(
         (Path::new(script), pre, Path::new(folder)),
         (&*place.path("./convert_hf_to_gguf.py"), "gpt-2", &*place.folder.path)
@@ -298,7 +298,7 @@ fn a_folder_that_is_refused_does_not_go_to_the_converter() {
         config["hidden_act"] = json!("silu");
         config["hidden_size"] = json!(512);
     });
-    place.convert(&[]).fails(&["`hidden_size` 512"]);
+    place.convert(&[]).fails(&["not of one model"]);
     place.change(|config| config["architectures"] = json!(["JambaForCausalLM"]));
     place.convert(&["--no-tokenizer"]).fails(&["--no-tokenizer", "JambaForCausalLM", "needs the tokenizer"]);
     assert_eq!(place.asked(), "");

@@ -87,7 +87,7 @@ fn no_attention_heads() {
 #[test]
 fn unknown_architecture() {
     let words =
-        ["MambaForCausalLM", "not supported yet", "LlamaForCausalLM", "F16 GGUF", "convert_hf_to_gguf.py"];
+        ["MambaForCausalLM", "not supported yet", "LlamaForCausalLM", "GGUF", "convert_hf_to_gguf.py"];
     config_refused(|c| c["architectures"] = json!(["MambaForCausalLM"]), &words);
 }
 
@@ -191,7 +191,8 @@ fn a_tensor_of_the_index_that_no_shard_has() {
     let mut json = tiny_llama::read_json(&index);
     json["weight_map"]["model.layers.1.mlp.extra_proj.weight"] = json!("model-00002-of-00002.safetensors");
     folder.write_json("model.safetensors.index.json", &json);
-    let words = ["model-00002-of-00002.safetensors", "`model.layers.1.mlp.extra_proj.weight`", "fetch"];
+    let words =
+        ["model-00002-of-00002.safetensors", "`model.layers.1.mlp.extra_proj.weight`", "not of one saving"];
     refused(&folder, &words);
 }
 

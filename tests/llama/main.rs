@@ -21,6 +21,7 @@ mod calibration;
 mod calibration_experts;
 mod conversion;
 mod experts;
+mod foreign;
 mod ggml;
 mod gpu_check;
 mod importance;
