@@ -12,8 +12,7 @@
 mod multiplied;
 mod precise;
 
-pub use multiplied::is_multiplied;
-pub use precise::{is_matrix, is_quantizable};
+pub use precise::is_matrix;
 
 /// What a tensor does in a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -161,6 +160,19 @@ fn mlp(layer: &str) -> Option<Role> {
     }
 }
 
+/// Whether llama.cpp multiplies activations with a tensor of this name, or takes the embeddings of tokens from it.
+pub fn is_multiplied(name: &str) -> bool {
+    multiplied::is_multiplied(TensorName::parse(name).layer)
+}
+
+/// Whether the type of a tensor can be chosen, and may be one of few bits: that of a matrix which graphs multiply with.
+/// Tensors of names that are not known stay floats, unless they are quantized already.
+pub fn is_quantizable(name: &str, shape: &[u64], is_quantized: bool) -> bool {
+    // ggml counts no extents of 1 at the end, so that a matrix of one row is a vector to it.
+    let has_rows = || shape[1..].iter().any(|&n| n != 1);
+    is_matrix(name, shape) && has_rows() && !precise::is_left(name) && (is_quantized || is_multiplied(name))
+}
+
 /// The parts of a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TensorName<'a> {
@@ -304,6 +316,38 @@ mod tests {
         assert_eq!(parse("blk.3."), ("blk.3", "", ""));
         assert_eq!(in_block("blk.3.ffn_down.weight"), Some((3, "ffn_down.weight")));
         assert_eq!((block("dec.blk.3.ffn_down.weight"), block("blk.x.y")), (None, None));
+    }
+
+    #[test]
+    fn what_is_multiplied() {
+        for name in [
+            "token_embd.weight",
+            "output.weight",
+            "blk.0.attn_q.weight",
+            "dec.blk.3.cross_attn_k.weight",
+            "blk.7.ffn_up.3.weight",
+            "blk.7.ffn_gate_exps.weight",
+            "blk.1.nextn.eh_proj.weight",
+            "blk.1.ssm_in.weight",
+            "posnet.0.attn_q.weight",
+        ] {
+            assert!(is_multiplied(name) && is_quantizable(name, &[256, 4], false), "{name}");
+        }
+        for name in ["blk.1.attn_res_score.weight", "blk.1.of_the_future.weight", "v.blk.0.attn_out.weight"] {
+            assert!(!is_multiplied(name) && !is_quantizable(name, &[256, 4], false), "{name}");
+            assert!(is_quantizable(name, &[256, 4], true), "{name}");
+        }
+        for name in [
+            "blk.1.ssm_conv1d.weight",
+            "blk.1.ssm_a",
+            "blk.1.time_mix_first.weight",
+            "blk.1.shortconv.conv.weight",
+            "position_embd.weight",
+            "token_types.weight",
+            "",
+        ] {
+            assert!(!is_multiplied(name) && !is_quantizable(name, &[256, 4], true), "{name}");
+        }
     }
 
     #[test]

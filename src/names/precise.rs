@@ -1,7 +1,5 @@
 //! Matrices that llama.cpp does not quantize, by its names for them: small ones of which much depends.
 
-use super::multiplied::is_multiplied;
-
 /// Parts of the names of matrices that llama.cpp's converter writes as F32, whatever the type of the file.
 const PRECISE: &[&str] = &[
     "_norm.weight",
@@ -57,12 +55,9 @@ pub fn is_matrix(name: &str, shape: &[u64]) -> bool {
     shape.len() > 1 && name.ends_with(".weight") && !is_one_of(PRECISE, name)
 }
 
-/// Whether the type of a tensor can be chosen, and may be one of few bits: that of a matrix which graphs multiply with.
-/// Tensors of names that are not known stay floats, unless they are quantized (`is_quantized`) already.
-pub fn is_quantizable(name: &str, shape: &[u64], is_quantized: bool) -> bool {
-    // ggml counts no extents of 1 at the end, so that a matrix of one row is a vector to it.
-    let has_rows = || shape[1..].iter().any(|&n| n != 1);
-    is_matrix(name, shape) && has_rows() && (is_quantized || is_multiplied(name)) && !is_one_of(LEFT, name)
+/// Whether llama-quantize leaves a matrix of this name in the type that it has.
+pub fn is_left(name: &str) -> bool {
+    is_one_of(LEFT, name)
 }
 
 fn is_one_of(parts: &[&str], name: &str) -> bool {

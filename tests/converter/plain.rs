@@ -50,16 +50,16 @@ fn write_with(path: &Path, values: &[f32], tensor: &str, others: &[f32]) {
     };
     let matrix = [COLUMNS as u64, ROWS as u64];
     let headers = vec![
-        header("a.weight", &matrix, Dtype::F32),
+        header("blk.0.attn_q.weight", &matrix, Dtype::F32),
         header("a.bias", &[COLUMNS as u64], Dtype::F32),
-        header("b.weight", &matrix, Dtype::F16),
-        header("c.weight", &matrix, Dtype::BF16),
+        header("blk.0.attn_k.weight", &matrix, Dtype::F16),
+        header("blk.0.attn_v.weight", &matrix, Dtype::BF16),
     ];
     let mut writer = Writer::create(path, &[], headers).unwrap();
-    writer.write(&bytes(Dtype::F32, values_of("a.weight"))).unwrap();
+    writer.write(&bytes(Dtype::F32, values_of("blk.0.attn_q.weight"))).unwrap();
     writer.write(&bytes(Dtype::F32, &values[..COLUMNS])).unwrap();
-    writer.write(&bytes(Dtype::F16, values_of("b.weight"))).unwrap();
-    writer.write(&bytes(Dtype::BF16, values_of("c.weight"))).unwrap();
+    writer.write(&bytes(Dtype::F16, values_of("blk.0.attn_k.weight"))).unwrap();
+    writer.write(&bytes(Dtype::BF16, values_of("blk.0.attn_v.weight"))).unwrap();
     writer.finish().unwrap();
 }
 
@@ -115,7 +115,7 @@ fn the_first_value_that_is_too_large_is_named() {
     write(&model, &values[..]);
     for threads in [1, 2, 8] {
         let e = error(converted(&model, &out, Dtype::F16, threads));
-        support::assert_says(&e, &["a.weight", "row 1200", "-70000", "--outtype bf16"]);
+        support::assert_says(&e, &["blk.0.attn_q.weight", "row 1200", "-70000", "--outtype bf16"]);
         assert!(!out.exists() && std::fs::read_dir(folder.path()).unwrap().count() == 1);
     }
 }
@@ -130,7 +130,7 @@ fn the_first_value_that_is_not_finite_is_named() {
         for row in [1200, 1900] {
             values[row * COLUMNS + 400] = bad;
         }
-        for tensor in ["a.weight", "b.weight", "c.weight"] {
+        for tensor in ["blk.0.attn_q.weight", "blk.0.attn_k.weight", "blk.0.attn_v.weight"] {
             write_with(&model, &gaussians(), tensor, &values);
             for dtype in DTYPES {
                 let e = error(converted(&model, &out, dtype, 3));
