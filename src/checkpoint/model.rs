@@ -186,6 +186,14 @@ impl Model {
         self.packed(t, 0).map(|(_, packed)| packed.describe())
     }
 
+    /// Whether a tensor may get a type of few bits: see [`names::is_quantizable`].
+    pub fn is_quantizable(&self, t: &SourceTensor) -> bool {
+        match self.quantization(t) {
+            Some(_) => names::is_quantizable_again(&t.name, &t.shape),
+            None => names::is_quantizable(&t.name, &t.shape),
+        }
+    }
+
     /// The type that holds a tensor without loss that is not floats.
     pub fn exact_type(&self, t: &SourceTensor) -> Option<GgmlType> {
         if let Some((_, tensor)) = self.blocks(t) {

@@ -83,7 +83,7 @@ impl Work {
         let has_head = model.tensors.iter().any(|t| Role::of(&t.name) == Role::Head);
         let mut work = Work { active: 0.0, sums: 0.0, weights: 0.0, tried: 0.0, cubes: 0.0 };
         let mut inputs = BTreeMap::new();
-        for t in model.tensors.iter().filter(|t| names::is_quantizable(&t.name, &t.shape)) {
+        for t in model.tensors.iter().filter(|t| model.is_quantizable(t)) {
             let (n, matrices) = (t.columns() as f64, experts(t));
             work.weights += t.elements() as f64;
             work.tried += (ROWS * matrices.min(EXPERTS)) as f64 * n;

@@ -166,11 +166,15 @@ pub fn is_multiplied(name: &str) -> bool {
 }
 
 /// Whether the type of a tensor can be chosen, and may be one of few bits: that of a matrix which graphs multiply with.
-/// Tensors of names that are not known stay floats, unless they are quantized already.
-pub fn is_quantizable(name: &str, shape: &[u64], is_quantized: bool) -> bool {
+/// Tensors of names that are not known stay floats.
+pub fn is_quantizable(name: &str, shape: &[u64]) -> bool {
+    is_quantizable_again(name, shape) && is_multiplied(name)
+}
+
+/// The same of a tensor that is quantized already, of which graphs can have few bits therefore, whatever its name.
+pub fn is_quantizable_again(name: &str, shape: &[u64]) -> bool {
     // ggml counts no extents of 1 at the end, so that a matrix of one row is a vector to it.
-    let has_rows = || shape[1..].iter().any(|&n| n != 1);
-    is_matrix(name, shape) && has_rows() && !precise::is_left(name) && (is_quantized || is_multiplied(name))
+    is_matrix(name, shape) && shape[1..].iter().any(|&n| n != 1) && !precise::is_left(name)
 }
 
 /// The parts of a name.
@@ -331,11 +335,11 @@ mod tests {
             "blk.1.ssm_in.weight",
             "posnet.0.attn_q.weight",
         ] {
-            assert!(is_multiplied(name) && is_quantizable(name, &[256, 4], false), "{name}");
+            assert!(is_quantizable(name, &[256, 4]), "{name}");
         }
         for name in ["blk.1.attn_res_score.weight", "blk.1.of_the_future.weight", "v.blk.0.attn_out.weight"] {
-            assert!(!is_multiplied(name) && !is_quantizable(name, &[256, 4], false), "{name}");
-            assert!(is_quantizable(name, &[256, 4], true), "{name}");
+            assert!(!is_quantizable(name, &[256, 4]), "{name}");
+            assert!(is_quantizable_again(name, &[256, 4]), "{name}");
         }
         for name in [
             "blk.1.ssm_conv1d.weight",
@@ -346,7 +350,7 @@ mod tests {
             "token_types.weight",
             "",
         ] {
-            assert!(!is_multiplied(name) && !is_quantizable(name, &[256, 4], true), "{name}");
+            assert!(!is_multiplied(name) && !is_quantizable_again(name, &[256, 4]), "{name}");
         }
     }
 

@@ -72,9 +72,7 @@ impl Candidates {
             return fixed;
         }
         let plain = [Dtype::F32, Dtype::BF16, Dtype::F16].map(Target::Plain);
-        let fits = |block_len: usize| {
-            names::is_quantizable(&t.name, &t.shape) && t.columns().is_multiple_of(block_len)
-        };
+        let fits = |block_len: usize| model.is_quantizable(t) && t.columns().is_multiple_of(block_len);
         let blocks = weight_types().filter(|kind| fits(kind.block_len)).map(Target::Blocks);
         let upstream = UPSTREAM_TYPES.into_iter().filter(|kind| fits(kind.block_len)).map(Target::Upstream);
         let all = kept.map(Target::Kept).into_iter().chain(plain).chain(blocks).chain(upstream);

@@ -211,7 +211,7 @@ impl<'a> Facts<'a> {
             tensor: t,
             role: Role::of(&t.name),
             block: names::block(&t.name),
-            quantizable: names::is_quantizable(&t.name, &t.shape, model.quantization(t).is_some()),
+            quantizable: model.is_quantizable(t),
             quantized: model.quantization(t).is_some(),
             exact: candidates.iter().any(|c| matches!(c.target, Target::Kept(_))),
         }
