@@ -8,7 +8,7 @@ use super::measure::{Measure, Step, TOKENS_KEPT_BACK, default_tokens};
 use super::{Error, judge};
 use crate::calibration::Statistics;
 use crate::checkpoint::{Model, SourceTensor};
-use crate::names::{self, Input, Role, SharedInput};
+use crate::names::{Input, Role, SharedInput};
 use crate::plan::{Family, Plan};
 use crate::quantize::{BandQuantizer, Effort, Factor};
 use crate::types::trellis::T3;
