@@ -82,7 +82,7 @@ impl Convert {
             Converter::find(options.converter.as_deref(), options.python.as_deref(), &more, environment);
         let converter = found.map_err(|reason| {
             let (folder, class) = (foreign.folder.clone(), foreign.class.clone());
-            converter::Error::NotFound { folder, class, reason }
+            converter::Error::NotFound { folder, class, reason: Box::new(reason) }
         })?;
         let plain = self.recipe.as_ref().and_then(|recipe| recipe.file_type());
         let dtype = plain.unwrap_or(foreign.dtype);

@@ -70,7 +70,7 @@ pub enum Error {
         /// The class of the folder.
         class: String,
         /// Where the converter is not.
-        reason: NotFound,
+        reason: Box<NotFound>,
     },
     /// Python does not start.
     #[error(
