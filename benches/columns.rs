@@ -57,6 +57,8 @@ fn main() {
         compare::<BlockT35>(isa, &types::trellis::T35);
         compare::<BlockT25_64>(isa, &types::trellis::T25_64);
         compare::<BlockT35_64>(isa, &types::trellis::T35_64);
+        compare::<BlockT5>(isa, &types::trellis::T5);
+        compare::<BlockT5_64>(isa, &types::trellis::T5_64);
     }
 }
 

@@ -102,6 +102,8 @@ fn main() {
         contenders.extend(trellis::<BlockT35>(isa, &types::trellis::T35, &data));
         contenders.extend(trellis::<BlockT25_64>(isa, &types::trellis::T25_64, &data));
         contenders.extend(trellis::<BlockT35_64>(isa, &types::trellis::T35_64, &data));
+        contenders.extend(trellis::<BlockT5>(isa, &types::trellis::T5, &data));
+        contenders.extend(trellis::<BlockT5_64>(isa, &types::trellis::T5_64, &data));
         contenders.extend(codes4::<BlockG4>(isa, &types::codes4::G4_128, &data));
         contenders.extend(codes4::<BlockNf4>(isa, &types::codes4::NF4_64, &data));
         contenders.extend(direct::<Dense4, 1>(isa, &types::direct::O4, &data));

@@ -68,7 +68,7 @@ fn main() {
         ("t3 without calibration".into(), 64, Box::new(|l| plain(kind("t3", l.n), l))),
     ];
     for (name, effort) in [("fast", Effort::Fast), ("normal", Effort::Normal), ("best", Effort::Best)] {
-        for family in ["t2", "t25", "t3", "t35", "t4"] {
+        for family in ["t2", "t25", "t3", "t35", "t4", "t5"] {
             let run = move |l: &Layer| calibrated(kind(family, l.n), effort, l);
             methods.push((format!("{family} {name}"), 64, Box::new(run)));
         }

@@ -3,8 +3,9 @@
 //! What it prints is what stands in `src/types/trellis/code.rs`. The search is deterministic:
 //! the same seeds give the same tables on every machine.
 //!
-//! `-- T25 1000` finds one whose symbols have two and three bits in turn. `-- T3 1000 8` searches value tables of 8 entries, which see six bits of the hash: what that costs is in
-//! docs/lab/2026-11-27-hash-of-6-bits.md.
+//! `-- T25 1000` finds one whose symbols have two and three bits in turn. `-- T3 1000 8` searches value tables of 8 entries,
+//! which see six bits of the hash: what that costs is in docs/lab/2026-11-27-hash-of-6-bits.md. The values of T5 take more
+//! iterations to settle than the last round has: `-- T5 100 16 15 5 160` gives it 160.
 //!
 //! A code is random columns and 32 values. The values are trained as in Lloyd's algorithm: find the best
 //! symbols for a Gaussian sample, then the least-squares values for those symbols, and again.
@@ -19,7 +20,8 @@ use tenpak_gguf::types::trellis::search::viterbi;
 /// Samples in a block, as in the 256 types.
 const BLOCK: usize = 256;
 
-/// (candidates kept, blocks, iterations) of each round; the first row's count is the seeds tried.
+/// (candidates kept, blocks, iterations) of each round; the first row's count is the seeds tried. The last round has these
+/// iterations unless the arguments say otherwise.
 const ROUNDS: [(usize, usize, usize); 4] = [(0, 16, 5), (48, 32, 6), (8, 128, 10), (3, 512, 40)];
 
 struct SplitMix64(u64);
@@ -197,7 +199,7 @@ fn gaussian_quantile(p: f64) -> f64 {
 }
 
 fn main() {
-    let usage = "usage: search_tables T2|T25|T3|T35|T4 [SEEDS [ENTRIES [WINDOW PERIOD]]]";
+    let usage = "usage: search_tables T2|T25|T3|T35|T4|T5 [SEEDS [ENTRIES [WINDOW PERIOD [ITERATIONS]]]]";
     let mut args = std::env::args().skip(1);
     let name = args.next().unwrap_or_default();
     let (number, code) = match &name[..] {
@@ -213,9 +215,12 @@ fn main() {
     let entries = args.next().map_or(16, |s| s.parse().expect(usage));
     let mut number_or = |x: u32| args.next().map_or(x, |s| s.parse().expect(usage));
     let code = Code { window: number_or(code.window), period: number_or(code.period), ..code };
+    let mut rounds = ROUNDS;
+    let (_, _, last) = &mut rounds[ROUNDS.len() - 1];
+    *last = number_or(*last as u32) as usize;
     let candidates = (0..seeds).filter_map(|seed| Candidate::random(number, &code, entries, seed));
     let mut pool: Vec<_> = candidates.collect();
-    for (round, (keep, blocks, iterations)) in ROUNDS.into_iter().enumerate() {
+    for (round, (keep, blocks, iterations)) in rounds.into_iter().enumerate() {
         if round > 0 {
             pool.sort_by(|a, b| a.mse.total_cmp(&b.mse));
             pool.truncate(keep);

@@ -209,6 +209,7 @@ fn fitting(kind: &'static str, columns: u64) -> &'static str {
         "t25" => "t25_64",
         "t3" => "t3_64",
         "t35" => "t35_64",
+        "t5" => "t5_64",
         "t4" => "t4_64",
         "iq2_s" | "iq3_xxs" | "iq3_s" => "iq4_nl",
         "q4_K" => "q5_0",

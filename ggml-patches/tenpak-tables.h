@@ -72,6 +72,15 @@ TENPAK_TABLE tenpak_code tenpak_code_4 = {
     19.616f,
 };
 
+// The code of t5 and t5_64.
+TENPAK_TABLE tenpak_code tenpak_code_5 = {
+    { 5, 5 }, 15, 5,
+    { 17, 142, 246, 10, 250, 34, 28, 236, 20, 244, 68, 56, 216, 40, 232, 0 },
+    { 61, 20, 26, 41, 24, 48, 31, 17, 9, 29, 34, 0, 22, 39, 36, 43 },
+    { 1, 29, 37, 41, 20, 45, 23, 39, 48, 34, 31, 55, 33, 64, 15, 27 },
+    18.324f,
+};
+
 // Some bits of the symbol of one step, as they lie in a plane (section 3).
 typedef struct {
     int step;  // which symbol of the lane
@@ -86,7 +95,7 @@ typedef struct {
     int          offset; // first byte of the plane in `qs`
     int          width;  // bits for a lane: 8, 4 or 2
     int          n_fields;
-    tenpak_field fields[4];
+    tenpak_field fields[7];
 } tenpak_plane;
 
 // The layout of a trellis type (sections 2 and 3). Symbol i = steps * j + t is that of lane j and step t. The history byte
@@ -98,7 +107,7 @@ typedef struct {
     int          lanes;
     float        unit;  // 1 / sqrt(len), the normalisation of the rotation
     int          n_planes;
-    tenpak_plane planes[4];
+    tenpak_plane planes[5];
 } tenpak_trellis;
 
 // Places in a block of a trellis type, in bytes.
@@ -182,6 +191,24 @@ TENPAK_TABLE tenpak_trellis tenpak_t35_64 = {
     },
 };
 
+TENPAK_TABLE tenpak_trellis tenpak_t5 = {
+    256, 162, 8, 32, 0.0625f, 5, {
+        { 0, 8, 2, { { 7, 0, 5 }, { 6, 0, 3 } } },
+        { 32, 8, 2, { { 5, 0, 4 }, { 4, 0, 4 } } },
+        { 64, 8, 2, { { 3, 0, 4 }, { 2, 0, 4 } } },
+        { 96, 8, 2, { { 1, 0, 4 }, { 0, 0, 4 } } },
+        { 128, 8, 7, { { 6, 3, 2 }, { 5, 4, 1 }, { 4, 4, 1 }, { 3, 4, 1 }, { 2, 4, 1 }, { 1, 4, 1 }, { 0, 4, 1 } } },
+    },
+};
+
+TENPAK_TABLE tenpak_trellis tenpak_t5_64 = {
+    64, 42, 4, 16, 0.125f, 3, {
+        { 0, 8, 2, { { 3, 0, 5 }, { 2, 0, 3 } } },
+        { 16, 8, 2, { { 1, 0, 4 }, { 0, 0, 4 } } },
+        { 32, 4, 3, { { 2, 3, 2 }, { 1, 4, 1 }, { 0, 4, 1 } } },
+    },
+};
+
 // X(name, code): every trellis type; tenpak_NAME is its layout and tenpak_code_CODE its code.
 #define TENPAK_FOR_EACH_TRELLIS(X) \
     X(t2, 2) \
@@ -193,7 +220,9 @@ TENPAK_TABLE tenpak_trellis tenpak_t35_64 = {
     X(t25, 25) \
     X(t35, 35) \
     X(t25_64, 25) \
-    X(t35_64, 35)
+    X(t35_64, 35) \
+    X(t5, 5) \
+    X(t5_64, 5)
 
 // The scale of code c is the f32 whose bits are (c << TENPAK_SCALE_SHIFT) + TENPAK_SCALE_BITS; of code 0 it is 0 (section 5).
 #define TENPAK_SCALE_SHIFT 20
@@ -390,5 +419,7 @@ TENPAK_TABLE tenpak_direct tenpak_s24 = {
     X(T25) \
     X(T35) \
     X(T25_64) \
-    X(T35_64)
+    X(T35_64) \
+    X(T5) \
+    X(T5_64)
 

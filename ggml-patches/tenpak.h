@@ -24,7 +24,9 @@
     X(O3, o3, 530, 256, 100, Q8) \
     X(O3X2, o3x2, 531, 256, 103, Q8) \
     X(S34, s34, 532, 256, 113, Q8) \
-    X(S24, s24, 533, 256, 89, Q8)
+    X(S24, s24, 533, 256, 89, Q8) \
+    X(T5, t5, 534, 256, 162, A8) \
+    X(T5_64, t5_64, 535, 64, 42, A8_64)
 
 // X(NAME, name, id, values per block, bytes per block)
 #define TENPAK_FOR_EACH_ACTIVATION(X) \
@@ -35,7 +37,7 @@
 
 // The lowest id, and one above the highest.
 #define TENPAK_TYPE_BEGIN 512
-#define TENPAK_TYPE_END 534
+#define TENPAK_TYPE_END 536
 
 #ifdef __cplusplus
 extern "C" {

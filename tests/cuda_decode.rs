@@ -183,6 +183,8 @@ macro_rules! for_each_trellis {
         $check::<BlockT35>(&kernels, "t35");
         $check::<BlockT25_64>(&kernels, "t25_64");
         $check::<BlockT35_64>(&kernels, "t35_64");
+        $check::<BlockT5>(&kernels, "t5");
+        $check::<BlockT5_64>(&kernels, "t5_64");
     };
 }
 

@@ -17,7 +17,7 @@ const BLOCKS: usize = 4;
 const ARBITRARY: usize = 500;
 
 /// Types that devices can decode. A new type may come without; one that devices have must not get lost.
-const TYPES: usize = 18;
+const TYPES: usize = 20;
 
 type ToFloat = unsafe extern "C" fn(*const u8, *mut f32);
 type Dot = unsafe extern "C" fn(i32, *const u8, *const u8) -> f32;

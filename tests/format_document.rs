@@ -13,8 +13,14 @@ use tenpak_gguf::types::trellis::{rotation, scale};
 use tenpak_gguf::types::{self, REGISTRY, Role, TensorType};
 
 /// The codes, by the families of types that use them.
-const CODES: [(&str, Code); 5] =
-    [("t2", code::T2), ("t25", code::T25), ("t3", code::T3), ("t35", code::T35), ("t4", code::T4)];
+const CODES: [(&str, Code); 6] = [
+    ("t2", code::T2),
+    ("t25", code::T25),
+    ("t3", code::T3),
+    ("t35", code::T35),
+    ("t4", code::T4),
+    ("t5", code::T5),
+];
 
 /// Bytes of a block before its planes.
 const HEADER: usize = 2;
@@ -271,6 +277,8 @@ fn planes_are_the_layout() {
     check::<BlockT35>(&doc, "t35");
     check::<BlockT25_64>(&doc, "t25_64");
     check::<BlockT35_64>(&doc, "t35_64");
+    check::<BlockT5>(&doc, "t5");
+    check::<BlockT5_64>(&doc, "t5_64");
 }
 
 #[test]
@@ -363,6 +371,9 @@ fn errors_are_as_stated() {
     /// The table comes from 131072 samples; these are a quarter of that, whose mean has a standard
     /// deviation of at most 0.8 % of itself: three of those, and half of the last digit.
     const TOLERANCE: f64 = 0.03;
+    /// Of T5's error, a sixteenth is that of twenty samples beyond its largest value, 3.4 deviations: the mean has a
+    /// standard deviation of 4 % of itself.
+    const TOLERANCE_T5: f64 = 0.12;
     const SAMPLES: usize = 32768;
 
     fn error(code: &Code, n: usize) -> f64 {
@@ -386,6 +397,7 @@ fn errors_are_as_stated() {
         let family = t.name.split('_').next().unwrap();
         let (_, code) = CODES.iter().find(|(name, _)| *name == family).unwrap();
         let measured = error(code, t.block_len);
-        assert!((measured / stated - 1.0).abs() < TOLERANCE, "{}: {measured} instead of {stated}", t.name);
+        let tolerance = if family == "t5" { TOLERANCE_T5 } else { TOLERANCE };
+        assert!((measured / stated - 1.0).abs() < tolerance, "{}: {measured} instead of {stated}", t.name);
     }
 }

@@ -73,6 +73,8 @@ fn ids_and_sizes_never_change() {
         ("o3x2", 531, 256, 103),
         ("s34", 532, 256, 113),
         ("s24", 533, 256, 89),
+        ("t5", 534, 256, 162),
+        ("t5_64", 535, 64, 42),
     ];
     for t in first {
         assert!(all.contains(&t), "{t:?} is not in the registry as it was");

@@ -301,12 +301,14 @@ for_every_type! {
     t35: BlockT35;
     t25_64: BlockT25_64;
     t35_64: BlockT35_64;
+    t5: BlockT5;
+    t5_64: BlockT5_64;
 }
 
 /// The bound that the exactness of [`one_block_is_exact`] and of dequantization rests on.
 #[test]
 fn reconstructions_fit_seven_bits() {
-    for code in [code::T2, code::T25, code::T3, code::T35, code::T4] {
+    for code in [code::T2, code::T25, code::T3, code::T35, code::T4, code::T5] {
         for hash in 0..=255 {
             let sum = code.v0[hash & 15] as i32 + code.v1[hash >> 4] as i32;
             assert!((0..=127).contains(&sum));

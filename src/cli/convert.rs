@@ -55,7 +55,7 @@ pub struct Args {
     #[command(flatten)]
     size: SizeArgs,
     /// One trellis type for every matrix
-    #[arg(long = "type", value_name = "TYPE", value_parser = ["t2", "t25", "t3", "t35", "t4"], conflicts_with_all = ["outtype", "sized"])]
+    #[arg(long = "type", value_name = "TYPE", value_parser = ["t2", "t25", "t3", "t35", "t4", "t5"], conflicts_with_all = ["outtype", "sized"])]
     family: Option<String>,
     /// Types by the rules of a file, or of a built-in recipe (see `tenpak-gguf recipes`)
     #[arg(long, value_name = "RECIPE", conflicts_with_all = ["family", "outtype", "keep_embeddings", "keep_quantization", "requantize", "sized"])]

@@ -137,7 +137,7 @@ mod tests {
         let names: Vec<_> = Family::all().into_iter().map(Family::name).collect();
         assert_eq!(
             names,
-            ["t2", "t3", "t4", "g4", "nf4", "t25", "t35", "o4", "o4x2", "o3", "o3x2", "s34", "s24"]
+            ["t2", "t3", "t4", "g4", "nf4", "t25", "t35", "o4", "o4x2", "o3", "o3x2", "s34", "s24", "t5"]
         );
         let types = |name| Family::named(name).map(|f| f.types().iter().map(|t| t.name).collect::<Vec<_>>());
         assert_eq!(types("t3"), Some(vec!["t3", "t3_64"]));

@@ -73,7 +73,7 @@ typedef struct {
     int          offset; // first byte of the plane in `qs`
     int          width;  // bits for a lane: 8, 4 or 2
     int          n_fields;
-    tenpak_field fields[4];
+    tenpak_field fields[7];
 } tenpak_plane;
 
 // The layout of a trellis type (sections 2 and 3). Symbol i = steps * j + t is that of lane j and step t. The history byte
@@ -85,7 +85,7 @@ typedef struct {
     int          lanes;
     float        unit;  // 1 / sqrt(len), the normalisation of the rotation
     int          n_planes;
-    tenpak_plane planes[4];
+    tenpak_plane planes[5];
 } tenpak_trellis;
 ";
 
@@ -94,7 +94,7 @@ fn trellis_section(h: &mut String) -> std::fmt::Result {
     writeln!(h)?;
     define(h, "TENPAK_ZERO_POINT", code::ZERO_POINT, "what the sums of v0 and v1 are too large by")?;
     writeln!(h)?;
-    for code in [&code::T2, &code::T25, &code::T3, &code::T35, &code::T4] {
+    for code in [&code::T2, &code::T25, &code::T3, &code::T35, &code::T4, &code::T5] {
         writeln!(h, "// The code of t{0} and t{0}_64.", name(code))?;
         render_code(h, code)?;
     }
@@ -116,6 +116,8 @@ fn trellis_section(h: &mut String) -> std::fmt::Result {
         layout::<BlockT35>(h, &trellis::T35)?,
         layout::<BlockT25_64>(h, &trellis::T25_64)?,
         layout::<BlockT35_64>(h, &trellis::T35_64)?,
+        layout::<BlockT5>(h, &trellis::T5)?,
+        layout::<BlockT5_64>(h, &trellis::T5_64)?,
     ];
     writeln!(
         h,

@@ -29,6 +29,8 @@ macro_rules! for_each_type {
             weight o3x2 direct::O3X2;
             weight s34 direct::S34;
             weight s24 direct::S24;
+            weight t5 trellis::T5;
+            weight t5_64 trellis::T5_64;
         }
     };
 }

@@ -50,9 +50,14 @@ types = ["t25"]
 why = "the fifth block"
 blocks = [4]
 types = ["t35"]
+
+[[rule]]
+why = "the sixth block"
+blocks = [5]
+types = ["t5"]
 "#;
-const TRELLIS_TYPES: [&str; 10] =
-    ["t2", "t2_64", "t3", "t3_64", "t4", "t4_64", "t25", "t25_64", "t35", "t35_64"];
+const TRELLIS_TYPES: [&str; 12] =
+    ["t2", "t2_64", "t3", "t3_64", "t4", "t4_64", "t25", "t25_64", "t35", "t35_64", "t5", "t5_64"];
 
 /// A server that computes for others, until it is dropped.
 struct Server {
@@ -93,7 +98,7 @@ impl Server {
 fn every_trellis_type(place: &Place) -> PathBuf {
     let (folder, recipe, out) =
         (place.path("checkpoint"), place.path("recipe.toml"), place.path("trellis.gguf"));
-    quantized_folder::make(&MODEL, None, 5, &folder).expect("a checkpoint");
+    quantized_folder::make(&MODEL, None, 6, &folder).expect("a checkpoint");
     std::fs::write(&recipe, RECIPE).expect("a recipe");
     place.run(
         "convert",

@@ -18,6 +18,13 @@
 //! T35: h_i = u_i ^ 2 (u_i-2 ^ 2 P0[s_i-4 & 3])  two periods and two bits
 //! ```
 //!
+//! T5 has a period of one symbol, whose fifth bit is looked up apart, with those of other steps in its index:
+//!
+//! ```text
+//! u_i = P0[s_i & 15] ^ P0'[fifth bits]
+//! T5: h_i = u_i ^ 2 (u_i-1 ^ 2 u_i-2)           three periods
+//! ```
+//!
 //! The terms of steps before 0 are those of the last steps one lane up; what lane 0 needs is a
 //! function of the history byte, from a table. `decode` reads that byte first: taken out of a vector
 //! it would come late, and the loads of the carries with it. `blocks` has the decoders of the types.
@@ -158,6 +165,7 @@ static TABLES_T25: Tables = Tables::new(&super::code::T25);
 static TABLES_T35: Tables = Tables::new(&super::code::T35);
 static TABLES_T3: Tables = Tables::new(&super::code::T3);
 static TABLES_T4: Tables = Tables::new(&super::code::T4);
+static TABLES_T5: Tables = Tables::new(&super::code::T5);
 
 #[inline]
 #[target_feature(enable = "avx2")]

@@ -65,7 +65,7 @@ impl Code {
     }
 
     /// The columns of the bits of a table index, for kernels that look hashes up: an index is a symbol, or a pair of them
-    /// where each has 2 bits. First those of the newest index, then those of the one before it, for even and for odd
+    /// where each has 2 bits, or the lowest four bits of one that has 5. First those of the newest index, then those of the one before it, for even and for odd
     /// weights. They are zero for bits that an index lacks, which then have no say.
     pub const fn index_columns(&self) -> [[u8; 4]; 3] {
         let columns = self.columns();
@@ -168,4 +168,13 @@ pub const T4: Code = Code {
     v1: [31, 24, 55, 48, 15, 37, 43, 28, 45, 26, 1, 32, 63, 35, 40, 21],
     sigma: 19.616,
     ..Code::blank([4, 4], 16, 8)
+};
+
+/// 5 bits per weight, window of 15 bits.
+pub const T5: Code = Code {
+    base: [17, 142, 246, 10, 250, 0, 0, 0],
+    v0: [61, 20, 26, 41, 24, 48, 31, 17, 9, 29, 34, 0, 22, 39, 36, 43],
+    v1: [1, 29, 37, 41, 20, 45, 23, 39, 48, 34, 31, 55, 33, 64, 15, 27],
+    sigma: 18.324,
+    ..Code::blank([5, 5], 15, 5)
 };

@@ -91,6 +91,7 @@ macro_rules! hash {
         hash!(@plane h, $term, $t, 1, $vector, $block);
         hash!(@plane h, $term, $t, 2, $vector, $block);
         hash!(@plane h, $term, $t, 3, $vector, $block);
+        hash!(@plane h, $term, $t, 4, $vector, $block);
         h
     }};
     (@plane $h:ident, $term:ident, $t:ty, $p:literal, $vector:expr, $block:expr) => {

@@ -10,7 +10,7 @@
 //! the plane moved up by one lane, history included, from a load one byte lower.
 
 use super::a8::{Activation, BlockA8};
-use super::code::{Code, T2, T3, T4, T25, T35};
+use super::code::{Code, T2, T3, T4, T5, T25, T35};
 use bytemuck::{Pod, Zeroable};
 
 /// A block of `N` = 2 + planes bytes; any bytes are a valid block.
@@ -40,6 +40,8 @@ pub type BlockT3 = Block<96>;
 pub type BlockT35 = Block<112>;
 /// 256 weights of 4 bits: 130 bytes, 4.0625 bits per weight.
 pub type BlockT4 = Block<128>;
+/// 256 weights of 5 bits: 162 bytes, 5.0625 bits per weight.
+pub type BlockT5 = Block<160>;
 /// 64 weights of 2 bits: 18 bytes, 2.25 bits per weight.
 pub type BlockT2_64 = Block<16>;
 /// 64 weights of 2 and 3 bits in turn: 22 bytes, 2.75 bits per weight.
@@ -50,12 +52,15 @@ pub type BlockT3_64 = Block<24>;
 pub type BlockT35_64 = Block<28>;
 /// 64 weights of 4 bits: 34 bytes, 4.25 bits per weight.
 pub type BlockT4_64 = Block<32>;
+/// 64 weights of 5 bits: 42 bytes, 5.25 bits per weight.
+pub type BlockT5_64 = Block<40>;
 
 const _: () = assert!(size_of::<BlockT2>() == 66 && size_of::<BlockT2_64>() == 18);
 const _: () = assert!(size_of::<BlockT3>() == 98 && size_of::<BlockT3_64>() == 26);
 const _: () = assert!(size_of::<BlockT25>() == 82 && size_of::<BlockT25_64>() == 22);
 const _: () = assert!(size_of::<BlockT35>() == 114 && size_of::<BlockT35_64>() == 30);
 const _: () = assert!(size_of::<BlockT4>() == 130 && size_of::<BlockT4_64>() == 34);
+const _: () = assert!(size_of::<BlockT5>() == 162 && size_of::<BlockT5_64>() == 42);
 
 /// Weights of the longest block.
 pub const MAX_LEN: usize = 256;
@@ -249,6 +254,19 @@ trellis!(
         Plane::bytes(96, &[(5, 0, 4), (4, 0, 4)]),
     ]
 );
+trellis!(
+    BlockT5,
+    T5,
+    256,
+    8,
+    [
+        Plane::bytes(0, &[(7, 0, 5), (6, 0, 3)]),
+        Plane::bytes(32, &[(5, 0, 4), (4, 0, 4)]),
+        Plane::bytes(64, &[(3, 0, 4), (2, 0, 4)]),
+        Plane::bytes(96, &[(1, 0, 4), (0, 0, 4)]),
+        Plane::bytes(128, &[(6, 3, 2), (5, 4, 1), (4, 4, 1), (3, 4, 1), (2, 4, 1), (1, 4, 1), (0, 4, 1)]),
+    ]
+);
 trellis!(BlockT2_64, T2, 64, 4, [Plane::bytes(0, &[(3, 0, 2), (2, 0, 2), (1, 0, 2), (0, 0, 2)]),]);
 trellis!(
     BlockT25_64,
@@ -287,4 +305,15 @@ trellis!(
     64,
     4,
     [Plane::bytes(0, &[(3, 0, 4), (2, 0, 4)]), Plane::bytes(16, &[(1, 0, 4), (0, 0, 4)]),]
+);
+trellis!(
+    BlockT5_64,
+    T5,
+    64,
+    4,
+    [
+        Plane::bytes(0, &[(3, 0, 5), (2, 0, 3)]),
+        Plane::bytes(16, &[(1, 0, 4), (0, 0, 4)]),
+        Plane { offset: 32, width: 4, fields: &[(2, 3, 2), (1, 4, 1), (0, 4, 1)] },
+    ]
 );

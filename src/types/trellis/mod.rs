@@ -1,4 +1,4 @@
-//! The trellis types: T2, T25, T3, T35 and T4 in blocks of 256, and the same with _64 in blocks of 64.
+//! The trellis types: T2, T25, T3, T35, T4 and T5 in blocks of 256, and the same with _64 in blocks of 64.
 //!
 //! Trellis-coded quantization after a Hadamard rotation. Every weight costs k bits (the half rates alternate between two
 //! numbers of bits), but its value depends on

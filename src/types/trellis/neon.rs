@@ -4,10 +4,10 @@
 //! repeat doubled leave lookups for one period of symbols only. An index is a symbol, or for T2 a pair of symbols:
 //!
 //! ```text
-//! u_i = P0[index_i] ^ P1[index_i-1]             T2: P1[index_i-2]; T25, T35: another P1 for even and for odd steps
-//! h_i = u_i ^ 2 o_i-2                           T2: o_i-4
+//! u_i = P0[index_i] ^ P1[index_i-1]             T2: P1[index_i-2]; T25, T35: another P1 for even and for odd steps; T5: none
+//! h_i = u_i ^ 2 o_i-2                           T2: o_i-4, T5: o_i-1
 //! o_i = u_i                                     T3: u_i ^ 2 P0[index_i-2], T35: of its lowest two bits
-//!                                               T25: u_i ^ 2 u_i-2
+//!                                               T25: u_i ^ 2 u_i-2, T5: u_i ^ 2 u_i-1
 //! ```
 //!
 //! What the terms of steps before 0 carry comes from one lane down; below lane 0 it is a function of
@@ -30,7 +30,7 @@ use std::arch::aarch64::*;
 /// A trellis type with a NEON decoder.
 pub trait NeonBlock: Trellis {
     /// Table indices of 16 lanes from `lane` on: of step t at `3 + t`. The first is of step -2, or of step -3 with T25. With
-    /// symbols of 3 bits or fewer, bit 3 of an index may be anything.
+    /// symbols of 3 bits or fewer, bit 3 of an index may be anything. Those of 5 bits are below 32.
     ///
     /// # Safety
     /// - The processor has NEON.
@@ -200,7 +200,8 @@ fn dequantize<T: NeonBlock>(w: &[T], out: &mut [f32]) {
 
 /// The lookup tables of a code.
 struct Tables {
-    p0: [u8; 16],
+    /// For the lowest four bits without and with a fifth.
+    p0: [[u8; 16]; 2],
     /// For even and for odd steps.
     p1: [[u8; 16]; 2],
     /// `P0` of what is left of the oldest symbol.
@@ -218,6 +219,12 @@ impl Tables {
             [4, 3] => [c[0], c[1], 0, 0],
             _ => p0,
         };
+        let mut with_fifth = nibble_table(p0);
+        let mut i = 0;
+        while i < 16 {
+            with_fifth[i] ^= c[4];
+            i += 1;
+        }
         let mut carries = [[0; 256]; 4];
         let mut age = 0;
         while age < 4 {
@@ -236,7 +243,7 @@ impl Tables {
             i += 1;
         }
         let p1 = [nibble_table(even), nibble_table(odd)];
-        Tables { p0: nibble_table(p0), p1, oldest: nibble_table(oldest), v0, v1, carries }
+        Tables { p0: [nibble_table(p0), with_fifth], p1, oldest: nibble_table(oldest), v0, v1, carries }
     }
 }
 
@@ -262,12 +269,13 @@ const fn nibble_table(columns: [u8; 4]) -> [u8; 16] {
 #[target_feature(enable = "neon")]
 pub fn decode<T: NeonBlock>(block: &T) -> [int8x16_t; 16] {
     let tables = const { &Tables::new(&T::CODE) };
-    let (p0, p1) = (load(&tables.p0, 0), tables.p1.each_ref().map(|p| load(p, 0)));
+    let [p0, p1] = [&tables.p0, &tables.p1].map(|tables| tables.each_ref().map(|p| load(p, 0)));
     let oldest = load(&tables.oldest, 0);
     let [even, odd] = T::CODE.bits;
-    let (steps, period) = (T::STEPS, 2 * (T::CODE.period / (even + odd)) as usize);
+    let (steps, period) = (T::STEPS, (2 * T::CODE.period / (even + odd)) as usize);
     let has_third = T::CODE.window > 2 * T::CODE.period;
     let has_third_period = T::CODE.window == 3 * T::CODE.period;
+    let has_fifth_bit = even == 5;
     let zero = vdupq_n_u8(0);
     // What the last period of the lanes below carries: the last lane counts.
     let mut below = [zero; 4];
@@ -282,15 +290,21 @@ pub fn decode<T: NeonBlock>(block: &T) -> [int8x16_t; 16] {
         // What is of step t stands at 2 + t.
         let (mut newest, mut u) = ([zero; 10], [zero; 10]);
         for i in 0..2 + steps {
-            newest[i] = vqtbl1q_u8(p0, index[1 + i]);
-            if i >= 2 || has_third_period {
+            newest[i] = if has_fifth_bit {
+                vqtbl2q_u8(uint8x16x2_t(p0[0], p0[1]), index[1 + i])
+            } else {
+                vqtbl1q_u8(p0[0], index[1 + i])
+            };
+            if has_fifth_bit {
+                u[i] = newest[i];
+            } else if i >= 2 || has_third_period {
                 u[i] = veorq_u8(newest[i], vqtbl1q_u8(p1[i % 2], index[1 + i - period / 2]));
             }
         }
         let mut carry = [zero; 8];
         for t in 0..steps {
             carry[t] = if has_third_period {
-                xor_doubled(u[2 + t], u[t])
+                xor_doubled(u[2 + t], u[2 + t - period])
             } else if has_third && even == odd {
                 xor_doubled(u[2 + t], newest[t])
             } else if has_third {

@@ -1,4 +1,4 @@
-//! The tensor types of the trellis: ten for weights, and their activations.
+//! The tensor types of the trellis: twelve for weights, and their activations.
 
 #![allow(missing_docs, reason = "every weight type has a line about itself")]
 
@@ -45,6 +45,14 @@ pub static T35_64: TensorType = weights::<BlockT35_64>(
     "t35_64",
     &A8_64,
     "Trellis, 3.5 bits, blocks of 64 for rows that 256 does not divide",
+);
+
+pub static T5: TensorType = weights::<BlockT5>(534, "t5", &A8, "Trellis, 5 bits, blocks of 256");
+pub static T5_64: TensorType = weights::<BlockT5_64>(
+    535,
+    "t5_64",
+    &A8_64,
+    "Trellis, 5 bits, blocks of 64 for rows that 256 does not divide",
 );
 
 const fn weights<T: Decode>(

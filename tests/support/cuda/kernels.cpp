@@ -183,6 +183,8 @@ OF_TRELLIS(t25, T25)
 OF_TRELLIS(t35, T35)
 OF_TRELLIS(t25_64, T25_64)
 OF_TRELLIS(t35_64, T35_64)
+OF_TRELLIS(t5, T5)
+OF_TRELLIS(t5_64, T5_64)
 
 #define MULTIPLY                                                                                                                       \
     const uint8_t * weights, int blocks, int rows, const int32_t * ids, int n, const uint8_t * gate, const float * bias,               \
@@ -216,5 +218,7 @@ OF_WEIGHTS(t25, T25)
 OF_WEIGHTS(t35, T35)
 OF_WEIGHTS(t25_64, T25_64)
 OF_WEIGHTS(t35_64, T35_64)
+OF_WEIGHTS(t5, T5)
+OF_WEIGHTS(t5_64, T5_64)
 OF_WEIGHTS(g4_128, G4_128)
 OF_WEIGHTS(nf4_64, NF4_64)

@@ -235,6 +235,56 @@ impl Avx2Block for BlockT4 {
     }
 }
 
+impl Avx2Block for BlockT5 {
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn decode(&self) -> [__m256i; 8] {
+        let tables = &TABLES_T5;
+        let history = self.history;
+        let block = bytes(self);
+        let nibbles = |at: usize| {
+            let v = load(block, at);
+            [bits::<0>(v, 15), bits::<4>(v, 15)]
+        };
+        let (s_before, s7, fifth) = (nibbles(HISTORY), nibbles(QS), nibbles(QS + 128));
+        let ([s5, s4], [s3, s2], [s1, s0]) = (nibbles(QS + 32), nibbles(QS + 64), nibbles(QS + 96));
+        let low = table(&tables.p0);
+        let u = |s: __m256i, bit: usize, with: __m256i| {
+            xor(look_up(low, s), look_up(table(&T5_FIFTH[bit]), with))
+        };
+        let (u_before, u7) = (u(s_before[0], 0, s_before[1]), u(s7[0], 0, s7[1]));
+        let u6 = xor(look_up(table(&T5_SPLIT[0]), s7[1]), look_up(table(&T5_SPLIT[1]), fifth[0]));
+        let (u5, u4) = (u(s5, 2, fifth[0]), u(s4, 3, fifth[0]));
+        let (u3, u2) = (u(s3, 0, fifth[1]), u(s2, 1, fifth[1]));
+        let (u1, u0) = (u(s1, 2, fifth[1]), u(s0, 3, fifth[1]));
+        let u = [u_before, u0, u1, u2, u3, u4, u5, u6, u7];
+        let mut back = lane_up(xor_doubled(u7, u6), tables, 0, history);
+        let mut r = [_mm256_setzero_si256(); 8];
+        for t in 0..8 {
+            r[t] = value(&Self::CODE, xor_doubled(u[1 + t], back));
+            back = xor_doubled(u[1 + t], u[t]);
+        }
+        r
+    }
+}
+
+/// `P0` of the fifth bit of a symbol of T5, for every place of that bit in an index.
+static T5_FIFTH: [[u8; 16]; 4] = {
+    let fifth = BlockT5::CODE.base[4];
+    [
+        nibble_table([fifth, 0, 0, 0]),
+        nibble_table([0, fifth, 0, 0]),
+        nibble_table([0, 0, fifth, 0]),
+        nibble_table([0, 0, 0, fifth]),
+    ]
+};
+
+/// `P0` of the symbol that two planes of T5 share: of its lowest three bits, from bit 1 of an index on, and of the others.
+static T5_SPLIT: [[u8; 16]; 2] = {
+    let c = BlockT5::CODE.base;
+    [nibble_table([0, c[0], c[1], c[2]]), nibble_table([c[3], c[4], 0, 0])]
+};
+
 /// Blocks of 64 have two vectors: steps 0 and 1, steps 2 and 3.
 #[inline]
 #[target_feature(enable = "avx2")]
@@ -363,5 +413,37 @@ impl Avx2Block for BlockT4_64 {
         let u2 = xor(look_up(p0, s2), look_up(p1, step_before(s0, s2)));
         let back0 = lane_up_16(u2, tables, [1, 0], history);
         two(&Self::CODE, [xor_doubled(u0, back0), xor_doubled(u2, u0)])
+    }
+}
+
+impl Avx2Block for BlockT5_64 {
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn decode(&self) -> [__m256i; 8] {
+        let tables = &TABLES_T5;
+        let low = table(&tables.p0);
+        let history = self.history;
+        let block = bytes(self);
+        let (c, before) = (load_twice(block, QS), load_twice(block, HISTORY));
+        let fifth = nibbles_twice(block, QS + 32);
+        let s0 = halves::<4, 0>(load_twice(block, QS + 16), 15, 15);
+        // The high half counts.
+        let u_before =
+            xor(look_up(low, bits::<0>(before, 15)), look_up(table(&T5_FIFTH[0]), bits::<4>(before, 15)));
+        let fifth_of = |tables: [[u8; 16]; 2], index: __m256i| {
+            look_up(tables_of_steps(&tables), _mm256_and_si256(index, _mm256_set1_epi8(15)))
+        };
+        let u0 = xor(look_up(low, s0), fifth_of([T5_FIFTH[3], T5_FIFTH[2]], fifth));
+        let s2 = halves::<4, 0>(c, 15, 15);
+        let with = low_high(fifth, _mm256_srli_epi16(c, 4));
+        let u2 = xor(
+            look_up(tables_of_steps(&[T5_SPLIT[0], tables.p0]), s2),
+            fifth_of([T5_SPLIT[1], T5_FIFTH[0]], with),
+        );
+        let g0 = xor_doubled(u0, step_before(u_before, u0));
+        let g2 = xor_doubled(u2, step_before(u0, u2));
+        let back0 = step_before(lane_up_16(g2, tables, [0, 0], history), g0);
+        let back2 = step_before(g0, g2);
+        two(&Self::CODE, [xor_doubled(u0, back0), xor_doubled(u2, back2)])
     }
 }

@@ -23,6 +23,13 @@ fn two<const SHIFT: i32>(v: uint8x16_t) -> uint8x16_t {
     vandq_u8(if SHIFT == 0 { v } else { vshlq_u8(v, vdupq_n_s8(-SHIFT as i8)) }, vdupq_n_u8(3))
 }
 
+/// Five bits of every byte, from the lowest on.
+#[inline]
+#[target_feature(enable = "neon")]
+fn five(v: uint8x16_t) -> uint8x16_t {
+    vandq_u8(v, vdupq_n_u8(31))
+}
+
 /// Twice the two bits of every byte from `SHIFT` on.
 #[inline]
 #[target_feature(enable = "neon")]
@@ -183,6 +190,30 @@ impl NeonBlock for BlockT35 {
     }
 }
 
+impl NeonBlock for BlockT5 {
+    #[inline]
+    #[target_feature(enable = "neon")]
+    unsafe fn indices(&self, lane: usize) -> [uint8x16_t; 11] {
+        let before = plane_below(self, lane);
+        let (c, s45) = (plane(self, lane), plane(self, 32 + lane));
+        let (s23, s01) = (plane(self, 64 + lane), plane(self, 96 + lane));
+        let fifth = plane(self, 128 + lane);
+        [
+            vdupq_n_u8(0),
+            vdupq_n_u8(0),
+            five(before),
+            vsliq_n_u8::<4>(high(s01), vshrq_n_u8::<7>(fifth)),
+            five(vsliq_n_u8::<4>(s01, vshrq_n_u8::<6>(fifth))),
+            five(vsliq_n_u8::<4>(high(s23), vshrq_n_u8::<5>(fifth))),
+            five(vsliq_n_u8::<4>(s23, vshrq_n_u8::<4>(fifth))),
+            five(vsliq_n_u8::<4>(high(s45), vshrq_n_u8::<3>(fifth))),
+            five(vsliq_n_u8::<4>(s45, vshrq_n_u8::<2>(fifth))),
+            five(vsliq_n_u8::<3>(vshrq_n_u8::<5>(c), fifth)),
+            five(c),
+        ]
+    }
+}
+
 impl NeonBlock for BlockT2_64 {
     #[inline]
     #[target_feature(enable = "neon")]
@@ -253,6 +284,27 @@ impl NeonBlock for BlockT4_64 {
         let (s23, s01) = (plane(self, lane), plane(self, 16 + lane));
         let before = plane_below(self, lane);
         steps_of_4([vdupq_n_u8(0), high(before), low(before), high(s01), low(s01), high(s23), low(s23)])
+    }
+}
+
+impl NeonBlock for BlockT5_64 {
+    #[inline]
+    #[target_feature(enable = "neon")]
+    unsafe fn indices(&self, lane: usize) -> [uint8x16_t; 11] {
+        let before = plane_below(self, lane);
+        let (c, s01) = (plane(self, lane), plane(self, 16 + lane));
+        // The last 16 bytes: nibbles in the upper half.
+        let bytes = plane(self, 24);
+        let n = low(vzip2q_u8(bytes, high(bytes)));
+        steps_of_4([
+            vdupq_n_u8(0),
+            vdupq_n_u8(0),
+            five(before),
+            vsliq_n_u8::<4>(high(s01), vshrq_n_u8::<3>(n)),
+            five(vsliq_n_u8::<4>(s01, vshrq_n_u8::<2>(n))),
+            five(vsliq_n_u8::<3>(vshrq_n_u8::<5>(c), n)),
+            five(c),
+        ])
     }
 }
 

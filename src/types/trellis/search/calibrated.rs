@@ -88,7 +88,9 @@ fn nearest_codes(d: f32, count: u8) -> impl Iterator<Item = u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::trellis::layout::{BlockT2, BlockT3, BlockT3_64, BlockT4, BlockT25, BlockT35_64};
+    use crate::types::trellis::layout::{
+        BlockT2, BlockT3, BlockT3_64, BlockT4, BlockT5_64, BlockT25, BlockT35_64,
+    };
     use crate::types::trellis::scalar;
 
     /// Numbers like those of a Gaussian: sums of four uniform ones.
@@ -155,6 +157,7 @@ mod tests {
         check::<BlockT35_64>(0.0095);
         check::<BlockT3_64>(0.0185);
         check::<BlockT4>(0.0050);
+        check::<BlockT5_64>(0.0013);
     }
 
     #[test]

@@ -162,11 +162,13 @@ using T25   = Trellis<tenpak_t25, tenpak_code_25>;
 using T35   = Trellis<tenpak_t35, tenpak_code_35>;
 using T3    = Trellis<tenpak_t3, tenpak_code_3>;
 using T4    = Trellis<tenpak_t4, tenpak_code_4>;
+using T5    = Trellis<tenpak_t5, tenpak_code_5>;
 using T2_64 = Trellis<tenpak_t2_64, tenpak_code_2>;
 using T25_64 = Trellis<tenpak_t25_64, tenpak_code_25>;
 using T35_64 = Trellis<tenpak_t35_64, tenpak_code_35>;
 using T3_64 = Trellis<tenpak_t3_64, tenpak_code_3>;
 using T4_64 = Trellis<tenpak_t4_64, tenpak_code_4>;
+using T5_64 = Trellis<tenpak_t5_64, tenpak_code_5>;
 
 // Words that a kernel reads from memory: constants that the compiler knows it would move into registers before each use.
 struct alignas(16) Unknown {
@@ -180,14 +182,15 @@ struct alignas(16) Unknown {
 };
 
 // Nibbles of symbols are looked up three bits at a time: the hashes of a newest symbol (table a), and of a symbol before one (table b,
-// for even and for odd symbols). Symbols of T2 are looked up in pairs, which have four bits.
+// for even and for odd symbols). Symbols of T2 are looked up in pairs, which have four bits. T5 has no table b.
 template <class T> TENPAK_CONSTANT Table8 table_b(int parity) {
     return hash_table(T::code(), T::BITS2 == 4 ? 4 : T::code().bits[1 - parity]);
 }
 
-// The hash of two bits: the fourth of two nibbles where all have four; for T35 what is left of the oldest symbol.
+// The hash of two bits: the fourth of two nibbles where all have four; for T35 what is left of the oldest symbol; for T5 the fourth
+// and the fifth bit of a symbol.
 template <class T> TENPAK_CONSTANT Table8 table_few() {
-    return T::BITS2 == 7 ? hash_table(T::code(), T::code().period, 3) : table_of_bits(T::code(), 3, 7);
+    return T::BITS2 == 7 ? hash_table(T::code(), T::code().period, 3) : table_of_bits(T::code(), 3, T::BITS2 == 10 ? 4 : 7);
 }
 
 // The tables of a type.
@@ -351,10 +354,11 @@ template <class T> TENPAK_CONSTANT uint64_t handed_by_history(uint32_t history) 
     const uint32_t of_t3[COUNT]  = { history << 3, history << 3 & 511, history, history & 7 };
     const uint32_t of_t35[COUNT] = { history << 4, history << 4 & 511, history, history << 7 & 511 };
     const uint32_t of_t4[COUNT]  = { history << 4, history << 4 & 255, history };
+    const uint32_t of_t5[COUNT]  = { history, history & 31 };
     uint64_t handed = 0;
     for (int i = 0; i < COUNT; i++) { // the windows whose hashes they are
         const uint32_t window = T::BITS2 == 4 ? of_t2[i] & 255 : T::BITS2 == 5 ? of_t25[i] : T::BITS2 == 6 ? of_t3[i]
-                              : T::BITS2 == 7 ? of_t35[i] : of_t4[i];
+                              : T::BITS2 == 7 ? of_t35[i] : T::BITS2 == 8 ? of_t4[i] : of_t5[i];
         handed |= (uint64_t) hash(T::code(), window) << 8 * i;
     }
     return handed;
@@ -543,6 +547,41 @@ template <class T> TENPAK_DEVICE void hashes_of_t35(const Tables<T> & tables, co
     }
 }
 
+// T5: hash[t] = a[t] ^ 2 g[t-1], g[t] = a[t] ^ 2 a[t-1]
+template <class T> TENPAK_DEVICE void hashes_of_t5(const Tables<T> & tables, const Share<T> & share, const Place & place, Bytes * h) {
+    constexpr int    S = T::STEPS, LAST = T::PLANES - 1;
+    static_assert(T::code().window == 15 && T::code().period == 5, "the recurrence above");
+    // halves of the first plane and of the last, which has fifth bits
+    const Word newest = nibbles_of(share, { 0, 0, 0, 4 }), older = nibbles_of(share, { 0, 4, 0, 4 });
+    const Word fifth[2] = { nibbles_of(share, { LAST, 0, 0, 4 }), nibbles_of(share, { LAST, 4, 0, 4 }) };
+    Bytes a[S], g[S];
+#pragma unroll
+    for (int t = 0; t < S; t++) {
+        Word three, two; // the lowest bits of the symbols, and the others
+        if (t == S - 1) {
+            three = newest & 0x77777777u;
+            two   = (multiply_high(newest, tables.shift3) & 0x11111111u) | (older << 1 & 0x22222222u);
+        } else if (t == S - 2) {
+            three = older >> 1 & 0x77777777u;
+            two   = fifth[0] & 0x33333333u;
+        } else {
+            const int  n    = S - 3 - t; // place among the symbols with a nibble in a plane
+            const Word four = nibbles_of(share, { 1 + n / 2, n % 2 * 4, 0, 4 });
+            three = four & 0x77777777u;
+            two   = (multiply_high(four, tables.shift3) & 0x11111111u) | (shifted(fifth[(n + 2) / 4], (n + 2) % 4 - 1) & 0x22222222u);
+        }
+        a[t] = lookups(tables, tables.a, three) ^ lookups(tables, tables.few, two);
+        if (t >= 1) { g[t] = a[t] ^ twice(a[t - 1]); }
+    }
+    const Pair before = of_lane_before<T, 0>(place, g[S - 1], a[S - 1]);
+    g[0] = a[0] ^ twice(before.y);
+    h[0] = a[0] ^ twice(before.x);
+#pragma unroll
+    for (int t = 1; t < S; t++) {
+        h[t] = a[t] ^ twice(g[t - 1]);
+    }
+}
+
 template <class T> TENPAK_DEVICE void hashes(const Tables<T> & tables, const Share<T> & share, const Place & place, Bytes * h) {
     if constexpr (T::BITS2 == 4) {
         hashes_of_2_bits<T>(tables, share, place, h);
@@ -552,8 +591,10 @@ template <class T> TENPAK_DEVICE void hashes(const Tables<T> & tables, const Sha
         hashes_of_3_bits<T>(tables, share, place, h);
     } else if constexpr (T::BITS2 == 7) {
         hashes_of_t35<T>(tables, share, place, h);
-    } else {
+    } else if constexpr (T::BITS2 == 8) {
         hashes_of_4_bits<T>(tables, share, place, h);
+    } else {
+        hashes_of_t5<T>(tables, share, place, h);
     }
 }
 

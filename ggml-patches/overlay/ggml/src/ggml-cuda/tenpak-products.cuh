@@ -25,10 +25,11 @@ static __device__ constexpr Histories histories_25 = histories<T25>();
 static __device__ constexpr Histories histories_35 = histories<T35>();
 static __device__ constexpr Histories histories_3 = histories<T3>();
 static __device__ constexpr Histories histories_4 = histories<T4>();
+static __device__ constexpr Histories histories_5 = histories<T5>();
 
 template <class T> TENPAK_DEVICE Place place_of(const Share<T> & share, Word k) {
     const Histories & table   = T::BITS2 == 4 ? histories_2 : T::BITS2 == 5 ? histories_25 : T::BITS2 == 6 ? histories_3
-                              : T::BITS2 == 7 ? histories_35 : histories_4;
+                              : T::BITS2 == 7 ? histories_35 : T::BITS2 == 8 ? histories_4 : histories_5;
     const uint32_t    history = share.scale_history >> 8;
     if (T::BITS2 <= 5) { // six or seven bytes
         const uint2 handed = __ldg((const uint2 *) &table.handed[history]);
@@ -42,12 +43,13 @@ static __device__ constexpr Unknown unknown_25 = unknown_of<T25>();
 static __device__ constexpr Unknown unknown_35 = unknown_of<T35>();
 static __device__ constexpr Unknown unknown_3 = unknown_of<T3>();
 static __device__ constexpr Unknown unknown_4 = unknown_of<T4>();
+static __device__ constexpr Unknown unknown_5 = unknown_of<T5>();
 
 // CTAs have one row of threads, but the compiler does not know that, and so keeps the words in registers that differ by thread: only
 // these go into prmt without a move.
 template <class T> TENPAK_DEVICE Tables<T> load_tables() {
     const Unknown * from    = T::BITS2 == 4 ? &unknown_2 : T::BITS2 == 5 ? &unknown_25 : T::BITS2 == 6 ? &unknown_3
-                            : T::BITS2 == 7 ? &unknown_35 : &unknown_4;
+                            : T::BITS2 == 7 ? &unknown_35 : T::BITS2 == 8 ? &unknown_4 : &unknown_5;
     const size_t    address = __cvta_generic_to_global(from + threadIdx.y);
     Unknown         words;
     asm volatile("ld.global.v4.u32 { %0, %1, %2, %3 }, [%4];"

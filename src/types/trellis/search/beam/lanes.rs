@@ -72,8 +72,12 @@ pub trait Lanes: Copy {
     fn at_most(self, a: Self::Vector, b: Self::Vector) -> u16;
     /// Each of the first 16 / N numbers, N times.
     fn spread<const N: usize>(self, x: [f32; MAX_GROUP]) -> Self::Vector;
-    /// The arrays that the first 16 / N indices name, one after the other.
-    fn gather<const N: usize>(self, from: &[[f32; N]], at: Hashes) -> Self::Vector;
+    /// The arrays that the first 16 / N indices name, one after the other; if they have more than 16 numbers, those from
+    /// `16 * part` on of the first.
+    ///
+    /// # Panics
+    /// If the array has no such part.
+    fn gather<const N: usize>(self, from: &[[f32; N]], at: Hashes, part: usize) -> Self::Vector;
 
     /// Loads a chunk.
     #[inline(always)]
@@ -125,7 +129,7 @@ impl Lanes for Scalar {
         std::array::from_fn(|l| x[l / N])
     }
 
-    fn gather<const N: usize>(self, from: &[[f32; N]], at: Hashes) -> [f32; CHUNK] {
-        std::array::from_fn(|l| from[at[l / N] as usize][l % N])
+    fn gather<const N: usize>(self, from: &[[f32; N]], at: Hashes, part: usize) -> [f32; CHUNK] {
+        std::array::from_fn(|l| from[at[l / N] as usize][CHUNK * part + l % N])
     }
 }

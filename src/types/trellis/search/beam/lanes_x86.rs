@@ -92,9 +92,9 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
-    fn gather<const N: usize>(self, from: &[[f32; N]], at: Hashes) -> [__m256; 2] {
-        let array = |i: usize| from[at[i] as usize].as_ptr();
-        // SAFETY: `self` proves the level; the pointers are those of arrays of N floats.
+    fn gather<const N: usize>(self, from: &[[f32; N]], at: Hashes, part: usize) -> [__m256; 2] {
+        let array = |i: usize| from[at[i] as usize][CHUNK * part..][..N.min(CHUNK)].as_ptr();
+        // SAFETY: `self` proves the level; the pointers are those of N floats, or of 16.
         unsafe {
             match N {
                 4 => [eight::<N>(array), eight::<N>(|i| array(i + 2))],
@@ -169,9 +169,9 @@ impl Lanes for Avx512 {
     }
 
     #[inline(always)]
-    fn gather<const N: usize>(self, from: &[[f32; N]], at: Hashes) -> __m512 {
+    fn gather<const N: usize>(self, from: &[[f32; N]], at: Hashes, part: usize) -> __m512 {
         // SAFETY: `self` proves the level.
-        unsafe { join(Avx2::from(self).gather::<N>(from, at)) }
+        unsafe { join(Avx2::from(self).gather::<N>(from, at, part)) }
     }
 }
 

@@ -23,6 +23,7 @@
 //! the next chunk are made from the errors of the survivors' ancestors, each of them once however many
 //! descendants it has; where a single ancestor is left, its errors go into the targets of the block.
 
+mod cheapest;
 mod lanes;
 #[cfg(target_arch = "x86_64")]
 mod lanes_x86;
@@ -31,11 +32,15 @@ mod lineage;
 use crate::isa::{self, Isa, Operation};
 use crate::types::feedback::{CHUNK, Feedback};
 use crate::types::trellis::code::{Code, HASHES};
+use cheapest::{SLACK, list_set_bits, mark_cheapest};
 use lanes::{Chunk, Lanes, Level, MAX_GROUP, ZEROS};
 use lineage::Lineage;
 
 /// States that a history byte can name.
 const ROOTS: usize = 256;
+
+/// Most survivors on average: twice as many, each with 32 symbols, are as many candidates as 16 bits number.
+const MOST_PATHS: usize = 1024;
 
 /// A search with error feedback over a code, whatever the number of its symbols.
 pub trait FeedbackSearch: Send {
@@ -56,7 +61,7 @@ pub trait FeedbackSearch: Send {
 /// A search over `code` that keeps `width` survivors on average, at the current level.
 ///
 /// # Panics
-/// If there is no search for the bits of the code's symbols or `width` is not in `1..=2048`.
+/// If there is no search for the bits of the code's symbols or `width` is not in `1..=1024`.
 pub fn for_code(code: &Code, width: usize) -> Box<dyn FeedbackSearch> {
     with_isa(Isa::current(), code, width)
 }
@@ -72,6 +77,7 @@ pub fn with_isa(isa: Isa, code: &Code, width: usize) -> Box<dyn FeedbackSearch> 
         [3, 3] => Box::new(Beam::<8, 8>::new(isa, code, width)),
         [4, 3] => Box::new(Beam::<16, 8>::new(isa, code, width)),
         [4, 4] => Box::new(Beam::<16, 16>::new(isa, code, width)),
+        [5, 5] => Box::new(Beam::<32, 32>::new(isa, code, width)),
         bits => panic!("no search for symbols of {bits:?} bits"),
     }
 }
@@ -159,7 +165,7 @@ impl Survivors {
 
 impl<const EVEN: usize, const ODD: usize> Beam<EVEN, ODD> {
     fn new(isa: Isa, code: &Code, width: usize) -> Self {
-        assert!(isa.is_available() && (1..=2048).contains(&width));
+        assert!(isa.is_available() && (1..=MOST_PATHS).contains(&width));
         let values = code.values();
         Beam {
             isa,
@@ -291,27 +297,31 @@ impl Paths {
         step: usize,
         weight: f32,
     ) -> (usize, f32) {
-        let group = CHUNK / N;
+        // Survivors to a chunk of candidates, or chunks to a survivor.
+        let (group, parts) = ((CHUNK / N).max(1), (N / CHUNK).max(1));
         let Paths { now, candidates, .. } = self;
         // Slices: the compiler would read the address of a vector's elements again after every store.
         let (prefix, children) = (&symbols.prefix[..], &symbols.children[..]);
-        let used = now.len.div_ceil(group);
-        now.cost[now.len..used * group].fill(f32::NAN);
+        let groups = now.len.div_ceil(group);
+        let used = groups * parts;
+        now.cost[now.len..groups * group].fill(f32::NAN);
         let weight = lanes.splat(weight);
         let mut least = lanes.splat(f32::INFINITY);
         let survivors = now.chunks.chunks_exact(group).zip(now.state.chunks_exact(group));
         let survivors = survivors.zip(now.cost.chunks_exact(group));
-        for (out, ((chunks, state), cost)) in candidates[..used].iter_mut().zip(survivors) {
+        for (out, ((chunks, state), cost)) in candidates[..used].chunks_exact_mut(parts).zip(survivors) {
             let (mut hash, mut target, mut sum) = ([0; MAX_GROUP], [0.0; MAX_GROUP], [0.0; MAX_GROUP]);
             for g in 0..group {
                 hash[g] = prefix[state[g] as usize];
                 target[g] = chunks[g].0[step];
                 sum[g] = cost[g];
             }
-            let e = lanes.sub(lanes.spread::<N>(target), lanes.gather(children, hash));
-            let cost = lanes.mul_add(lanes.mul(e, weight), e, lanes.spread::<N>(sum));
-            least = lanes.min(cost, least);
-            lanes.store(cost, &mut out.0);
+            for (part, out) in out.iter_mut().enumerate() {
+                let e = lanes.sub(lanes.spread::<N>(target), lanes.gather(children, hash, part));
+                let cost = lanes.mul_add(lanes.mul(e, weight), e, lanes.spread::<N>(sum));
+                least = lanes.min(cost, least);
+                lanes.store(cost, &mut out.0);
+            }
         }
         let mut each = [0.0; CHUNK];
         lanes.store(least, &mut each);
@@ -405,87 +415,6 @@ impl<const EVEN: usize, const ODD: usize> FeedbackSearch for Beam<EVEN, ODD> {
             state = (state * count + s as usize) & self.masks[(i + 1) % 2];
         }
     }
-}
-
-/// Places that [`list_set_bits`] may write past those that count.
-const SLACK: usize = 32;
-
-/// Writes the places of set bits to `list`, in order; stops when only `SLACK` places are left.
-#[inline(always)]
-fn list_set_bits(masks: &[u16], list: &mut [u16]) -> usize {
-    let most = list.len() - SLACK;
-    let mut count = 0;
-    for (group, mask) in masks.iter().enumerate() {
-        for (half, mask) in mask.to_le_bytes().into_iter().enumerate() {
-            let first = (group * CHUNK + 8 * half) as u16;
-            let list: &mut [u16; 8] = list[count..].first_chunk_mut().expect("SLACK places are left");
-            *list = SET_BITS[mask as usize].map(|bit| first + bit);
-            count += mask.count_ones() as usize;
-        }
-        if count > most {
-            break;
-        }
-    }
-    count
-}
-
-/// The places of the set bits of every byte. They are as wide as the numbers that they are added to, because the
-/// compiler would widen bytes one by one.
-static SET_BITS: [[u16; 8]; 256] = {
-    let mut places = [[0; 8]; 256];
-    let mut mask = 0;
-    while mask < 256 {
-        let (mut n, mut bit) = (0, 0);
-        while bit < 8 {
-            if mask >> bit & 1 == 1 {
-                places[mask][n] = bit;
-                n += 1;
-            }
-            bit += 1;
-        }
-        mask += 1;
-    }
-    places
-};
-
-/// Marks the candidates that cost at most `gap` more than the least: no more than `2 * width` of them, and `width` in
-/// the long run.
-///
-/// `gap` changes slowly, so that the beam is wide where many paths are about as good and narrow where few are.
-#[inline(always)]
-fn mark_cheapest<L: Lanes>(
-    lanes: L,
-    candidates: &[Chunk],
-    least: f32,
-    width: usize,
-    gap: &mut f32,
-    cheapest: &mut [u16],
-) {
-    /// Enough for the first step of a block, where the gap is a guess.
-    const TRIES: usize = 16;
-    for _ in 0..TRIES {
-        let count = mark_within(lanes, candidates, least + *gap, cheapest);
-        let ratio = width as f32 / count as f32;
-        if count <= 2 * width && 4 * count >= width {
-            *gap *= ratio.sqrt().sqrt().sqrt();
-            return;
-        }
-        // The count grows about with the square of the gap.
-        *gap = (*gap * ratio.sqrt().clamp(0.25, 4.0)).max(f32::MIN_POSITIVE);
-    }
-    mark_within(lanes, candidates, least + *gap, cheapest);
-}
-
-/// Marks the candidates that cost no more than a limit; returns how many they are.
-#[inline(always)]
-fn mark_within<L: Lanes>(lanes: L, candidates: &[Chunk], limit: f32, cheapest: &mut [u16]) -> usize {
-    let limit = lanes.splat(limit);
-    let mut count = 0;
-    for (costs, cheapest) in candidates.iter().zip(cheapest) {
-        *cheapest = lanes.at_most(lanes.chunk(costs), limit);
-        count += cheapest.count_ones() as usize;
-    }
-    count
 }
 
 fn position_of_least(x: &[f32]) -> usize {

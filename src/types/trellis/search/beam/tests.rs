@@ -1,5 +1,5 @@
 use super::*;
-use crate::types::trellis::code::{T2, T3, T4, T25, T35};
+use crate::types::trellis::code::{T2, T3, T4, T5, T25, T35};
 use crate::types::trellis::search::viterbi;
 
 /// splitmix64 as sums of four uniform values: nearly Gaussian, mean 0.
@@ -59,12 +59,13 @@ fn same_paths_at_every_level() {
     check_levels(&T3);
     check_levels(&T35);
     check_levels(&T4);
+    check_levels(&T5);
 }
 
 #[test]
 fn losses_are_those_of_the_symbols() {
     let block = Block::new(256, 3);
-    for code in [T3, T25, T35] {
+    for code in [T3, T25, T35, T5] {
         let mut beam = for_code(&code, 50);
         let (symbols, history, loss) = block.run(&mut *beam);
         let mut values = [0.0; 256];

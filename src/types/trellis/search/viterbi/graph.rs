@@ -2,16 +2,22 @@
 
 use crate::types::trellis::code::{Code, HASHES};
 
-/// Squared error of one standard deviation of the values, in cost units, by the bits of two symbols less 4. The mean cost
-/// of a step on the best path is 30 to 140 of these, so rounding to units does not show in the result;
-/// an error of more than 2 to 16 squared deviations beyond the best saturates.
-const COST_ONE: [f32; 5] = [2048.0, 2048.0, 2048.0, 8192.0, 8192.0];
+/// Squared error of one standard deviation of the values, in cost units. The mean cost of a step on the best path is 30 to
+/// 140 of these, so rounding to units does not show in the result; an error of more than 1 to 16 squared deviations beyond
+/// the best saturates.
+const fn cost_one(code: &Code) -> f32 {
+    match code.bits[0] + code.bits[1] {
+        ..=6 => 2048.0,
+        7 | 8 => 8192.0,
+        _ => 32768.0,
+    }
+}
 
 /// Most states in a vector.
 pub const MAX_VECTOR: usize = 32;
 
 /// An offset for each bit of a symbol.
-pub type BitOffsets = [usize; 4];
+pub type BitOffsets = [usize; 5];
 
 /// States and what they reconstruct to, for weights whose symbols are `NEW` many and after which the window loses the
 /// oldest of `OLD` symbols. A state (o, m) is that symbol o and the others, m; its number is
@@ -60,7 +66,7 @@ impl<const NEW: usize, const OLD: usize> Graph<NEW, OLD> {
             vector,
             place_labels: std::array::from_fn(|place| label_of((place % vector) << k) as u16),
             bit_offsets: std::array::from_fn(|bit| label_of(1 << (bit % k)) as usize * vector),
-            cost_scale: COST_ONE[(code.bits[0] + code.bits[1]) as usize - 4] / spread(values),
+            cost_scale: cost_one(code) / spread(values),
         };
         assert!(!graph.symbol_labels[1..].contains(&0), "symbols must change the hash independently");
         graph

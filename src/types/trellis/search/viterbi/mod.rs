@@ -71,6 +71,7 @@ pub fn with_values(isa: Isa, code: &Code, values: &[f32; HASHES]) -> Box<dyn Sea
         [3, 3] => Box::new(Viterbi::<8, 8>::new(isa, code, values)),
         [4, 3] => Box::new(Viterbi::<16, 8>::new(isa, code, values)),
         [4, 4] => Box::new(Viterbi::<16, 16>::new(isa, code, values)),
+        [5, 5] => Box::new(Viterbi::<32, 32>::new(isa, code, values)),
         bits => panic!("no search for symbols of {bits:?} bits"),
     }
 }

@@ -49,7 +49,7 @@ pub fn run<L: CostVectors, const NEW: usize, const OLD: usize>(level: L, step: S
     *least_cost = level.least(least);
 }
 
-/// Least costs of `N` symbols from `first` on, for the states m with which `before` starts.
+/// Least costs of `N` symbols from `first`, a multiple of `N`, on, for the states m with which `before` starts.
 ///
 /// # Safety
 /// - `before` has at least `(OLD - 1) * older + STATES` costs.
@@ -66,7 +66,8 @@ unsafe fn relax<L: CostVectors, const OLD: usize, const N: usize>(
     table: &[i16],
 ) -> [L::Vector; N] {
     let mut best = [level.splat(DEAD); N];
-    let skip = if first == 8 { bit_offsets[3] } else { 0 };
+    let of_first = |bit: usize| if first >> bit & 1 == 1 { bit_offsets[bit] } else { 0 };
+    let skip = of_first(3) ^ of_first(4);
     for (o, &offset) in offsets.iter().enumerate() {
         // SAFETY: o is less than OLD.
         let cost = unsafe { level.load(before, o * older) };
@@ -76,7 +77,7 @@ unsafe fn relax<L: CostVectors, const OLD: usize, const N: usize>(
             // SAFETY: offsets and their XORs are at most `255 * STATES`.
             let sum = level.add(unsafe { level.load(table, offset) }, cost);
             best[s] = level.min(best[s], sum);
-            offset ^= bit_offsets[(i + 1).trailing_zeros() as usize % 4];
+            offset ^= bit_offsets[(i + 1).trailing_zeros() as usize % 5];
         }
     }
     best
