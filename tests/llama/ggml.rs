@@ -1,4 +1,4 @@
-//! ggml's own tests over our types, and the collector's sums.
+//! ggml's own tests over our types, and the collector's parts.
 
 use super::fixtures::llama;
 use super::place::{Place, ROOT};
@@ -66,6 +66,11 @@ fn test_backend_ops_get_rows() {
 #[test]
 fn test_tenpak_gram() {
     Place::new().run("test-tenpak-gram", &mut llama("test-tenpak-gram"));
+}
+
+#[test]
+fn test_tenpak_output() {
+    Place::new().run("test-tenpak-output", &mut llama("test-tenpak-output"));
 }
 
 #[test]

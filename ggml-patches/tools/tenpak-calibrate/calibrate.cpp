@@ -14,6 +14,7 @@
 #include "llama.h"
 #include "model-file.h"
 #include "options.h"
+#include "output.h"
 #include "progress.h"
 #include "sensitivities.h"
 #include "speed.h"
@@ -25,6 +26,7 @@
 #include <chrono>
 #include <cinttypes>
 #include <clocale>
+#include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
@@ -330,7 +332,12 @@ static void run(int argc, char ** argv) {
     if (params.n_ctx <= 0) {
         throw std::runtime_error("-c: a chunk needs at least one token");
     }
+    if (!out.empty()) {
+        check_output(out, { params.model.path, params.prompt_file });
+    }
     const auto        start       = std::chrono::steady_clock::now();
+    const file_stamp  model_stamp(params.model.path);
+    const file_stamp  text_stamp(params.prompt_file);
     const std::string text_sha256 = file_sha256(params.prompt_file);
 
     // Chunks are run together up to the physical batch.
@@ -451,6 +458,8 @@ static void run(int argc, char ** argv) {
         observer            = [&](ggml_tensor * t, bool ask) { return meter.on_node(t, ask); };
         measure_all(meter, runner, file, { c.users.begin(), c.users.end() }, std::min<int64_t>(n_ctx, 256), budget);
     }
+    model_stamp.check();
+    text_stamp.check();
     file.finish();
 
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -465,6 +474,9 @@ int main(int argc, char ** argv) {
     std::setlocale(LC_NUMERIC, "C");
 #if defined(__GLIBC__)
     mallopt(M_MMAP_THRESHOLD, 1 << 17); // the sums of a window go back to the system before the next
+#endif
+#if defined(SIGXFSZ)
+    signal(SIGXFSZ, SIG_IGN); // a file that must not grow further is an error of the write
 #endif
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "-h") == 0 || strcmp(argv[i], "--help") == 0) {

@@ -3,9 +3,6 @@
 #include "gram.h"
 
 #include <algorithm>
-#include <cerrno>
-#include <filesystem>
-#include <cstring>
 #include <stdexcept>
 
 static const uint32_t VERSION = 2;
@@ -92,7 +89,7 @@ static std::string difference(const std::string & part, const gguf_context * wan
 }
 
 gram_file::gram_file(const std::string & path, const gram_header & header)
-    : path(path), part(path + ".part"), gguf(make_gguf(header)), inputs(header.inputs) {
+    : file(path), gguf(make_gguf(header)), inputs(header.inputs) {
     for (const auto & input : inputs) {
         counts.emplace_back(input.matrices, UNFINISHED);
     }
@@ -102,34 +99,32 @@ gram_file::gram_file(const std::string & path, const gram_header & header)
     std::vector<char> meta(gguf_get_meta_size(gguf.get()));
     gguf_get_meta_data(gguf.get(), meta.data());
 
-    file.open(part, std::ios::binary | std::ios::in | std::ios::out);
-    if (file.is_open()) {
+    if (!file.is_empty()) {
         std::vector<char> found(meta.size());
-        file.read(found.data(), found.size());
-        if (!file || found != meta) {
-            throw std::runtime_error(part + ": is of another run (" + difference(part, gguf.get()) +
+        file.seek(0);
+        if (file.read(found.data(), found.size()) != found.size() || found != meta) {
+            throw std::runtime_error(file.part + ": is of another run (" + difference(file.part, gguf.get()) +
                                      "); give the same options to go on with it, or delete it to start over");
         }
-        each_small([&](std::vector<float> & v) { file.read((char *) v.data(), v.size() * sizeof(float)); });
-        check("read");
+        each_small([&](std::vector<float> & v) {
+            const size_t bytes = v.size() * sizeof(float);
+            if (file.read(v.data(), bytes) != bytes) {
+                throw std::runtime_error(file.part + ": cannot be read, or ends too early; delete it to start over");
+            }
+        });
         return;
     }
-    file.open(part, std::ios::binary | std::ios::in | std::ios::out | std::ios::trunc);
-    if (!file.is_open()) {
-        throw std::runtime_error(part + ": cannot be created: " + strerror(errno));
-    }
     // The counts and vectors come first: a file that ends before its last is of no use, and its header is incomplete.
-    each_small([&](std::vector<float> & v) { file.write((const char *) v.data(), v.size() * sizeof(float)); });
+    each_small([&](std::vector<float> & v) { file.write(v.data(), v.size() * sizeof(float)); });
     const int64_t     last = gguf_get_n_tensors(gguf.get()) - 1;
     const size_t      end  = gguf_get_tensor_size(gguf.get(), last);
     const size_t      pad  = GGML_PAD(end, gguf_get_alignment(gguf.get())) - end;
     std::vector<char> zeros(pad);
     seek(last, end);
     file.write(zeros.data(), pad);
-    file.seekp(0);
+    file.seek(0);
     file.write(meta.data(), meta.size());
     file.flush();
-    check("written");
 }
 
 // Calls at(values) with the file at the place of all counts and vectors.
@@ -145,44 +140,30 @@ void gram_file::each_small(const std::function<void(std::vector<float> &)> & at)
 }
 
 void gram_file::seek(int64_t tensor, size_t offset) {
-    const auto at = gguf_get_meta_size(gguf.get()) + gguf_get_tensor_offset(gguf.get(), tensor) + offset;
-    file.seekg(at);
-    file.seekp(at);
-}
-
-void gram_file::check(const char * action) {
-    if (!file) {
-        throw std::runtime_error(part + ": cannot be " + action + " (is the disk full?)");
-    }
+    file.seek(gguf_get_meta_size(gguf.get()) + gguf_get_tensor_offset(gguf.get(), tensor) + offset);
 }
 
 void gram_file::write(size_t input, int64_t matrix, const gram_matrix & sums) {
     seek(2 * input, matrix * triangle(inputs[input].columns) * sizeof(float));
-    sums.read([&](const float * values, size_t n) { file.write((const char *) values, n * sizeof(float)); });
+    sums.read([&](const float * values, size_t n) { file.write(values, n * sizeof(float)); });
     file.flush();
-    check("written");
     counts[input][matrix] = sums.tokens();
     seek(2 * input + 1, matrix * sizeof(float));
-    file.write((const char *) &counts[input][matrix], sizeof(float));
+    file.write(&counts[input][matrix], sizeof(float));
     file.flush();
-    check("written");
 }
 
 void gram_file::write(const std::string & vector, const std::vector<float> & v) {
     const int64_t tensor = gguf_find_tensor(gguf.get(), vector.c_str());
     values.at(vector)    = v;
     seek(tensor, sizeof(float));
-    file.write((const char *) (v.data() + 1), (v.size() - 1) * sizeof(float));
+    file.write(v.data() + 1, (v.size() - 1) * sizeof(float));
     file.flush();
-    check("written");
     seek(tensor, 0); // the first value says that the others are there
-    file.write((const char *) v.data(), sizeof(float));
+    file.write(v.data(), sizeof(float));
     file.flush();
-    check("written");
 }
 
 void gram_file::finish() {
-    file.close();
-    check("written");
-    std::filesystem::rename(part, path);
+    file.finish();
 }

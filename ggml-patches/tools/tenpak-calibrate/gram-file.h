@@ -1,13 +1,13 @@
-// The file of the sums, docs/calibration.md. It has its final layout from the start, under the name OUT.part; what is
+// The file of the sums, docs/calibration.md. It has its final layout from the start, under the name of its part; what is
 // finished is written into its place and then marked by its count. Complete, it gets its final name.
 
 #pragma once
 
 #include "gguf.h"
 #include "ggml-cpp.h"
+#include "output.h"
 
 #include <cstdint>
-#include <fstream>
 #include <functional>
 #include <map>
 #include <string>
@@ -41,7 +41,7 @@ struct gram_header {
 
 class gram_file {
   public:
-    // starts path.part, or goes on with one that has the same header; an error names what differs
+    // starts the part of path, or goes on with one that has the same header; an error names what differs
     gram_file(const std::string & path, const gram_header & header);
 
     // whether a matrix is there already
@@ -62,11 +62,8 @@ class gram_file {
 
     void each_small(const std::function<void(std::vector<float> &)> & at);
     void seek(int64_t tensor, size_t offset);
-    void check(const char * action);
 
-    std::string      path;
-    std::string      part;
-    std::fstream     file;
+    output_file      file;
     gguf_context_ptr gguf;
 
     std::vector<gram_input>         inputs;

@@ -4,6 +4,7 @@
 #include "ggml-cpp.h"
 #include "gguf.h"
 #include "llama-cpp.h"
+#include "output.h"
 
 #include <algorithm>
 #include <cstdio>
@@ -22,10 +23,11 @@ static bool ends_with(const std::string & text, const std::string & end) {
     return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
 }
 
-static void check_paths(const common_params & params) {
+static void check_paths(const common_params & params, const std::string & input) {
     if (params.model.path.empty() || params.out_file.empty()) {
         throw std::runtime_error("-m BASE.gguf and -o OUT are needed; see --help");
     }
+    check_output(params.out_file, { params.model.path, input });
 }
 
 static llama_model_ptr load(const common_params & params, llama_model_params how) {
@@ -39,24 +41,28 @@ static llama_model_ptr load(const common_params & params, llama_model_params how
 }
 
 void write_ids(const common_params & params, const std::string & texts) {
-    check_paths(params);
+    check_paths(params, texts);
     llama_model_params how = llama_model_default_params();
     how.vocab_only         = true;
     const auto model = load(params, how);
     std::ifstream in(texts, std::ios::binary);
-    std::ofstream out(params.out_file);
+    std::string   ids;
     std::string   text;
     while (std::getline(in, text, '\0')) {
-        const char * between = "";
+        std::string between;
         for (llama_token id : common_tokenize(llama_model_get_vocab(model.get()), text, false, /*parse_special =*/ true)) {
-            out << between << id;
+            ids += between + std::to_string(id);
             between = " ";
         }
-        out << '\n';
+        ids += '\n';
     }
-    if (!in.eof() || !out.flush()) {
-        throw std::runtime_error(texts + " cannot be read, or " + params.out_file + " cannot be written");
+    if (!in.eof()) {
+        throw std::runtime_error(texts + ": cannot be read");
     }
+    output_file out(params.out_file);
+    out.clear();
+    out.write(ids.data(), ids.size());
+    out.finish();
 }
 
 // A column for each id, of one of the tensors that are looked at.
@@ -216,13 +222,16 @@ static void write_rows(const std::string & path, const std::vector<rows> & all, 
         t->data = (void *) r.values.data();
         gguf_add_tensor(gguf.get(), t);
     }
-    if (!gguf_write_to_file(gguf.get(), path.c_str(), /*only_meta =*/ false)) {
+    output_file out(path);
+    out.clear();
+    if (!gguf_write_to_file_ptr(gguf.get(), out.stream(), /*only_meta =*/ false)) {
         throw std::runtime_error(path + ": cannot be written (is the disk full?)");
     }
+    out.finish();
 }
 
 void write_trace(common_params params, const std::string & ids_path) {
-    check_paths(params);
+    check_paths(params, ids_path);
     params.devices        = { nullptr };
     params.n_gpu_layers   = 0;
     params.no_extra_bufts = true; // data of weights is as in the file

@@ -3,6 +3,7 @@
 #include "chat.h"
 #include "llama-cpp.h"
 #include "openings.h"
+#include "output.h"
 #include "progress.h"
 #include "sampling.h"
 
@@ -11,7 +12,6 @@
 #include <cinttypes>
 #include <cstdio>
 #include <cstring>
-#include <filesystem>
 #include <fstream>
 #include <map>
 #include <memory>
@@ -295,24 +295,11 @@ static std::string write_tokens(text_writer & writer, const llama_vocab * vocab,
     }
 }
 
-static void write_file(const std::string & path, const std::string & text) {
-    const std::string part = path + ".part";
-    std::ofstream     file(part, std::ios::binary);
-    file.write(text.data(), text.size());
-    file.close();
-    std::error_code error;
-    if (file) {
-        std::filesystem::rename(part, path, error);
-    }
-    if (!file || error) {
-        throw std::runtime_error(path + ": cannot be written; is there room on the disk, and is the folder there?");
-    }
-}
-
 void write_text(common_params params, const std::string & path, int64_t n_tokens, uint64_t seed) {
     if (params.model.path.empty()) {
         throw std::runtime_error("-m BASE.gguf is needed; see --help");
     }
+    check_output(path, { params.model.path });
     const int64_t n_ctx  = params.n_ctx;
     params.n_parallel    = MAX_PLACES;
     params.n_ctx         = MAX_PLACES * n_ctx;
@@ -343,7 +330,10 @@ void write_text(common_params params, const std::string & path, int64_t n_tokens
     }
     text_writer       writer(ctx.get(), beginnings, n_ctx, n_places, params.cpuparams.n_threads, seed);
     const std::string text = write_tokens(writer, llama_model_get_vocab(model), n_tokens);
-    write_file(path, text);
+    output_file file(path);
+    file.clear();
+    file.write(text.data(), text.size());
+    file.finish();
 
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     fprintf(stderr, "%s: %zu documents, %s, %" PRId64 " tokens in %s (%.0f a second), %" PRId64 " documents at a time\n",
