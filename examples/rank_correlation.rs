@@ -5,9 +5,10 @@
 //! ```
 //!
 //! SWAPS is what `llama-tenpak-calibrate --swap FILE` printed for a FILE of MODEL all of whose matrices are of TYPE, such as t3:
-//! lines of a name, a mean KL divergence and its standard error. scripts/check_sensitivities.sh makes it.
+//! lines of a name, a mean KL divergence and its standard error. Printed are both sums by kinds of tensors, and the rank
+//! correlation over all. scripts/check_sensitivities.sh makes it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::process::ExitCode;
 use tenpak_gguf::calibration::Calibration;
@@ -53,25 +54,37 @@ fn compare(
         }
     }
     let mut pairs = Vec::new();
+    let mut by_kind = BTreeMap::new();
     for line in std::fs::read_to_string(swaps)?.lines() {
         let mut fields = line.split_whitespace();
         if let (Some(name), Some(Ok(found))) = (fields.next(), fields.next().map(str::parse::<f64>))
             && let Some(&cost) = expected.get(name)
         {
             pairs.push((cost, found));
+            let of_kind = by_kind.entry(kind_of(name)).or_insert((0.0, 0.0));
+            *of_kind = (of_kind.0 + cost, of_kind.1 + found);
         }
     }
     if pairs.len() < 3 {
         return Err("fewer than three tensors are in both".into());
     }
     let sum = |of: &dyn Fn(&(f64, f64)) -> f64| pairs.iter().map(of).sum::<f64>();
+    let kinds = by_kind.iter().map(|(kind, (expected, found))| {
+        format!("{kind:<24} expected {expected:.4}, found {found:.4}, quotient {:.2}\n", expected / found)
+    });
     Ok(format!(
-        "{} tensors: rank correlation {:.3}; sum expected {:.4}, found {:.4}",
+        "{}{} tensors: rank correlation {:.3}; sum expected {:.4}, found {:.4}",
+        kinds.collect::<String>(),
         pairs.len(),
         correlation(&ranks(pairs.iter().map(|p| p.0)), &ranks(pairs.iter().map(|p| p.1))),
         sum(&|p| p.0),
         sum(&|p| p.1)
     ))
+}
+
+/// The name of a tensor without the number of its block.
+fn kind_of(name: &str) -> String {
+    name.split('.').filter(|part| part.parse::<u32>().is_err()).collect::<Vec<_>>().join(".")
 }
 
 /// The place of each value among all in their order.

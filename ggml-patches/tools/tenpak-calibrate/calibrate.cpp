@@ -420,6 +420,9 @@ static void run(int argc, char ** argv) {
     header.inputs       = c.inputs;
     header.weights      = c.users;
 
+    // Tokens of a chunk that are looked at together, in one graph.
+    const int64_t n_together = std::min<int64_t>({ n_ctx, llama_n_ubatch(ctx), 512 });
+
     // Predictions are those of decoders.
     const bool        predicts = llama_model_has_decoder(model) && !llama_model_has_encoder(model) && llama_n_ubatch(ctx) >= 64;
     sensitivity_meter meter(base.weights, ctx);
@@ -433,7 +436,7 @@ static void run(int argc, char ** argv) {
     if (!own.swap.empty()) {
         observer = [&](ggml_tensor * t, bool ask) { return meter.on_node(t, ask); };
         measure_swaps(meter, own.swap, [&](int64_t chunk, int64_t n) { runner.run_again(chunk, n); }, n_chunks,
-                      std::min<int64_t>(n_ctx, 256));
+                      n_together);
         return;
     }
     header.sites = meter.names();
@@ -456,7 +459,7 @@ static void run(int argc, char ** argv) {
         const double took   = std::chrono::duration<double>(std::chrono::steady_clock::now() - before).count();
         const double budget = own.budget >= 0 ? own.budget * 60 : took;
         observer            = [&](ggml_tensor * t, bool ask) { return meter.on_node(t, ask); };
-        measure_all(meter, runner, file, { c.users.begin(), c.users.end() }, std::min<int64_t>(n_ctx, 256), budget);
+        measure_all(meter, runner, file, { c.users.begin(), c.users.end() }, n_together, budget);
     }
     model_stamp.check();
     text_stamp.check();

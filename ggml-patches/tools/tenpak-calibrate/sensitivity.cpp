@@ -88,10 +88,9 @@ static double divergence(const float * p, const float * q, int64_t n) {
 }
 
 void mean_divergence::add(const std::vector<double> & of_tokens) {
-    static const size_t FIRST_TOKEN = 16;
-    for (size_t i = FIRST_TOKEN; i < of_tokens.size(); i++) {
-        sum += of_tokens[i];
-        squares += of_tokens[i] * of_tokens[i];
+    for (double value : of_tokens) {
+        sum += value;
+        squares += value * value;
         n++;
     }
 }
@@ -327,7 +326,7 @@ void sensitivity_meter::base() {
     energies.clear();
     evaluate(phase::base, 0);
     const int64_t n_vocab = llama_vocab_n_tokens(llama_model_get_vocab(llama_get_model(ctx)));
-    logits.assign(llama_get_logits(ctx), llama_get_logits(ctx) + n_tokens * n_vocab);
+    logits.assign(llama_get_logits(ctx) + first_judged() * n_vocab, llama_get_logits(ctx) + n_tokens * n_vocab);
     for (auto & [site, values] : energies) {
         double & energy = sites[site].energy;
         if (energy == 0) {
@@ -390,9 +389,9 @@ void sensitivity_meter::add_noise(ggml_tensor * t, size_t site) {
 std::vector<double> sensitivity_meter::diverged(size_t first_node) {
     evaluate(phase::perturbed, first_node);
     const int64_t       n_vocab = llama_vocab_n_tokens(llama_model_get_vocab(llama_get_model(ctx)));
-    const float *       found   = llama_get_logits(ctx);
-    std::vector<double> result(n_tokens);
-    in_parallel(n_tokens, [&](int64_t first, int64_t last) {
+    const float *       found   = llama_get_logits(ctx) + first_judged() * n_vocab;
+    std::vector<double> result(n_tokens - first_judged());
+    in_parallel(result.size(), [&](int64_t first, int64_t last) {
         for (int64_t i = first; i < last; i++) {
             result[i] = divergence(&logits[i * n_vocab], found + i * n_vocab, n_vocab);
         }

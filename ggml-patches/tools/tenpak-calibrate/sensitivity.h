@@ -26,7 +26,7 @@ struct sensitivity_site {
     double      energy = 0; // sum of squares of an output, the median over tokens
 };
 
-// The mean of divergences, but for those of the first tokens, which have little before them.
+// The mean of divergences.
 struct mean_divergence {
     double sum     = 0;
     double squares = 0;
@@ -66,7 +66,8 @@ class sensitivity_meter {
     // runs the tokens as they are
     void base();
 
-    // runs the tokens with noise at sites, each of `error` of its energy, and gives the divergence of every prediction
+    // runs the tokens with noise at sites, each of `error` of its energy, and gives the divergence of every prediction of
+    // their second half
     std::vector<double> perturbed(const std::set<size_t> & sites, double error, uint64_t seed);
 
     // runs the tokens with another weight
@@ -82,6 +83,9 @@ class sensitivity_meter {
     };
 
     enum class phase { trace, base, perturbed };
+
+    // Predictions with little before them diverge more, so that those of the first half do not count, as in llama-perplexity.
+    int64_t first_judged() const { return n_tokens / 2; }
 
     void                evaluate(phase p, size_t first_node);
     std::vector<double> diverged(size_t first_node);
@@ -120,7 +124,7 @@ class sensitivity_meter {
     std::map<ggml_tensor *, void *>         swapped_data; // weights, and the data that they had
 
     // the base
-    std::vector<float>                                        logits;
+    std::vector<float>                                        logits;   // of the second half
     std::map<size_t, std::vector<float>>                      energies; // by site, of every token
     std::map<std::pair<size_t, size_t>, std::vector<uint8_t>> saved;    // by cut and node
 };
