@@ -7,10 +7,19 @@
 const std::vector<double> CURVE = { 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3 };
 
 // Relative error of the sites of a group: of the size that types of 3 to 4 bits make.
-static const double LEVEL = 0.01;
+static const size_t LEVEL_IN_CURVE = 3;
+static const double LEVEL          = CURVE[LEVEL_IN_CURVE];
 
-// Of a chunk.
+// Multiples of it are spread evenly, modulo 1.
+static const double GOLDEN = 0.6180339887;
+
+// Of a chunk, for sites one by one.
 static const int64_t LEAST_TOKENS = 64;
+
+// Some text is far more sensitive than other. Noise at all sites at once takes one run instead of one for every group, so that
+// its level is found on more of it: so many further chunks in a round, and this many times the tokens of each.
+static const int64_t CHUNKS_OF_LEVEL = 6;
+static const int64_t TIMES_OF_LEVEL  = 2;
 
 // Sites whose weights share an input, together. Values are apart: they are few, and more depends on them.
 static std::vector<std::set<size_t>> groups_of(const std::vector<sensitivity_site> &      sites,
@@ -40,41 +49,58 @@ sensitivities measure_sensitivities(sensitivity_meter & meter, const std::functi
     const auto start   = std::chrono::steady_clock::now();
     const auto elapsed = [&] { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(); };
 
-    const auto           groups = groups_of(meter.sites, input_of);
+    const auto                   groups = groups_of(meter.sites, input_of);
     std::vector<mean_divergence> alone(groups.size());
     std::vector<mean_divergence> together(CURVE.size());
-    std::set<size_t>     all;
+    mean_divergence              of_level; // at LEVEL, on further chunks
+    std::set<size_t>             all;
     for (size_t i = 0; i < meter.sites.size(); i++) {
         all.insert(i);
     }
 
     // A round takes about half a run for every group.
-    int64_t chunk  = 0;
-    meter.n_tokens = std::min(n_tokens, LEAST_TOKENS);
-    meter.run      = [&] { run(chunk, meter.n_tokens); };
-    meter.base();
-    const double before = elapsed();
-    meter.base();
-    const double of_token = (elapsed() - before) / meter.n_tokens;
-    const double round    = (0.6 * groups.size() + CURVE.size() + 1) * of_token;
-    const int64_t fitting = (int64_t) (seconds / round);
-    meter.n_tokens        = std::max(meter.n_tokens, std::min(n_tokens, fitting));
+    int64_t chunk = 0;
+    meter.run     = [&] { run(chunk, meter.n_tokens); };
 
-    double longest = 0;
+    int64_t    n_alone = std::min(n_tokens, LEAST_TOKENS);
+    const auto base_of = [&](double place, int64_t n) {
+        chunk          = (int64_t) (fmod(place, 1.0) * n_chunks);
+        meter.n_tokens = n;
+        meter.base();
+    };
+    base_of(0, n_alone);
+    const double before = elapsed();
+    base_of(0, n_alone);
+    const double of_token = (elapsed() - before) / n_alone;
+    const double runs     = 0.6 * groups.size() + 1 + CURVE.size() + CHUNKS_OF_LEVEL * TIMES_OF_LEVEL * 2;
+    n_alone = std::max(n_alone, std::min(n_tokens / TIMES_OF_LEVEL, (int64_t) (seconds / (runs * of_token))));
+
+    double   longest = 0;
+    uint64_t spread  = 0; // places all over the text
     for (uint64_t number = 0;; number++) {
         const double began = elapsed();
-        chunk = (int64_t) (fmod(number * 0.6180339887, 1.0) * n_chunks); // spread over the text
-        meter.base();
-        for (size_t g = 0; g < groups.size(); g++) {
-            alone[g].add(meter.perturbed(groups[g], LEVEL, number));
+        double       done  = 0; // runs of this round
+        const auto   step  = [&](double n) {
+            done += n;
             // of this round, and of the rounds that there is time for
-            const double of_round = (g + 1.0) / (groups.size() + CURVE.size());
+            const double of_round = done / runs;
             const double took     = number == 0 ? elapsed() / of_round : longest;
             const double rounds   = std::max(floor(seconds / took), number + 1.0);
-            tell((number + of_round) / rounds);
+            tell(std::min((number + of_round) / rounds, 1.0));
+        };
+        base_of(GOLDEN * spread++, n_alone);
+        for (size_t g = 0; g < groups.size(); g++) {
+            alone[g].add(meter.perturbed(groups[g], LEVEL, number));
+            step(0.6);
         }
         for (size_t i = 0; i < CURVE.size(); i++) {
             together[i].add(meter.perturbed(all, CURVE[i], number));
+            step(1);
+        }
+        for (int64_t c = 0; c < CHUNKS_OF_LEVEL; c++) {
+            base_of(GOLDEN * spread++, std::min(n_tokens, TIMES_OF_LEVEL * n_alone));
+            of_level.add(meter.perturbed(all, LEVEL, number));
+            step(2 * TIMES_OF_LEVEL);
         }
         longest = std::max(longest, elapsed() - began);
         if (elapsed() + longest > seconds) {
@@ -85,11 +111,12 @@ sensitivities measure_sensitivities(sensitivity_meter & meter, const std::functi
     sensitivities result;
     result.divergence.resize(meter.sites.size());
     result.error.resize(meter.sites.size());
-    double sum = 0;
+    const double level = of_level.mean() / together[LEVEL_IN_CURVE].mean();
+    double       sum   = 0;
     for (size_t g = 0; g < groups.size(); g++) {
         for (size_t site : groups[g]) {
-            result.divergence[site] = alone[g].mean() / LEVEL / groups[g].size();
-            result.error[site]      = alone[g].error() / LEVEL / groups[g].size();
+            result.divergence[site] = level * alone[g].mean() / LEVEL / groups[g].size();
+            result.error[site]      = level * alone[g].error() / LEVEL / groups[g].size();
             sum += result.divergence[site];
         }
     }
@@ -98,7 +125,7 @@ sensitivities measure_sensitivities(sensitivity_meter & meter, const std::functi
     }
     for (size_t i = 0; i < CURVE.size(); i++) {
         result.curve.push_back(sum * CURVE[i]);
-        result.curve.push_back(together[i].mean());
+        result.curve.push_back(level * together[i].mean());
     }
     return result;
 }
