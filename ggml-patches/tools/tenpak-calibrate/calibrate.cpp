@@ -454,6 +454,7 @@ static void run(int argc, char ** argv) {
             c.users.size(), c.inputs.size(), n_chunks, n_ctx, windows.size(), human_bytes(memory).c_str());
     const auto before = std::chrono::steady_clock::now();
     collect_all(runner, c, engine, file, n_ctx, windows);
+    const size_t with_sums = peak_memory();
     file.write("token.counts", runner.counts());
     if (!header.sites.empty() && !file.has("sensitivity.divergence")) {
         const double took   = std::chrono::duration<double>(std::chrono::steady_clock::now() - before).count();
@@ -469,7 +470,7 @@ static void run(int argc, char ** argv) {
     fprintf(stderr, "%s: %s, of them %s for the sums at %.0f GFLOP/s; peak memory %s, of them %s for the sums\n",
             out.c_str(), human_seconds(seconds).c_str(), human_seconds(engine.seconds).c_str(),
             engine.flops / std::max(engine.seconds, 1e-9) / 1e9, human_bytes(peak_memory()).c_str(),
-            human_bytes(peak_memory() - without_sums).c_str());
+            human_bytes(with_sums - without_sums).c_str());
     llama_backend_free();
 }
 
