@@ -10,8 +10,35 @@ pub struct Block {
     pub has_experts: bool,
     /// A convolution or a state is in place of attention.
     pub is_recurrent: bool,
+    /// Its attention looks back to a window alone.
+    pub has_window: bool,
+    /// Whose keys and values its attention is to.
+    pub attends_to: AttendsTo,
     /// What it predicts.
     pub predicts: Predicts,
+}
+
+impl Block {
+    /// A block of a model whose blocks are alike.
+    pub const PLAIN: Block = Block {
+        has_experts: false,
+        is_recurrent: false,
+        has_window: false,
+        attends_to: AttendsTo::Own,
+        predicts: Predicts::Next,
+    };
+}
+
+/// Whose keys and values the attention of a block is to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AttendsTo {
+    /// Keys and values of its own.
+    #[default]
+    Own,
+    /// Keys of its own, which are its values too.
+    OwnKeysAlone,
+    /// Those of a block before it.
+    Borrowed,
 }
 
 /// What a block predicts.
@@ -39,6 +66,12 @@ pub enum Blocks {
     Attention,
     /// Those with a convolution or a state in place of attention.
     Recurrent,
+    /// Those with keys of their own.
+    OwnKeys,
+    /// Those with keys and values of their own.
+    OwnValues,
+    /// Those that attend to keys and values of a block before.
+    Borrowing,
     /// Those that predict a token after the next one.
     Further,
 }
@@ -52,6 +85,9 @@ impl Blocks {
             Blocks::Experts => block.has_experts,
             Blocks::Attention => !block.is_recurrent,
             Blocks::Recurrent => block.is_recurrent,
+            Blocks::OwnKeys => block.attends_to != AttendsTo::Borrowed,
+            Blocks::OwnValues => block.attends_to == AttendsTo::Own,
+            Blocks::Borrowing => block.attends_to == AttendsTo::Borrowed,
             Blocks::Further => block.predicts == Predicts::Further,
         }
     }
@@ -64,6 +100,9 @@ impl Blocks {
             Blocks::Experts => "one with experts",
             Blocks::Attention => "one with attention",
             Blocks::Recurrent => "one without attention",
+            Blocks::OwnKeys => "one with keys of its own",
+            Blocks::OwnValues => "one with values of its own",
+            Blocks::Borrowing => "one that attends to keys of a block before",
             Blocks::Further => "one that predicts a token after the next",
         }
     }

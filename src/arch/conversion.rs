@@ -43,6 +43,8 @@ pub enum Conversion {
     Stacked,
     /// Rows without a token are left out.
     KnownTokens,
+    /// The same, and tokens without a row get zeros.
+    AllTokens,
     /// The tensor is left out: llama.cpp has no use for it.
     Ignored,
 }

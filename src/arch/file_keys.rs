@@ -9,6 +9,9 @@ pub trait Source {
     /// The value of a key, by its full name.
     fn key(&self, name: &str) -> Option<&Value>;
 
+    /// Whether the file has a tensor.
+    fn has(&self, name: &str) -> bool;
+
     /// The elements of a vector, if the file has it and stores it as floats.
     fn vector(&self, name: &str) -> Option<Vec<f32>>;
 }

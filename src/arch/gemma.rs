@@ -53,9 +53,9 @@ pub const GEMMA2: Architecture = Architecture {
             Key::group(|keys| check_attention_scale(keys, 46), |file| say_attention_scale(file, 46))
                 .reading(&["query_pre_attn_scalar"]),
             UNSAID_ROPE,
-            GELU,
             ONE_WAY,
         ],
+        &GELU_AS_HIDDEN_ACTIVATION,
     ],
     vocabulary: Vocabulary::GEMMA,
     ..GEMMA

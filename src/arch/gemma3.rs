@@ -37,9 +37,9 @@ pub const GEMMA3: Architecture = Architecture {
             Key::group(|keys| check_attention_scale(keys, 62), |file| say_attention_scale(file, 62))
                 .reading(&["query_pre_attn_scalar"]),
             Key::only(&["attn_logit_softcapping"], Only::Flag(false), "does not cap scores"),
-            GELU,
             ONE_WAY,
         ],
+        &GELU_AS_HIDDEN_ACTIVATION,
     ],
     vocabulary: Vocabulary::GEMMA,
     computed: nothing_computed,
@@ -55,7 +55,7 @@ const KNOWN_EMBEDDINGS: [Tensor; 3] = {
 const LAYERED: Rope = Rope { scaling: &[Scaling::Linear, Scaling::Yarn], layers: Layers::OwnBase, ..SCALED };
 
 /// The keys of [`LAYERED`].
-const ROPE_OF_LAYERS: Key =
+pub const ROPE_OF_LAYERS: Key =
     Key::group(|keys| LAYERED.write(keys), |file| LAYERED.read(file)).reading(LAYERED_NAMES);
 
 const LAYERED_NAMES: &[&str] = &[

@@ -162,6 +162,12 @@ const SENSES: &[&str] = &[
     "eoi_token_id",
     "image_token_id",
     "video_token_id",
+    "boa_token_id",
+    "eoa_token_id",
+    "eoa_token_index",
+    "audio_token_id",
+    "audio_soft_tokens_per_image",
+    "vision_soft_tokens_per_image",
     "vision_start_token_id",
     "vision_end_token_id",
 ];

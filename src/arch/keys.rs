@@ -53,7 +53,7 @@ pub enum Only {
 
 impl Only {
     /// Whether config.json says this value. `null` is false, and else leaves a value open.
-    fn is(self, value: &Json) -> bool {
+    pub fn is(self, value: &Json) -> bool {
         match self {
             Only::Word(words) => value.is_null() || value.as_str().is_some_and(|word| words.contains(&word)),
             Only::Flag(flag) => is_true(value) == flag,

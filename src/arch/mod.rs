@@ -14,6 +14,8 @@ mod falcon;
 pub mod file_keys;
 mod gemma;
 mod gemma3;
+mod gemma3n;
+mod gemma4;
 mod glm4_moe;
 mod gpt2;
 mod gpt_neox;
@@ -48,7 +50,7 @@ mod starcoder2;
 mod table;
 pub mod tokenizer;
 
-pub use blocks::{Block, Predicts};
+pub use blocks::{AttendsTo, Block, Predicts};
 pub use error::Error;
 pub use harmless::is_harmless;
 pub use pieces::VOCABULARY_SIZE;
@@ -68,6 +70,9 @@ pub const ALL: &[Architecture] = &[
     gemma::GEMMA,
     gemma::GEMMA2,
     gemma3::GEMMA3,
+    gemma3n::GEMMA3N,
+    gemma4::GEMMA4,
+    gemma4::GEMMA4_UNIFIED,
     phi3::PHI3,
     gpt2::GPT2,
     gpt_neox::GPT_NEOX,

@@ -238,6 +238,19 @@ pub const GELU: Key = Key::only(
     "applies GELU",
 );
 
+/// The same of classes that read another name. Files that were made of those of older classes have both.
+pub const GELU_AS_HIDDEN_ACTIVATION: [Key; 2] = [
+    Key::only(&["hidden_activation"], GELU_WORDS, "applies GELU"),
+    Key::check(&["hidden_act"], |keys| {
+        if let Some(value) = keys.config.said("hidden_act").filter(|value| !GELU_WORDS.is(value)) {
+            keys.note(format!(
+                "`hidden_act` is {value} in config.json, and no class of this architecture reads it: `hidden_activation` counts"
+            ));
+        }
+        Ok(())
+    }),
+];
+
 /// Attention of models of embeddings may see what follows.
 pub const CAUSAL: Key = Key::group(
     |keys| {

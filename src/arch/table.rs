@@ -1,6 +1,6 @@
 //! What an architecture is: a table of its tensors and one of its hyper-parameters, and what becomes of a name.
 
-use super::blocks::{Block, Blocks, Predicts};
+use super::blocks::{Block, Blocks};
 use super::config::Config;
 pub use super::conversion::{Conversion, Half, Linear};
 use super::error::Error;
@@ -131,6 +131,8 @@ pub struct Tensor {
     pub blocks: Blocks,
     /// Whether the names are whole, as those of parameters that are neither weights nor biases of a layer are.
     pub is_whole: bool,
+    /// Whether llama.cpp loads it in every block. One that has none, and attends to keys of a block before, gets that block's.
+    pub is_lent: bool,
 }
 
 /// Whether llama.cpp loads a bias beside a tensor.
@@ -168,7 +170,7 @@ pub enum Extent {
     QueriesKeysValues,
     /// A head.
     Head,
-    /// The value of a GGUF key, without the architecture's name.
+    /// The value of a GGUF key, without the architecture's name; of a key with a value for each block that of the block.
     Is(&'static str),
     /// So many times that.
     Times(u64, &'static str),
@@ -180,6 +182,10 @@ pub enum Extent {
     MambaInputs,
     /// The product of the values of two GGUF keys.
     Product(&'static str, &'static str),
+    /// A number that is the same in every model.
+    Exactly(u64),
+    /// So many matrices in a stack.
+    Parts(u64),
 }
 
 impl Extent {
@@ -218,6 +224,7 @@ impl Tensor {
             export: Export::Always,
             blocks: Blocks::All,
             is_whole: false,
+            is_lent: false,
         }
     }
 
@@ -243,6 +250,11 @@ impl Tensor {
     /// The same row for a tensor of some blocks.
     pub const fn of(self, blocks: Blocks) -> Tensor {
         Tensor { blocks, ..self }
+    }
+
+    /// The same row for a tensor that a block without one has from the block whose keys it attends to.
+    pub const fn lent(self) -> Tensor {
+        Tensor { is_lent: true, ..self }
     }
 
     /// The same row for a part of a tensor that export cannot put together again.
@@ -416,7 +428,7 @@ impl Architecture {
 }
 
 /// What stands for the blocks of tensors outside of blocks.
-const ALONE: &[Block] = &[Block { has_experts: false, is_recurrent: false, predicts: Predicts::Next }];
+const ALONE: &[Block] = &[Block::PLAIN];
 
 /// What names of tensors end in, in both words.
 const SUFFIXES: [&str; 2] = ["weight", "bias"];

@@ -179,15 +179,33 @@ impl Source<'_> {
         Ok(())
     }
 
+    /// The shape of the attention of a block: heads may have another size where there is a window, and keys may be of other heads.
+    fn shape_in(&self, block: Option<u64>) -> Shape {
+        let has_window = block.is_some_and(|number| self.blocks[number as usize].has_window);
+        let head_dim = match self.key("attention.key_length_swa") {
+            Some(windowed) if has_window => Some(windowed),
+            Some(_) => self.key("attention.key_length"),
+            None => None,
+        };
+        let kv_heads = self.key_in("attention.head_count_kv", block).filter(|heads| *heads > 0);
+        Shape {
+            head_dim: head_dim.unwrap_or(self.shape.head_dim),
+            kv_heads: kv_heads.unwrap_or(self.shape.kv_heads),
+            ..self.shape
+        }
+    }
+
     /// Refuses a tensor whose other extent is not what the keys say: llama.cpp would not load it.
     fn check_extent(&self, Placed { row, tensor: t }: &Placed) -> Result<(), Error> {
-        let Shape { heads, kv_heads, head_dim, .. } = self.shape;
+        let block = names::block(&t.name);
+        let Shape { heads, kv_heads, head_dim, .. } = self.shape_in(block);
         let of_key = |key: &'static str, times: u64| {
-            let value = self.key(key)?;
+            let value = self.key_in(key, block)?;
             Some((value * times, format!("`{}` {value}", self.name_of(key))))
         };
         let said = match row.extent {
-            Extent::Any => None,
+            Extent::Any | Extent::Parts(_) => None,
+            Extent::Exactly(extent) => Some((extent, format!("{extent}, as every model has it"))),
             Extent::Queries => Some((heads * head_dim, format!("{heads} heads of {head_dim}"))),
             Extent::Keys => {
                 Some((kv_heads * head_dim, format!("{kv_heads} heads of keys and values of {head_dim}")))

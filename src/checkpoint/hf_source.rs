@@ -44,8 +44,17 @@ const CHUNK: usize = 1 << 16;
 impl Source<'_> {
     /// The value of a key that config.json gives, without the architecture's name.
     pub fn key(&self, name: &str) -> Option<u64> {
+        self.key_in(name, None)
+    }
+
+    /// The same in a block, of a key that may have a value for each.
+    pub fn key_in(&self, name: &str, block: Option<u64>) -> Option<u64> {
         let full = format!("{}.{name}", self.architecture.name);
-        self.keys.iter().find(|(key, _)| *key == full).and_then(|(_, value)| value.as_u64())
+        let (_, value) = self.keys.iter().find(|(key, _)| *key == full)?;
+        match (value.as_array(), block) {
+            (Some(values), Some(block)) => values.get(block as usize)?.as_u64(),
+            _ => value.as_u64(),
+        }
     }
 
     /// What config.json calls the value of a key.

@@ -7,7 +7,7 @@ use super::model::{Data, SourceTensor};
 use super::stored::Entry;
 use super::transform::Transform;
 use crate::arch::config::EXPERTS;
-use crate::arch::{self, Bias, Conversion, Head, Match, Predicts, Shown};
+use crate::arch::{self, AttendsTo, Bias, Block, Conversion, Extent, Head, Match, Predicts, Shown};
 use crate::names::{self, Role};
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
@@ -96,6 +96,7 @@ impl Source<'_> {
         }
         self.check_shown(&placed)?;
         self.add_head(&mut placed);
+        self.add_lent(&mut placed);
         self.add_zeros(&mut placed);
         placed.sort_by_key(place_in_file);
         if let Some(pair) = placed.windows(2).find(|p| p[0].tensor.name == p[1].tensor.name) {
@@ -193,6 +194,28 @@ impl Source<'_> {
         }
     }
 
+    /// Copies what llama.cpp loads in every block, though its graph does not read it there, to blocks that attend to keys and
+    /// values of a block before.
+    fn add_lent(&self, placed: &mut Vec<Placed>) {
+        let borrowing = |block: &Block| block.attends_to == AttendsTo::Borrowed;
+        for row in self.architecture.rows().filter(|row| row.is_lent) {
+            for (number, block) in self.blocks.iter().enumerate().filter(|(_, block)| borrowing(block)) {
+                let name = |number: usize| format!("{}.weight", arch::filled(row.gguf, Some(number as u64), None));
+                let named = |name: &str| placed.iter().find(|p| p.tensor.name == name);
+                let is_lender = |number: &usize| {
+                    let other = self.blocks[*number];
+                    !borrowing(&other) && other.has_window == block.has_window
+                };
+                let lender = (0..number).rev().find(is_lender).and_then(|lender| named(&name(lender)));
+                let name = name(number);
+                if let Some(lender) = lender.filter(|_| named(&name).is_none()) {
+                    let tensor = SourceTensor { name, ..lender.tensor.clone() };
+                    placed.push(Placed { row, tensor });
+                }
+            }
+        }
+    }
+
     /// Adds biases of zeros where llama.cpp needs biases and config.json says that the model has none.
     fn add_zeros(&self, placed: &mut Vec<Placed>) {
         let may_lack = |shown: &Shown| shown.has_zeros && !shown.says(self.config);
@@ -239,6 +262,12 @@ impl Source<'_> {
         if let Some(experts) = experts.filter(|n| is_of_experts && *n != parts.len() as u64) {
             let count = parts.len();
             let what = format!("has {count} experts, but config.json says {experts}: a shard may be missing");
+            return Err(Error::missing_tensor(self.folder, &name, what));
+        }
+        if let Extent::Parts(expected) = row.extent
+            && expected != parts.len() as u64
+        {
+            let what = format!("is of {} matrices, and every model has {expected}: a shard may be missing", parts.len());
             return Err(Error::missing_tensor(self.folder, &name, what));
         }
         let first = &self.shards.tensors[parts[&0]];
@@ -305,8 +334,9 @@ pub fn note_of_others(folder: &Path, others: usize) -> Option<String> {
 
 /// The name of a tensor within the language model; `None` for those of other parts of the model.
 pub fn language_part(hf: &str) -> Option<String> {
-    const OTHERS: [&str; 8] = [
+    const OTHERS: [&str; 9] = [
         "vision_tower.",
+        "vision_embedder.",
         "multi_modal_projector.",
         "vision_model.",
         "audio_tower.",

@@ -129,6 +129,15 @@ impl Source<'_> {
                 }
                 Transform::NONE
             }
+            Conversion::AllTokens => {
+                let Some(rows) = shape.last_mut() else { return Err(wrong("a matrix")) };
+                let (stored, tokens) = (*rows, self.tokens_or_size(*rows));
+                *rows = tokens;
+                match stored < tokens {
+                    true => Transform::order(Order::Padded(stored as usize)),
+                    false => Transform::NONE,
+                }
+            }
             Conversion::Same | Conversion::Stacked | Conversion::Ignored => Transform::NONE,
         };
         transform.by_element |= shape.len() == 1 && transform.order != Order::Stored;
@@ -151,6 +160,12 @@ impl Source<'_> {
             return Err(Error::config(&self.folder.join("config.json"), what));
         }
         Ok(())
+    }
+
+    /// The number of tokens, as the tokenizer or else config.json says it.
+    fn tokens_or_size(&self, rows: u64) -> u64 {
+        let said = self.config.get("vocab_size").and_then(serde_json::Value::as_u64);
+        self.tokens.map(|tokens| tokens as u64).or(said).unwrap_or(rows)
     }
 
     /// The heads of a linear attention.

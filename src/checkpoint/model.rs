@@ -202,7 +202,7 @@ impl Model {
         let exact = |part| self.packed(t, part).and_then(|(files, packed)| packed.exact_type(files));
         let keeps_rows = t.transform.change == Change::None
             && t.transform.columns == Order::Stored
-            && !matches!(t.transform.order, Order::Columns(_));
+            && !matches!(t.transform.order, Order::Columns(_) | Order::Padded(_));
         let first = exact(0).filter(|_| keeps_rows)?;
         let same = (1..t.parts()).all(|part| exact(part) == Some(first));
         same.then_some(first)
@@ -234,6 +234,10 @@ impl Model {
         let mut stored = vec![0.0; if t.transform.columns == Order::Stored { 0 } else { columns }];
         for (i, out) in out.chunks_exact_mut(columns).enumerate() {
             let (part_number, row) = t.stored_row(first + i);
+            if matches!(t.transform.order, Order::Padded(stored) if row >= stored) {
+                out.fill(0.0);
+                continue;
+            }
             if let Data::Computed(v) = &t.data {
                 out.copy_from_slice(&v[row * columns..][..columns]);
                 continue;

@@ -17,6 +17,8 @@ pub enum Order {
     Sections { groups: usize, sections: [usize; 3], stored: usize },
     /// Of every `group` stored rows those are taken that begin at `first` and are `step` apart, `taken` of them.
     Part { group: usize, first: usize, step: usize, taken: usize },
+    /// As stored, and zeros beyond so many rows.
+    Padded(usize),
     /// Stored columns are the rows.
     Columns(Columns),
     /// Stored are `skipped` rows that stay, and heads of `head_rows` rows in `groups` groups of `each`. The first heads of
@@ -121,7 +123,7 @@ impl Order {
     /// The stored row that becomes row `row`; with [`Order::Columns`] it is the first one of those whose column does.
     pub fn stored_row(self, row: usize) -> usize {
         match self {
-            Order::Stored => row,
+            Order::Stored | Order::Padded(_) => row,
             Order::Columns(columns) => columns.place(row).0,
             Order::Pairs { head_rows } => permuted_row(row, head_rows),
             Order::Sections { groups, sections, stored } => {

@@ -30,6 +30,10 @@ impl Source for File {
         File::key(self, name)
     }
 
+    fn has(&self, name: &str) -> bool {
+        self.tensors().iter().any(|t| t.name == name)
+    }
+
     fn vector(&self, name: &str) -> Option<Vec<f32>> {
         let t = self.tensors().iter().find(|t| t.name == name && t.shape.len() == 1)?;
         let mut values = vec![0.0; t.elements() as usize];

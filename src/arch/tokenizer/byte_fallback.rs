@@ -1,4 +1,5 @@
-//! SentencePiece's pieces in a tokenizer.json: BPE that falls back to bytes, whose merges become scores.
+//! SentencePiece's pieces in a tokenizer.json: BPE that falls back to bytes, whose merges become scores, or stay merges where
+//! llama.cpp has a tokenizer that reads them (Gemma 4).
 
 use super::added;
 use super::beyond::Beyond;
@@ -9,6 +10,7 @@ use super::sources::Sources;
 use super::spaces::{Prefix, SPACE, Spaces};
 use super::special::{self, Special};
 use super::tokens::{KeyList, Tokens, token_type};
+use super::vocabulary;
 use serde_json::{Map, Value as Json};
 use std::collections::HashMap;
 use tokenizers::Tokenizer;
@@ -25,25 +27,39 @@ pub fn is_one(json: &Map<String, Json>) -> bool {
     model["type"] == "BPE" && model["byte_fallback"] == true && !cuts.contains("\"ByteLevel\"")
 }
 
-pub fn write(sources: &Sources, literal: bool, keys: &mut KeyList) -> Result<(), Problem> {
+pub fn write(sources: &Sources, v: &vocabulary::Vocabulary, keys: &mut KeyList) -> Result<(), Problem> {
     let at = Problem::of(TOKENIZER_JSON);
     let json = sources.json.as_ref().ok_or_else(|| at("is not there".into()))?;
     let spaces = Spaces::of(json).map_err(&at)?;
     let tokenizer = bpe::load(sources)?;
     let size = sources.embeddings()?.unwrap_or(tokenizer.get_vocab_size(true));
-    let vocabulary = Vocabulary { json, spaces: &spaces, tokenizer: &tokenizer, literal };
+    let vocabulary = Vocabulary { json, spaces: &spaces, tokenizer: &tokenizer, literal: v.literal, merged: v.merged };
     let (tokens, beyond) = vocabulary.tokens(size, &special::named(&sources.config)).map_err(&at)?;
-    keys.put("ggml.model", "llama");
-    keys.put("ggml.pre", "default");
+    if v.merged {
+        keys.put("ggml.model", "gemma4");
+    } else {
+        keys.put("ggml.model", "llama");
+        keys.put("ggml.pre", "default");
+    }
     tokens.write(keys);
-    special::write(sources, Special { merges: false, tokens: Some(size) }, keys)?;
+    special::write(sources, Special { merges: v.merged, tokens: Some(size) }, keys)?;
     beyond.settle(size, |text, keys| sources.needs(text, keys), keys).map_err(&at)?;
     let puts_space = spaces.prefix != Prefix::Never;
     // llama.cpp puts one unless told otherwise.
     if !puts_space || keys.get("ggml.add_space_prefix").is_some() {
         keys.put("ggml.add_space_prefix", puts_space);
     }
-    if keys.get("ggml.add_bos_token").is_none() {
+    if v.merged {
+        if puts_space {
+            return Err(at("puts a space before a text, and llama.cpp does not for this architecture".into()));
+        }
+        if !keys.is_true("ggml.add_bos_token") {
+            keys.note(
+                "the tokenizer puts no token before a text, and llama.cpp puts the one for its begin for this architecture",
+            );
+        }
+        keys.put("ggml.add_bos_token", true);
+    } else if keys.get("ggml.add_bos_token").is_none() {
         // llama.cpp would put a token before the text that nothing says.
         keys.put("ggml.add_bos_token", false);
     }
@@ -58,7 +74,20 @@ struct Vocabulary<'a> {
     spaces: &'a Spaces,
     tokenizer: &'a Tokenizer,
     literal: bool,
+    /// Whether merges stay what they are.
+    merged: bool,
 }
+
+/// Marks that llama.cpp's programs print, so that they can read calls of tools.
+const PRINTED: [&str; 7] = [
+    "<|channel>",
+    "<channel|>",
+    "<|tool_call>",
+    "<tool_call|>",
+    "<|tool_response>",
+    "<tool_response|>",
+    "<|\"|>",
+];
 
 impl Vocabulary<'_> {
     /// The first `size` tokens by id, and those beyond; `named` are texts of special tokens.
@@ -84,16 +113,20 @@ impl Vocabulary<'_> {
         }
         check_bytes(&by_id)?;
         let texts: Vec<String> = by_id.iter().map(|text| text.clone().unwrap_or_default()).collect();
-        let mut scores = merges.scores(&texts, |id| added.contains_key(&id))?;
+        let mut scores = match self.merged {
+            true => vec![ADDED_SCORE; size],
+            false => merges.scores(&texts, |id| added.contains_key(&id))?,
+        };
         let is_made = |text: &str| matches!(merges.made_of(text), Made::Piece(_));
         let (mut in_file, mut types) = (Vec::new(), Vec::new());
         for (id, text) in by_id.into_iter().enumerate() {
             let (text, kind) = match (text, added.get(&id)) {
                 (None, _) => {
-                    scores[id] = PAD_SCORE;
+                    scores[id] = if self.merged { ADDED_SCORE } else { PAD_SCORE };
                     (format!("[PAD{id}]"), token_type::UNUSED)
                 }
                 (Some(text), _) if is_byte(&text) => (text, token_type::BYTE),
+                (Some(text), _) if self.merged && PRINTED.contains(&&text[..]) => (text, token_type::USER_DEFINED),
                 // Runs of spaces: merges make them, and a program that prints an ordinary token prints spaces.
                 (Some(text), Some(added)) if !added.special && text.contains(SPACE) && is_made(&text) => {
                     (text, token_type::NORMAL)

@@ -1,7 +1,7 @@
 //! The files of a tokenizer from the keys of a GGUF file.
 
 use super::files::{ADDED_TOKENS, TOKENIZER_CONFIG, TOKENIZER_JSON, TOKENIZER_MODEL};
-use super::json_files::{added_token, tokenizer_json};
+use super::json_files::{added_token, pieces_json, tokenizer_json};
 use super::sentencepiece;
 use super::token_keys::TokenKeys;
 use super::tokens::SPECIAL;
@@ -27,6 +27,9 @@ pub fn files(
         "gpt2" => {
             files.push((TOKENIZER_JSON, bytes(&tokenizer_json(&keys)?)));
         }
+        "gemma4" => {
+            files.push((TOKENIZER_JSON, bytes(&pieces_json(&keys)?)));
+        }
         "llama" => {
             let model = sentencepiece::Exported::new(&keys, vocabulary.literal)?;
             config["added_tokens_decoder"] = model
@@ -41,7 +44,7 @@ pub fn files(
         }
         other => {
             return Err(format!(
-                "tokenizer model `{other}` is not supported yet (gpt2 and llama are): export the file to a plain GGUF \
+                "tokenizer model `{other}` is not supported yet (gpt2, llama and gemma4 are): export the file to a plain GGUF \
                  instead, with a name that ends in .gguf"
             ));
         }

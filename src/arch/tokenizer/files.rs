@@ -34,6 +34,7 @@ pub struct Files<'a> {
 pub const TOKENIZER_JSON: &str = "tokenizer.json";
 pub const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 pub const TOKENIZER_MODEL: &str = "tokenizer.model";
+pub const GENERATION_CONFIG: &str = "generation_config.json";
 pub const ADDED_TOKENS: &str = "added_tokens.json";
 
 impl Files<'_> {

@@ -29,8 +29,8 @@ pub use templates::MORE_TEMPLATES;
 pub use tokens::{KeyList, SPECIAL};
 pub use vocabulary::Vocabulary;
 
-use crate::gguf::Value;
-use files::{Problem, TOKENIZER_JSON, TOKENIZER_MODEL};
+use crate::gguf::{Kind, Value};
+use files::{GENERATION_CONFIG, Problem, TOKENIZER_JSON, TOKENIZER_MODEL};
 use sentencepiece::{Found, TokenizerModel};
 use serde_json::Value as Json;
 use sources::Sources;
@@ -51,21 +51,24 @@ pub fn gguf_keys(files: &Files, v: &Vocabulary, pre: Option<&str>) -> Result<Key
     {
         keys.put("ggml.add_space_prefix", space);
     }
-    match kind(&sources)? {
-        Kind::SentencePiece(model) => {
+    match kind(&sources, v)? {
+        Source::SentencePiece(model) => {
             model.write(&sources, v.literal, &mut keys)?;
             if v.space_prefix == SpacePrefix::No {
                 keys.put("ggml.add_space_prefix", false);
             }
         }
-        Kind::ByteFallback => byte_fallback::write(&sources, v.literal, &mut keys)?,
-        Kind::Bpe => bpe::write(&sources, pre, &mut keys)?,
+        Source::ByteFallback => byte_fallback::write(&sources, v, &mut keys)?,
+        Source::Bpe => bpe::write(&sources, pre, &mut keys)?,
     }
     for (name, text) in v.placed {
         let tokens = keys.get("ggml.tokens").and_then(Value::as_array).into_iter().flatten();
         if let Some(id) = tokens.into_iter().position(|token| token.as_str() == Some(text)) {
             keys.put(name, id as u32);
         }
+    }
+    if v.suppresses {
+        suppress(&sources, &mut keys)?;
     }
     if let Some(id) = v.end_of_turn.filter(|_| keys.get("ggml.eot_token_id").is_none()) {
         keys.put("ggml.eot_token_id", id);
@@ -82,13 +85,25 @@ pub fn gguf_keys(files: &Files, v: &Vocabulary, pre: Option<&str>) -> Result<Key
     Ok(keys)
 }
 
+/// Writes which tokens are never chosen.
+fn suppress(sources: &Sources, keys: &mut KeyList) -> Result<(), Problem> {
+    let said = sources.files.json(GENERATION_CONFIG)?.and_then(|mut json| json.remove("suppress_tokens"));
+    if let Some(said) = said.filter(|said| !said.is_null()) {
+        let wrong = || Problem::of(GENERATION_CONFIG)(format!("`suppress_tokens` is {said}, no list of tokens"));
+        let id = |id: &Json| id.as_u64().and_then(|id| i32::try_from(id).ok()).map(Value::I32);
+        let ids = said.as_array().ok_or_else(wrong)?.iter().map(id).collect::<Option<Vec<_>>>();
+        keys.put("ggml.suppress_tokens", Value::Array(Kind::I32, ids.ok_or_else(wrong)?));
+    }
+    Ok(())
+}
+
 /// Keys of a file without a tokenizer: programs may feed it ids only.
 pub fn no_keys() -> KeyList {
     KeyList { keys: vec![("tokenizer.ggml.model".into(), Value::from("none"))], notes: Vec::new() }
 }
 
 /// Kinds of tokenizers.
-enum Kind {
+enum Source {
     /// tokenizer.model
     SentencePiece(TokenizerModel),
     /// tokenizer.json with SentencePiece's pieces.
@@ -99,12 +114,19 @@ enum Kind {
 
 /// The kind of the files. tokenizer.json is what transformers reads; where tokenizer.model has the same pieces, its
 /// scores are those that they were trained with.
-fn kind(sources: &Sources) -> Result<Kind, Problem> {
-    let of_json = |json| if byte_fallback::is_one(json) { Kind::ByteFallback } else { Kind::Bpe };
+fn kind(sources: &Sources, v: &Vocabulary) -> Result<Source, Problem> {
+    let of_json = |json| if byte_fallback::is_one(json) { Source::ByteFallback } else { Source::Bpe };
     match (TokenizerModel::read(sources.files)?, &sources.json) {
-        (Some(Found::SentencePiece(model)), None) => Ok(Kind::SentencePiece(model)),
+        (_, Some(json)) if v.merged => match byte_fallback::is_one(json) {
+            true => Ok(Source::ByteFallback),
+            false => Err(Problem::of(TOKENIZER_JSON)(NO_PIECES.into())),
+        },
+        (Some(Found::SentencePiece(_)), None) if v.merged => Err(Problem::of(TOKENIZER_JSON)(
+            "is not there, and llama.cpp merges pieces of this architecture as it says: fetch it from the same repository".into(),
+        )),
+        (Some(Found::SentencePiece(model)), None) => Ok(Source::SentencePiece(model)),
         (Some(Found::SentencePiece(model)), Some(json)) => Ok(match model.has_the_pieces_of(json) {
-            true => Kind::SentencePiece(model),
+            true => Source::SentencePiece(model),
             false => of_json(json),
         }),
         (_, Some(json)) => Ok(of_json(json)),
@@ -116,6 +138,9 @@ fn kind(sources: &Sources) -> Result<Kind, Problem> {
         (None, None) => Err(Problem::of(TOKENIZER_JSON)(missing(sources).into())),
     }
 }
+
+const NO_PIECES: &str =
+    "is no BPE that falls back to bytes, which llama.cpp has for this architecture alone: fetch the one of its repository";
 
 /// What helps where no file has a vocabulary.
 fn missing(sources: &Sources) -> &'static str {

@@ -13,6 +13,10 @@ pub struct Vocabulary {
     pub placed: &'static [(&'static str, &'static str)],
     /// The class of transformers that reads its tokenizer.model, which export writes.
     pub class: &'static str,
+    /// Whether llama.cpp merges SentencePiece's pieces by the merges of tokenizer.json, not by scores.
+    pub merged: bool,
+    /// Whether llama.cpp keeps tokens from being chosen that generation_config.json says.
+    pub suppresses: bool,
 }
 
 /// Whether a space is put before a text.
@@ -34,12 +38,16 @@ impl Vocabulary {
         literal: false,
         placed: &[],
         class: "LlamaTokenizer",
+        merged: false,
+        suppresses: false,
     };
     /// That of llama's children.
     pub const LLAMA: Vocabulary = Vocabulary { space_prefix: SpacePrefix::FromConfig, ..Vocabulary::PLAIN };
     /// SentencePiece without a space before a text.
     pub const GEMMA: Vocabulary =
         Vocabulary { space_prefix: SpacePrefix::No, class: "GemmaTokenizer", ..Vocabulary::PLAIN };
+    /// The same, merged as tokenizer.json says.
+    pub const GEMMA4: Vocabulary = Vocabulary { merged: true, ..Vocabulary::GEMMA };
     /// SentencePiece with many added tokens.
     pub const PHI3: Vocabulary = Vocabulary { literal: true, ..Vocabulary::PLAIN };
 
@@ -53,6 +61,11 @@ impl Vocabulary {
         ],
         ..Vocabulary::PLAIN
     };
+
+    /// The same with tokens that are never chosen.
+    pub const fn with_suppressed_tokens(self) -> Vocabulary {
+        Vocabulary { suppresses: true, ..self }
+    }
 
     /// The same with an end of a turn.
     pub const fn with_end_of_turn(self, id: u32) -> Vocabulary {
