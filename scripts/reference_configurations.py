@@ -10,7 +10,7 @@ others.
 import dataclasses, json
 
 from transformers import (
-    DeepseekV3Config, FalconConfig, Gemma2Config, Gemma3TextConfig, GemmaConfig, Glm4MoeConfig, GPT2Config, GPTNeoXConfig,
+    DeepseekV3Config, FalconConfig, Gemma2Config, Gemma3nTextConfig, Gemma3TextConfig, Gemma4TextConfig, GemmaConfig, Glm4MoeConfig, GPT2Config, GPTNeoXConfig,
     GptOssConfig, GraniteConfig, GraniteMoeHybridConfig, Lfm2Config, Lfm2MoeConfig, Llama4TextConfig, LlamaConfig, Ministral3Config, MistralConfig, MixtralConfig,
     Olmo2Config, Olmo3Config, Phi3Config, PreTrainedConfig, Qwen2Config, Qwen2MoeConfig, Qwen3_5MoeTextConfig,
     Qwen3_5TextConfig, Qwen3Config, Qwen3MoeConfig, Qwen3NextConfig, SmolLM3Config, StableLmConfig, Starcoder2Config,
@@ -28,7 +28,8 @@ CLASSES = {
     "GptOssForCausalLM": GptOssConfig, "DeepseekV3ForCausalLM": DeepseekV3Config,
     "Qwen3NextForCausalLM": Qwen3NextConfig, "Qwen3_5ForCausalLM": Qwen3_5TextConfig,
     "Qwen3_5MoeForCausalLM": Qwen3_5MoeTextConfig, "Llama4ForCausalLM": Llama4TextConfig,
-    "GraniteMoeHybridForCausalLM": GraniteMoeHybridConfig,
+    "GraniteMoeHybridForCausalLM": GraniteMoeHybridConfig, "Gemma3nForCausalLM": Gemma3nTextConfig,
+    "Gemma4ForCausalLM": Gemma4TextConfig,
 }
 
 
@@ -37,6 +38,8 @@ def values(cls):
     own = {f.name: f.default for f in dataclasses.fields(cls) if f.default is not dataclasses.MISSING}
     saved = json.loads(cls().to_json_string(use_diff=False))
     found = {name: own.get(name, saved.get(name)) for name in {**own, **saved}}
+    # It follows from sizes of heads that classes read beside their fields.
+    found.pop("per_layer_config", None)
     if "rope_parameters" in found:
         found["rope_parameters"] = saved["rope_parameters"]
     return dict(sorted(found.items()))

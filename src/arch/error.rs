@@ -86,7 +86,7 @@ pub enum Error {
     /// Layers with a window have rotary embeddings of their own.
     #[error(
         "`rope_parameters` has one scaling for `full_attention` and another for `sliding_attention`: llama.cpp computes \
-         a base alone for layers with a window, and that for Gemma 3 only"
+         a base alone for layers with a window, and that for Gemma 3, 3n and 4 only"
     )]
     RopeOfLayers,
     /// GPT-NeoX has two names for the base of the frequencies.

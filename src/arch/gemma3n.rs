@@ -62,7 +62,11 @@ pub const GEMMA3N: Architecture = Architecture {
             Key::only(&["altup_correct_scale"], Only::Flag(true), "scales what is corrected"),
             Key::only(&["laurel_rank"], Only::Number(64.0), "has residuals of rank 64"),
             PER_LAYER_LENGTH,
-            Key::only(&["hidden_size_per_layer_input"], Only::Number(256.0), "has 256 elements for each layer"),
+            Key::only(
+                &["hidden_size_per_layer_input"],
+                Only::Number(256.0),
+                "has 256 elements for each layer",
+            ),
             Key::integer("attention.shared_kv_layers", &["num_kv_shared_layers"]),
             Key::check(&["num_kv_shared_layers"], check_sharing),
             Key::group(write_sparsity, read_sparsity).reading(&["activation_sparsity_pattern"]),
@@ -222,7 +226,8 @@ pub fn check_lenders(keys: &Keys) -> Result<(), Error> {
         return Ok(());
     }
     let does = format!(
-        "has the last {} layers attend to keys of layer {}, with a window, and of layer {}, with full attention",
+        "has the last {} layers, as many as `num_kv_shared_layers` says, attend to keys of layer {}, with a window, and of layer \
+         {}, with full attention",
         windows.len() - first,
         first.saturating_sub(2),
         first.saturating_sub(1)
@@ -301,9 +306,14 @@ fn write_sparsity(keys: &mut Keys) -> Result<(), Error> {
     let shares: Vec<_> = said.as_array().into_iter().flatten().map(Json::as_f64).collect();
     let computed = |block: usize| if block < SPARSE_BLOCKS { SPARSITY } else { 0.0 };
     if shares != (0..blocks).map(|block| Some(computed(block))).collect::<Vec<_>>() {
-        return Err(keys.differs(name, said, "cuts 0.95 of all gates off in the first ten layers, and in no others"));
+        return Err(keys.differs(
+            name,
+            said,
+            "cuts 0.95 of all gates off in the first ten layers, and in no others",
+        ));
     }
-    let cuts = (0..blocks).map(|block| Value::F32(if block < SPARSE_BLOCKS { CUT } else { f32::NEG_INFINITY }));
+    let cuts =
+        (0..blocks).map(|block| Value::F32(if block < SPARSE_BLOCKS { CUT } else { f32::NEG_INFINITY }));
     keys.put("activation_sparsity_scale", Value::Array(Kind::F32, cuts.collect()));
     Ok(())
 }

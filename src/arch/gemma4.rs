@@ -112,7 +112,9 @@ const OWN_KEYS: [Tensor; 3] = {
 
 /// What all of the result of a layer is multiplied by.
 const LAYER_SCALE: [Tensor; 1] =
-    [Tensor::whole("layers.{b}.layer_scalar", "blk.{b}.layer_output_scale.weight").by(Extent::Exactly(1)).optional()];
+    [Tensor::whole("layers.{b}.layer_scalar", "blk.{b}.layer_output_scale.weight")
+        .by(Extent::Exactly(1))
+        .optional()];
 
 /// Experts, whose results are added to those of the feed-forward matrices, and the norms of both.
 const EXPERTS_BESIDE_MLP: [Tensor; 8] = [
@@ -121,7 +123,8 @@ const EXPERTS_BESIDE_MLP: [Tensor; 8] = [
     Tensor::whole("layers.{b}.router.per_expert_scale", "blk.{b}.ffn_down_exps.scale").by(Extent::EXPERTS),
     Tensor::new("layers.{b}.experts.gate_up_proj", "blk.{b}.ffn_gate_up_exps", Width::Columns)
         .by(Extent::Times(2, "expert_feed_forward_length")),
-    Tensor::new("layers.{b}.experts.down_proj", "blk.{b}.ffn_down_exps", Width::Rows).by(Extent::EXPERT_INNER),
+    Tensor::new("layers.{b}.experts.down_proj", "blk.{b}.ffn_down_exps", Width::Rows)
+        .by(Extent::EXPERT_INNER),
     Tensor::new("layers.{b}.post_feedforward_layernorm_1", "blk.{b}.post_ffw_norm_1", Width::Columns),
     Tensor::new("layers.{b}.post_feedforward_layernorm_2", "blk.{b}.post_ffw_norm_2", Width::Columns),
     Tensor::new("layers.{b}.pre_feedforward_layernorm_2", "blk.{b}.pre_ffw_norm_2", Width::Columns),
@@ -184,14 +187,16 @@ fn heads(keys: &Keys) -> Result<[Heads; 2], Error> {
     let windowed =
         Heads { size: config.needed_integer(&["head_dim"])?, of_keys: config.needed_integer(KV_HEADS)? };
     let Some(said) = config.get("per_layer_config") else {
-        let number = config.integer(&["num_global_key_value_heads"])?.filter(|_| config.is_true("attention_k_eq_v"));
+        let number =
+            config.integer(&["num_global_key_value_heads"])?.filter(|_| config.is_true("attention_k_eq_v"));
         let full = Heads {
             size: config.needed_integer(&["global_head_dim"])?,
             of_keys: number.unwrap_or(windowed.of_keys),
         };
         return Ok([windowed, full]);
     };
-    let does = "has one size and one number of heads in layers with a window, and one in those with full attention";
+    let does =
+        "has one size and one number of heads in layers with a window, and one in those with full attention";
     let differs = || keys.differs("per_layer_config", said, does);
     let mut all = vec![windowed; windows(config)?.len()];
     for (number, values) in said.as_object().ok_or_else(differs)? {
@@ -238,7 +243,8 @@ fn read_heads(file: &mut FileKeys) -> Result<(), Error> {
         has("attn_k") && !has("attn_v")
     });
     file.set("attention_k_eq_v", keys_alone);
-    for (name, key) in [("global_head_dim", "attention.key_length"), ("head_dim", "attention.key_length_swa")] {
+    for (name, key) in [("global_head_dim", "attention.key_length"), ("head_dim", "attention.key_length_swa")]
+    {
         file.set(name, file.integer(key)?.ok_or_else(|| file.missing(key))?);
     }
     let (name, pattern) = ("attention.head_count_kv", "attention.sliding_window_pattern");
@@ -349,7 +355,11 @@ fn pairs(keys: &Keys) -> Result<(usize, usize), Error> {
 
 fn write_rope(keys: &mut Keys) -> Result<(), Error> {
     if let Some(said) = keys.config.get("rope_scaling") {
-        return Err(keys.differs("rope_scaling", said, "has the rotary embeddings of `rope_parameters` alone"));
+        return Err(keys.differs(
+            "rope_scaling",
+            said,
+            "has the rotary embeddings of `rope_parameters` alone",
+        ));
     }
     let [full, windowed] = rope(keys.config)?;
     for (parameters, expected) in [(&full, "proportional"), (&windowed, "default")] {

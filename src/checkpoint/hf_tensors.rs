@@ -200,7 +200,8 @@ impl Source<'_> {
         let borrowing = |block: &Block| block.attends_to == AttendsTo::Borrowed;
         for row in self.architecture.rows().filter(|row| row.is_lent) {
             for (number, block) in self.blocks.iter().enumerate().filter(|(_, block)| borrowing(block)) {
-                let name = |number: usize| format!("{}.weight", arch::filled(row.gguf, Some(number as u64), None));
+                let name =
+                    |number: usize| format!("{}.weight", arch::filled(row.gguf, Some(number as u64), None));
                 let named = |name: &str| placed.iter().find(|p| p.tensor.name == name);
                 let is_lender = |number: &usize| {
                     let other = self.blocks[*number];
@@ -267,7 +268,10 @@ impl Source<'_> {
         if let Extent::Parts(expected) = row.extent
             && expected != parts.len() as u64
         {
-            let what = format!("is of {} matrices, and every model has {expected}: a shard may be missing", parts.len());
+            let what = format!(
+                "is of {} matrices, and every model has {expected}: a shard may be missing",
+                parts.len()
+            );
             return Err(Error::missing_tensor(self.folder, &name, what));
         }
         let first = &self.shards.tensors[parts[&0]];

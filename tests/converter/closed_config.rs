@@ -13,7 +13,7 @@ use tenpak_gguf::checkpoint::{Model, Options};
 use tenpak_gguf::gguf::Value;
 
 /// One case of every class.
-pub const CASES: [&str; 32] = [
+pub const CASES: [&str; 35] = [
     "Tiny-Llama-3.2-Instruct",
     "llama-linear",
     "mistral",
@@ -46,6 +46,9 @@ pub const CASES: [&str; 32] = [
     "qwen3_5_moe",
     "llama4",
     "granite_hybrid",
+    "gemma3n",
+    "gemma4",
+    "gemma4-moe",
 ];
 
 /// What becomes of a folder: keys, names of tensors with those that config.json gives, and notes; or the error.
@@ -112,15 +115,17 @@ fn other(name: &str, value: &Json, blocks: usize) -> Json {
         ("use_bidirectional_attention", _) => json!(true),
         (_, Json::Null) => json!(24),
         (_, Json::Bool(flag)) => json!(!flag),
-        (_, Json::Number(n)) if n.is_u64() => json!(2 * n.as_u64().expect("an integer")),
+        (_, Json::Number(n)) if n.is_u64() => json!((2 * n.as_u64().expect("an integer")).max(1)),
         (_, Json::Number(n)) => json!(2.0 * n.as_f64().expect("a number")),
         (_, Json::String(_)) => json!("relu"),
+        ("intermediate_size", Json::Array(_)) => json!(vec![64; blocks]),
+        ("activation_sparsity_pattern", _) => json!(vec![0.5; blocks]),
         (_, other) => panic!("{name}: no other value than {other}"),
     }
 }
 
 /// Values of no effect in the model of a case.
-const OF_NO_EFFECT: [(&str, &str); 15] = [
+const OF_NO_EFFECT: [(&str, &str); 23] = [
     // The new architecture has its own number of heads.
     ("falcon-40b", "multi_query"),
     // The number is not zero, and no more is read of it here.
@@ -142,6 +147,17 @@ const OF_NO_EFFECT: [(&str, &str); 15] = [
     // Blocks that predict further tokens are left out.
     ("deepseek_v3", "num_mtp_layers"),
     ("deepseek_v3", "num_nextn_predict_layers"),
+    // Only training clips.
+    ("gemma3n", "altup_coef_clip"),
+    // Tensors show it, if there are any.
+    ("gemma3n", "vocab_size_per_layer_input"),
+    ("gemma4", "vocab_size_per_layer_input"),
+    ("gemma4-moe", "vocab_size_per_layer_input"),
+    // Sizes of experts where there are none; where there shall be some their number is missed.
+    ("gemma4", "enable_moe_block"),
+    ("gemma4", "num_experts"),
+    ("gemma4", "top_k_experts"),
+    ("gemma4", "moe_intermediate_size"),
     // Nothing is rotated.
     ("granite_hybrid", "max_position_embeddings"),
 ];
@@ -288,6 +304,28 @@ fn a_window_that_llama_cpp_does_not_have() {
     assert_eq!(notes, [""; 0]);
 }
 
+/// A value that no class of the architecture reads is not what the model computes.
+#[test]
+fn another_name_of_the_activation_is_noted() {
+    for name in ["gemma2", "gemma3", "gemma3n", "gemma4"] {
+        noted(
+            name,
+            json!({"hidden_act": "silu"}),
+            &["`hidden_act` is \"silu\"", "`hidden_activation` counts"],
+        );
+    }
+    let (.., notes) = changed("gemma2", json!({"hidden_act": "gelu"})).expect("the same activation");
+    assert!(!notes.iter().any(|note| note.contains("hidden_act")), "{notes:?}");
+}
+
+/// llama.cpp caps the logits of Gemma 4 at 30 unless a file says that it shall not.
+#[test]
+fn logits_without_a_cap() {
+    let cap = |values| key_of("gemma4", values, "gemma4.final_logit_softcapping");
+    assert_eq!(cap(json!({"final_logit_softcapping": null})), Some(Value::F32(0.0)));
+    assert_eq!(cap(json!({})), Some(Value::F32(30.0)));
+}
+
 #[test]
 fn other_models_are_refused() {
     for (name, values, words) in [
@@ -297,6 +335,25 @@ fn other_models_are_refused() {
             &["`hidden_act` is \"relu\"", "llama", "SiLU"][..],
         ),
         ("gemma2", json!({"query_pre_attn_scalar": 224}), &["`query_pre_attn_scalar` is 224", "head, 16"]),
+        ("gemma2", json!({"hidden_activation": "relu"}), &["`hidden_activation` is \"relu\"", "GELU"]),
+        ("gemma3n", json!({"final_logit_softcapping": null}), &["`final_logit_softcapping` is null", "30"]),
+        ("gemma3n", json!({"num_kv_shared_layers": 0}), &["`num_kv_shared_layers` is 0", "first 20"]),
+        (
+            "gemma4",
+            json!({"per_layer_config": {"0": {"head_dim": 16}}}),
+            &["`per_layer_config`", "in layers with a window"],
+        ),
+        (
+            "gemma4",
+            json!({"rope_parameters": {"full_attention": {"rope_type": "proportional", "factor": 8.0},
+                "sliding_attention": {"rope_type": "default"}}}),
+            &["`factor` is 8.0", "without a factor"],
+        ),
+        (
+            "gemma4",
+            json!({"use_bidirectional_attention": "all"}),
+            &["`use_bidirectional_attention` is \"all\""],
+        ),
         ("gemma2", json!({"final_logit_softcapping": null}), &["`final_logit_softcapping` is null"]),
         ("gemma", json!({"use_bidirectional_attention": true}), &["`use_bidirectional_attention` is true"]),
         ("qwen2_moe", json!({"norm_topk_prob": true}), &["`norm_topk_prob` is true"]),

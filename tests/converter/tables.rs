@@ -173,3 +173,52 @@ fn keys_and_values_of_a_latent_attention() {
         assert_eq!(values(&quantized, part), values(&plain, part), "{part}");
     }
 }
+
+/// Layers of Gemma 3n that attend to keys of others get a copy of those, which llama.cpp loads and does not read; tokens
+/// beyond the embeddings for each layer have zeros.
+#[test]
+fn borrowed_keys_and_tokens_without_embeddings_for_each_layer() {
+    let case = Case::read("gemma3n");
+    let mut tensors = case.tensors();
+    for block in [20, 21] {
+        for part in ["k_proj", "v_proj", "k_norm"] {
+            tensors.remove(&format!("model.layers.{block}.self_attn.{part}.weight")).expect("keys");
+        }
+    }
+    let table = tensors.get_mut("model.embed_tokens_per_layer.weight").expect("embeddings");
+    let (columns, rows) = (table.shape[1], 300);
+    table.shape[0] = rows;
+    table.bytes.truncate(2 * rows * columns);
+    let stored = table.values();
+    let model = opened(&case, &tensors);
+    // Of layers before it, the last with a window, and the last with full attention.
+    for (block, lender) in [(20, 18), (21, 19)] {
+        for layer in ["attn_k", "attn_v", "attn_k_norm"] {
+            let of = |block: u32| values(&model, &format!("blk.{block}.{layer}.weight"));
+            assert_eq!(of(block), of(lender), "{layer} of {block}");
+        }
+    }
+    let table = values(&model, "per_layer_token_embd.weight");
+    assert_eq!(table.len(), 304 * columns);
+    assert_eq!(table[..rows * columns], stored[..]);
+    assert!(table[rows * columns..].iter().all(|value| *value == 0.0));
+    // One of the three matrices that predictions begin with is missing.
+    tensors.remove("model.altup_projections.2.weight").expect("a matrix");
+    let error = open(&case, &tensors).err().expect("refused").to_string();
+    support::assert_says(error, &["altup_proj", "2 matrices", "3"]);
+}
+
+/// A layer of Gemma 4 with full attention may have keys that are values too, and heads of its own size.
+#[test]
+fn values_that_are_keys_and_heads_of_two_sizes() {
+    let mut case = Case::read("gemma4");
+    let tensors = case.tensors();
+    let model = opened(&case, &tensors);
+    let shape = |name: &str| model.tensors.iter().find(|t| t.name == name).map(|t| t.shape.clone());
+    assert_eq!(shape("blk.0.attn_v.weight"), Some(vec![32, 16]));
+    assert_eq!((shape("blk.2.attn_k.weight"), shape("blk.2.attn_v.weight")), (Some(vec![32, 16]), None));
+    assert_eq!(values(&model, "rope_freqs.weight"), [1.0, 1.0, 1e30, 1e30, 1e30, 1e30, 1e30, 1e30]);
+    case.json["config"]["attention_k_eq_v"] = json!(false);
+    let error = open(&case, &tensors).err().expect("refused").to_string();
+    support::assert_says(error, &["layers.2.self_attn", "config.json says"]);
+}

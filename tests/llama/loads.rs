@@ -164,7 +164,16 @@ fn with_other_values(files: &mut Files) {
         tensors.insert(name, Stored::new(safetensors::Dtype::F32, &[8], &[1.0; 8]));
     }
     files.must(&stablelm, &tensors, "norms-of-heads");
-    let values: [(&str, &str, Json); 5] = [
+    // As transformers 5 saves it: layers that attend to keys of others have none.
+    let gemma3n = Case::read("gemma3n");
+    let mut tensors = gemma3n.tensors();
+    let is_of_keys = |name: &str| ["k_proj", "k_norm", "v_proj"].iter().any(|part| name.contains(part));
+    tensors.retain(|name, _| {
+        !(is_of_keys(name) && ["layers.20.", "layers.21."].iter().any(|l| name.contains(l)))
+    });
+    files.must(&gemma3n, &tensors, "borrowed-keys");
+    let values: [(&str, &str, Json); 6] = [
+        ("gemma4", "final_logit_softcapping", json!(null)),
         ("gemma2", "layer_types", json!(["full_attention", "sliding_attention"])),
         ("gemma3", "layer_types", json!(["full_attention", "sliding_attention"])),
         ("gemma3", "sliding_window_pattern", json!(1)),

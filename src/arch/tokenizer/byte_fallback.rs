@@ -33,7 +33,8 @@ pub fn write(sources: &Sources, v: &vocabulary::Vocabulary, keys: &mut KeyList) 
     let spaces = Spaces::of(json).map_err(&at)?;
     let tokenizer = bpe::load(sources)?;
     let size = sources.embeddings()?.unwrap_or(tokenizer.get_vocab_size(true));
-    let vocabulary = Vocabulary { json, spaces: &spaces, tokenizer: &tokenizer, literal: v.literal, merged: v.merged };
+    let vocabulary =
+        Vocabulary { json, spaces: &spaces, tokenizer: &tokenizer, literal: v.literal, merged: v.merged };
     let (tokens, beyond) = vocabulary.tokens(size, &special::named(&sources.config)).map_err(&at)?;
     if v.merged {
         keys.put("ggml.model", "gemma4");
@@ -51,7 +52,9 @@ pub fn write(sources: &Sources, v: &vocabulary::Vocabulary, keys: &mut KeyList) 
     }
     if v.merged {
         if puts_space {
-            return Err(at("puts a space before a text, and llama.cpp does not for this architecture".into()));
+            return Err(
+                at("puts a space before a text, and llama.cpp does not for this architecture".into()),
+            );
         }
         if !keys.is_true("ggml.add_bos_token") {
             keys.note(
@@ -126,7 +129,9 @@ impl Vocabulary<'_> {
                     (format!("[PAD{id}]"), token_type::UNUSED)
                 }
                 (Some(text), _) if is_byte(&text) => (text, token_type::BYTE),
-                (Some(text), _) if self.merged && PRINTED.contains(&&text[..]) => (text, token_type::USER_DEFINED),
+                (Some(text), _) if self.merged && PRINTED.contains(&&text[..]) => {
+                    (text, token_type::USER_DEFINED)
+                }
                 // Runs of spaces: merges make them, and a program that prints an ordinary token prints spaces.
                 (Some(text), Some(added)) if !added.special && text.contains(SPACE) && is_made(&text) => {
                     (text, token_type::NORMAL)

@@ -47,7 +47,8 @@ pub fn tokenizer_json(keys: &TokenKeys) -> Result<Json, String> {
 pub fn pieces_json(keys: &TokenKeys) -> Result<Json, String> {
     let (vocab, added) = vocabulary(keys);
     let unknown = keys.special("unknown_token_id").map(|(_, text)| text);
-    let spaces = |from: &str, to: &str| json!({"type": "Replace", "pattern": {"String": from}, "content": to});
+    let spaces =
+        |from: &str, to: &str| json!({"type": "Replace", "pattern": {"String": from}, "content": to});
     Ok(json!({
         "version": "1.0", "truncation": null, "padding": null,
         "added_tokens": added,

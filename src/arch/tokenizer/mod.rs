@@ -89,7 +89,8 @@ pub fn gguf_keys(files: &Files, v: &Vocabulary, pre: Option<&str>) -> Result<Key
 fn suppress(sources: &Sources, keys: &mut KeyList) -> Result<(), Problem> {
     let said = sources.files.json(GENERATION_CONFIG)?.and_then(|mut json| json.remove("suppress_tokens"));
     if let Some(said) = said.filter(|said| !said.is_null()) {
-        let wrong = || Problem::of(GENERATION_CONFIG)(format!("`suppress_tokens` is {said}, no list of tokens"));
+        let wrong =
+            || Problem::of(GENERATION_CONFIG)(format!("`suppress_tokens` is {said}, no list of tokens"));
         let id = |id: &Json| id.as_u64().and_then(|id| i32::try_from(id).ok()).map(Value::I32);
         let ids = said.as_array().ok_or_else(wrong)?.iter().map(id).collect::<Option<Vec<_>>>();
         keys.put("ggml.suppress_tokens", Value::Array(Kind::I32, ids.ok_or_else(wrong)?));
@@ -139,8 +140,7 @@ fn kind(sources: &Sources, v: &Vocabulary) -> Result<Source, Problem> {
     }
 }
 
-const NO_PIECES: &str =
-    "is no BPE that falls back to bytes, which llama.cpp has for this architecture alone: fetch the one of its repository";
+const NO_PIECES: &str = "is no BPE that falls back to bytes, which llama.cpp has for this architecture alone: fetch the one of its repository";
 
 /// What helps where no file has a vocabulary.
 fn missing(sources: &Sources) -> &'static str {
