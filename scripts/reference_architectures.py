@@ -23,6 +23,8 @@ from safetensors.torch import save_file
 
 ROOT = Path(__file__).resolve().parent.parent
 CASES = ROOT / "tests/architectures"
+# Processes that are forked from one with threads at work may wait for these forever.
+torch.set_num_threads(1)
 DTYPES = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}
 
 

@@ -293,7 +293,7 @@ fn write_cap(keys: &mut Keys) -> Result<(), Error> {
 const SPARSE_BLOCKS: usize = 10;
 const SPARSITY: f64 = 0.95;
 /// How many standard deviations above the mean a gate has to be that is among the others, by torch.
-const CUT: f32 = 1.644_853_4;
+const CUT: f32 = 1.644_853_6;
 
 /// llama.cpp cuts gates off in the first ten blocks, and reads no key for it.
 fn write_sparsity(keys: &mut Keys) -> Result<(), Error> {
