@@ -121,10 +121,16 @@ const EXPERTS_BESIDE_MLP: [Tensor; 8] = [
     Tensor::new("layers.{b}.router.proj", "blk.{b}.ffn_gate_inp", Width::Columns).by(Extent::EXPERTS),
     Tensor::whole("layers.{b}.router.scale", "blk.{b}.ffn_gate_inp.scale").by(Extent::Is("embedding_length")),
     Tensor::whole("layers.{b}.router.per_expert_scale", "blk.{b}.ffn_down_exps.scale").by(Extent::EXPERTS),
-    Tensor::new("layers.{b}.experts.gate_up_proj", "blk.{b}.ffn_gate_up_exps", Width::Columns)
-        .by(Extent::Times(2, "expert_feed_forward_length")),
-    Tensor::new("layers.{b}.experts.down_proj", "blk.{b}.ffn_down_exps", Width::Rows)
-        .by(Extent::EXPERT_INNER),
+    Tensor {
+        width: Width::Columns,
+        ..Tensor::whole("layers.{b}.experts.gate_up_proj", "blk.{b}.ffn_gate_up_exps.weight")
+    }
+    .by(Extent::Times(2, "expert_feed_forward_length")),
+    Tensor {
+        width: Width::Rows,
+        ..Tensor::whole("layers.{b}.experts.down_proj", "blk.{b}.ffn_down_exps.weight")
+    }
+    .by(Extent::EXPERT_INNER),
     Tensor::new("layers.{b}.post_feedforward_layernorm_1", "blk.{b}.post_ffw_norm_1", Width::Columns),
     Tensor::new("layers.{b}.post_feedforward_layernorm_2", "blk.{b}.post_ffw_norm_2", Width::Columns),
     Tensor::new("layers.{b}.pre_feedforward_layernorm_2", "blk.{b}.pre_ffw_norm_2", Width::Columns),

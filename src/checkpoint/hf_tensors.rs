@@ -118,6 +118,8 @@ impl Source<'_> {
         if places.iter().any(fits) {
             places.retain(fits);
         }
+        // Of rows for blocks of several kinds none may fit: the tensor is one all the same.
+        places.dedup_by(|a, b| a.name == b.name);
         places
     }
 

@@ -125,7 +125,7 @@ fn other(name: &str, value: &Json, blocks: usize) -> Json {
 }
 
 /// Values of no effect in the model of a case.
-const OF_NO_EFFECT: [(&str, &str); 23] = [
+const OF_NO_EFFECT: [(&str, &str); 24] = [
     // The new architecture has its own number of heads.
     ("falcon-40b", "multi_query"),
     // The number is not zero, and no more is read of it here.
@@ -158,6 +158,8 @@ const OF_NO_EFFECT: [(&str, &str); 23] = [
     ("gemma4", "num_experts"),
     ("gemma4", "top_k_experts"),
     ("gemma4", "moe_intermediate_size"),
+    // Layers whose heads are said one by one are not of that kind then.
+    ("gemma4-moe", "layer_types"),
     // Nothing is rotated.
     ("granite_hybrid", "max_position_embeddings"),
 ];
