@@ -8,10 +8,11 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     // A closed pipe (`tenpak-gguf inspect | head`) ends the program quietly.
     match cli::run(cli::Cli::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(e) if is_broken_pipe(&e) => ExitCode::SUCCESS,
         Err(e) => {
-            eprintln!("error: {e:#}");
+            // Messages name tensors and keys of files, whose names may be anything.
+            eprintln!("error: {}", cli::printable::lines(&format!("{e:#}")));
             ExitCode::FAILURE
         }
     }

@@ -3,7 +3,8 @@
 use super::progress::Progress;
 use super::python::PythonArgs;
 use super::sizes::{ConverterArgs, DEFAULT_SIZE, SizeArgs, StatisticsArgs, bytes};
-use super::{FloatType, forecast, foreign, human_bytes, rate, set_threads, table};
+use super::totals::Totals;
+use super::{FloatType, forecast, foreign, rate, set_threads, table};
 use anyhow::{anyhow, bail};
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -363,26 +364,13 @@ fn shard(text: &str) -> Result<(usize, usize), String> {
 
 /// Sizes by type, the whole, and how many tensors each rule decided about.
 pub(super) fn print_plan(plan: &Plan) -> anyhow::Result<()> {
-    let mut by_type = BTreeMap::new();
     let mut by_rule = BTreeMap::new();
     for t in &plan.tensors {
-        let entry = by_type.entry(t.header.kind).or_insert((0u64, 0u64, 0u64));
-        entry.0 += 1;
-        entry.1 += t.source.elements();
-        entry.2 += t.header.bytes;
         let rule = t.why.rule.unwrap_or(usize::MAX);
         *by_rule.entry((rule, t.header.kind, t.why.to_string())).or_insert(0u64) += 1;
     }
-    let mut types = table(["type", "tensors", "weights", "size", "bpw"], &[1, 2, 3, 4]);
-    for (kind, (tensors, weights, bytes)) in by_type {
-        types.add_row([
-            kind.name(),
-            tensors.to_string(),
-            weights.to_string(),
-            human_bytes(bytes),
-            format!("{:.4}", bytes as f64 * 8.0 / weights as f64),
-        ]);
-    }
+    let by_type = plan.tensors.iter().map(|t| (t.header.kind, t.source.elements(), t.header.bytes));
+    let types = Totals::of(by_type).table("type", |kind| kind.name());
     let mut rules = table(["tensors", "type", "why"], &[0]);
     for ((_, kind, why), tensors) in by_rule {
         rules.add_row([tensors.to_string(), kind.name(), why]);

@@ -8,15 +8,19 @@ mod forecast;
 mod foreign;
 mod inspect;
 mod plan;
+pub mod printable;
 mod progress;
 mod python;
 mod recipes;
 mod sizes;
+mod totals;
 mod types;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand, ValueEnum};
+use std::process::ExitCode;
 use tenpak_gguf::checkpoint::Dtype;
+use tenpak_gguf::gguf::Tensor;
 
 /// Converts models to GGUF files ten times smaller than FP32, in trellis tensor types.
 ///
@@ -43,18 +47,19 @@ enum Command {
     Types(types::Args),
 }
 
-/// Runs a command.
-pub fn run(cli: Cli) -> anyhow::Result<()> {
+/// Runs a command, and says how the program ends.
+pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
-        Command::Convert(args) => convert::run(args),
-        Command::Calibrate(args) => calibrate::run(args),
-        Command::Cache(args) => cache::run(args),
-        Command::Plan(args) => plan::run(args),
-        Command::Inspect(args) => inspect::run(args),
-        Command::Export(args) => export::run(args),
-        Command::Recipes(args) => recipes::run(args),
-        Command::Types(args) => types::run(args),
+        Command::Convert(args) => convert::run(args)?,
+        Command::Calibrate(args) => calibrate::run(args)?,
+        Command::Cache(args) => cache::run(args)?,
+        Command::Plan(args) => plan::run(args)?,
+        Command::Inspect(args) => return inspect::run(args),
+        Command::Export(args) => export::run(args)?,
+        Command::Recipes(args) => recipes::run(args)?,
+        Command::Types(args) => types::run(args)?,
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Float types on the command line.
@@ -91,6 +96,12 @@ fn human_bytes(n: u64) -> String {
         unit += 1;
     }
     if unit == 0 { format!("{n} B") } else { format!("{x:.1} {}", units[unit]) }
+}
+
+/// Extents of a tensor, columns first: `576 x 1536`.
+fn shape(t: &Tensor) -> String {
+    let extents: Vec<String> = t.shape.iter().map(u64::to_string).collect();
+    extents.join(" x ")
 }
 
 /// Whole-file figures: bits per weight and compression against 32 bits per weight.

@@ -21,6 +21,7 @@ mod gguf_input;
 mod guided;
 mod hostile_checkpoint;
 mod hostile_gguf;
+mod inspect;
 mod plain;
 mod plans;
 mod pytorch;
