@@ -3,6 +3,7 @@
 mod cache;
 mod calibrate;
 mod convert;
+mod eval;
 mod export;
 mod forecast;
 mod foreign;
@@ -41,6 +42,7 @@ enum Command {
     Calibrate(calibrate::Args),
     Cache(cache::Args),
     Plan(plan::Args),
+    Eval(eval::Args),
     Inspect(inspect::Args),
     Export(export::Args),
     Recipes(recipes::Args),
@@ -54,6 +56,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Calibrate(args) => calibrate::run(args)?,
         Command::Cache(args) => cache::run(args)?,
         Command::Plan(args) => plan::run(args)?,
+        Command::Eval(args) => return eval::run(args),
         Command::Inspect(args) => return inspect::run(args),
         Command::Export(args) => export::run(args)?,
         Command::Recipes(args) => recipes::run(args)?,

@@ -10,8 +10,9 @@ const BETWEEN_LINES: Duration = Duration::from_secs(30);
 
 /// How far a job is.
 pub struct Progress {
-    verb: &'static str,
-    weights: u64,
+    verb: String,
+    unit: &'static str,
+    all: u64,
     done: u64,
     start: Instant,
     shown: Instant,
@@ -22,16 +23,22 @@ pub struct Progress {
 impl Progress {
     /// Nothing is done yet of a job over so many weights.
     pub fn new(weights: u64, verb: &'static str) -> Progress {
+        Progress::counting(weights, "weights", verb.to_owned())
+    }
+
+    /// Nothing is done yet of a job over so many of something else.
+    pub fn counting(all: u64, unit: &'static str, verb: String) -> Progress {
         let bar = std::io::stderr().is_terminal().then(|| {
-            let style =
-                "{msg} [{wide_bar}] {percent:>3}%  {human_pos} of {human_len} weights  {per_sec}  {eta} left";
-            let style = ProgressStyle::with_template(style).expect("a fixed template");
-            let bar = ProgressBar::new(weights).with_style(style.progress_chars("=> "));
-            bar.set_message(verb);
+            let style = format!(
+                "{{msg}} [{{wide_bar}}] {{percent:>3}}%  {{human_pos}} of {{human_len}} {unit}  {{per_sec}}  {{eta}} left"
+            );
+            let style = ProgressStyle::with_template(&style).expect("a fixed template");
+            let bar = ProgressBar::new(all).with_style(style.progress_chars("=> "));
+            bar.set_message(verb.clone());
             bar
         });
         let now = Instant::now();
-        Progress { verb, weights, done: 0, start: now, shown: now, bar }
+        Progress { verb, unit, all, done: 0, start: now, shown: now, bar }
     }
 
     /// There is no job.
@@ -39,12 +46,18 @@ impl Progress {
         Progress::new(0, "")
     }
 
-    /// So many more weights are done.
-    pub fn inc(&mut self, weights: u64) {
-        self.done += weights;
+    /// So many more are done.
+    pub fn inc(&mut self, more: u64) {
+        self.reach(self.done + more);
+    }
+
+    /// So many are done in all.
+    pub fn reach(&mut self, done: u64) {
+        self.done = done;
         match &self.bar {
-            Some(bar) => bar.inc(weights),
-            None if self.shown.elapsed() >= BETWEEN_LINES => {
+            Some(bar) => bar.set_position(done),
+            // How long it takes is not known before something is done.
+            None if done > 0 && self.shown.elapsed() >= BETWEEN_LINES => {
                 eprintln!("{}", self.line(self.start.elapsed()));
                 self.shown = Instant::now();
             }
@@ -60,9 +73,16 @@ impl Progress {
     }
 
     fn line(&self, elapsed: Duration) -> String {
-        let share = self.done as f64 / self.weights.max(1) as f64;
+        let share = self.done as f64 / self.all.max(1) as f64;
         let left = elapsed.as_secs_f64() * (1.0 / share.max(1e-9) - 1.0).max(0.0);
-        format!("{}: {:.0} % of {} weights, {} left", self.verb, 100.0 * share, self.weights, duration(left))
+        format!(
+            "{}: {:.0} % of {} {}, {} left",
+            self.verb,
+            100.0 * share,
+            self.all,
+            self.unit,
+            duration(left)
+        )
     }
 }
 

@@ -2,9 +2,9 @@
 
 use super::measure::Measured;
 use crate::llama::evaluation::CHUNK;
-use crate::llama::find::Wanted;
+use crate::llama::find::{NotFound, Wanted};
 use crate::llama::{Divergence, Evaluation};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The judge.
 const JUDGE: Wanted = Wanted {
@@ -15,7 +15,7 @@ const JUDGE: Wanted = Wanted {
 };
 
 /// Chunks of text to judge on.
-const CHUNKS: usize = 8;
+pub(super) const CHUNKS: usize = 8;
 
 /// Tokens of the text that are run.
 pub(super) const TOKENS: usize = CHUNKS * CHUNK;
@@ -29,6 +29,32 @@ pub struct Judgement {
     pub tokens: usize,
 }
 
+/// llama-perplexity: as given, of the environment, beside this program, of the search path. What is given may be another
+/// program in its folder.
+pub(super) fn find_judge(programs: Option<&Path>) -> Result<PathBuf, NotFound> {
+    let folder = programs.map(|path| if path.is_file() { path.parent().unwrap_or(path) } else { path });
+    JUDGE.find(folder, &[])
+}
+
+/// llama-perplexity over so many chunks of a text, in which tokens such as `<|im_end|>` may be tokens.
+pub(super) fn evaluation(
+    programs: Option<&Path>,
+    text: PathBuf,
+    chunks: usize,
+    threads: Option<usize>,
+    parse_special: bool,
+) -> Result<Evaluation, NotFound> {
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    Ok(Evaluation {
+        programs: find_judge(programs)?.parent().map(Path::to_owned).unwrap_or_default(),
+        text,
+        chunks,
+        threads: threads.unwrap_or_else(cores),
+        options: if parse_special { vec!["--parse-special".into()] } else { Vec::new() },
+        environment: Vec::new(),
+    })
+}
+
 /// Judges a file. The error says why it could not, for people.
 pub(super) fn judge(
     measured: &Measured,
@@ -36,18 +62,10 @@ pub(super) fn judge(
     programs: Option<&Path>,
     threads: Option<usize>,
 ) -> Result<Judgement, String> {
-    let folder = programs.map(|path| if path.is_file() { path.parent().unwrap_or(path) } else { path });
-    let program = JUDGE.find(folder, &[]).map_err(|e| e.to_string())?;
+    let text = measured.kept_back.clone();
+    let evaluation = evaluation(programs, text, CHUNKS, threads, measured.parse_special);
+    let evaluation = evaluation.map_err(|e| e.to_string())?;
     let work = tempfile::Builder::new().prefix("tenpak-judge-").tempdir().map_err(|e| e.to_string())?;
-    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-    let evaluation = Evaluation {
-        programs: program.parent().map(Path::to_owned).unwrap_or_default(),
-        text: measured.kept_back.clone(),
-        chunks: CHUNKS,
-        threads: threads.unwrap_or_else(cores),
-        options: if measured.parse_special { vec!["--parse-special".into()] } else { Vec::new() },
-        environment: Vec::new(),
-    };
     let (logits, log) = (work.path().join("logits"), work.path().join("log"));
     let judged = evaluation.write_logits(&measured.base, &logits, &log);
     let divergence = judged.and_then(|()| evaluation.divergence(file, &logits, &log));

@@ -6,7 +6,7 @@ use super::collector::find_collector;
 use super::own_text::{DEFAULT_SEED, OwnText};
 use super::{Error, Event, write};
 use crate::calibration::Calibration;
-use crate::checkpoint::{Dtype, Model};
+use crate::checkpoint::{self, Dtype, Model};
 use crate::names;
 use crate::plan::{Plan, Recipe};
 use crate::quantize::Effort;
@@ -149,14 +149,8 @@ impl Measure {
             Some(text) => self.cut(text)?.write(text)?,
             None => {
                 let write = |path: &Path, seed: u64, tokens: u64| {
-                    let mut own = OwnText::new(&base, path);
                     begin(Step::OwnText, path);
-                    if !path.exists() {
-                        (own.tokens, own.seed) = (Some(tokens), seed);
-                        (own.threads, own.collector) = (threads, self.collector.clone());
-                        own.write()?;
-                    }
-                    Ok::<OwnText, Error>(own)
+                    own_text(&base, path, (seed, tokens), self.collector.as_deref(), threads)
                 };
                 let kept_back = write(&own[0], DEFAULT_SEED + 1, TOKENS_KEPT_BACK)?.output;
                 (Text::from(&write(&own[1], DEFAULT_SEED, tokens)?), kept_back)
@@ -205,6 +199,39 @@ impl Measure {
         let (first, rest) = (self.cache.place(&key, "text.txt"), self.cache.place(&key, "kept-back.txt"));
         Ok(CutText { bytes, at, first, rest })
     }
+}
+
+/// Lets a model write a text of a seed and so many tokens, unless it is there.
+fn own_text(
+    base: &Path,
+    path: &Path,
+    (seed, tokens): (u64, u64),
+    collector: Option<&Path>,
+    threads: Option<usize>,
+) -> Result<OwnText, Error> {
+    let mut own = OwnText::new(base, path);
+    if !path.exists() {
+        (own.tokens, own.seed) = (Some(tokens), seed);
+        (own.threads, own.collector) = (threads, collector.map(Path::to_owned));
+        own.write()?;
+    }
+    Ok(own)
+}
+
+/// The text of a model's own that conversions are judged on, which is written if it is not in the cache; `tell` hears where
+/// it is, and whether it is there.
+pub(super) fn kept_back_text(
+    base: &Path,
+    cache: &Cache,
+    collector: Option<&Path>,
+    threads: Option<usize>,
+    tell: &dyn Fn(&Path, bool),
+) -> Result<PathBuf, Error> {
+    let model = Model::open(base, &checkpoint::Options::default())?;
+    let measure = Measure::new(cache.clone());
+    let path = measure.places(&model, Effort::default())?.own.swap_remove(0);
+    tell(&path, path.exists());
+    Ok(own_text(base, &path, (DEFAULT_SEED + 1, TOKENS_KEPT_BACK), collector, threads)?.output)
 }
 
 /// A text in two parts.

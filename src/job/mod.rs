@@ -41,6 +41,7 @@ mod calibrate;
 mod collector;
 mod convert;
 mod costs;
+mod eval;
 mod file_sizes;
 mod forecast;
 mod foreign;
@@ -62,6 +63,10 @@ pub use calibrate::{Calibrate, Text};
 pub use collector::CollectorError;
 pub use convert::{Convert, Event, Opened, Priced, Statistics};
 pub use costs::{TensorCosts, costs};
+pub use eval::{
+    DEFAULT_CHUNKS, Domain, Estimate, Eval, EvalError, EvalEvent, Figures, FileDigest, Found, Judged,
+    Receipt, Score, Speed,
+};
 pub use file_sizes::{FileSizes, bits_per_weight};
 pub use forecast::{Forecast, ForecastStep};
 pub use foreign::{ForeignOptions, Place, Prepared};

@@ -11,6 +11,6 @@ pub mod python;
 pub mod run;
 
 pub use converter::Converter;
-pub use evaluation::Evaluation;
-pub use printed::{Collection, Divergence, Perplexity};
+pub use evaluation::{Evaluation, TaskKind};
+pub use printed::{Collection, Divergence, Estimate, Perplexity, Speed, TaskScore};
 pub use run::{Error, Measures, logged, passed_on};

@@ -13,9 +13,20 @@ pub struct Perplexity {
     pub running: Vec<f64>,
 }
 
+/// A value with its standard error.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Estimate {
+    /// The value.
+    pub value: f64,
+    /// Its standard error.
+    pub error: f64,
+}
+
 /// How far the predictions of a model are from those of another, by llama-perplexity.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Divergence {
+    /// Chunks of the text that were run.
+    pub chunks: usize,
     /// Mean of the Kullback-Leibler divergences of all tokens, in nats.
     pub mean: f64,
     /// Standard error of the mean.
@@ -24,12 +35,41 @@ pub struct Divergence {
     pub median: f64,
     /// The divergence that 99 of 100 tokens do not exceed, in nats.
     pub percentile_99: f64,
+    /// The divergence that 999 of 1000 tokens do not exceed, in nats.
+    pub percentile_999: f64,
     /// Percent of the tokens for which both models find the same token most likely.
     pub same_top: f64,
+    /// Standard error of that percentage; no number where all tokens are the same.
+    pub same_top_uncertainty: f64,
     /// Perplexity of the model.
     pub perplexity: f64,
+    /// Standard error of that perplexity.
+    pub perplexity_uncertainty: f64,
     /// Perplexity of the other model.
     pub base_perplexity: f64,
+    /// Standard error of that perplexity.
+    pub base_perplexity_uncertainty: f64,
+    /// Mean of the logarithms of what the first perplexity is over the second, whose error is far smaller than those of the
+    /// perplexities, since both are of the same tokens.
+    pub log_ratio: Estimate,
+}
+
+/// How many tasks a model did well, by llama-perplexity.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TaskScore {
+    /// Tasks that were tried.
+    pub tasks: u64,
+    /// Percent of them that were done well.
+    pub percent: f64,
+}
+
+/// Tokens a second, by llama-bench.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Speed {
+    /// Of a prompt, with the standard deviation over runs.
+    pub prompt: Estimate,
+    /// Of what is written, with the standard deviation over runs.
+    pub generation: Estimate,
 }
 
 /// What the collector, llama-tenpak-calibrate, says about its run.
@@ -66,16 +106,76 @@ impl Divergence {
     /// Reads the output of llama-perplexity with `--kl-divergence`. `None` if a value is not there.
     pub fn read(output: &str) -> Option<Divergence> {
         let value = |label: &[&str]| number::<f64>(after(output, label)?);
-        let mean = after(output, &["Mean", "KLD:"])?;
+        let estimate = |label: &[&str]| {
+            let (value, error) = after(output, label)?.split_once('±')?;
+            // There is no error where nothing differs.
+            Some(Estimate { value: number(value)?, error: number(error).unwrap_or(f64::NAN) })
+        };
+        let mean = estimate(&["Mean", "KLD:"])?;
+        let same_top = estimate(&["Same", "top", "p:"])?;
+        let perplexity = estimate(&["Mean", "PPL(Q)", ":"])?;
+        let base_perplexity = estimate(&["Mean", "PPL(base)", ":"])?;
+        let chunks = output.lines().find_map(|line| line.split_once("computing over "))?.1;
         Some(Divergence {
-            mean: number(mean)?,
-            uncertainty: number(mean.split_once('±')?.1)?,
+            chunks: number(chunks)?,
+            mean: mean.value,
+            uncertainty: mean.error,
             median: value(&["Median", "KLD:"])?,
             percentile_99: value(&["99.0%", "KLD:"])?,
-            same_top: value(&["Same", "top", "p:"])?,
-            perplexity: value(&["Mean", "PPL(Q)", ":"])?,
-            base_perplexity: value(&["Mean", "PPL(base)", ":"])?,
+            percentile_999: value(&["99.9%", "KLD:"])?,
+            same_top: same_top.value,
+            same_top_uncertainty: same_top.error,
+            perplexity: perplexity.value,
+            perplexity_uncertainty: perplexity.error,
+            base_perplexity: base_perplexity.value,
+            base_perplexity_uncertainty: base_perplexity.error,
+            log_ratio: estimate(&["Mean", "ln(PPL(Q)/PPL(base))", ":"])?,
         })
+    }
+}
+
+/// How many chunks of a text llama-perplexity has done, by what it has printed so far.
+pub fn chunks_done(output: &str) -> usize {
+    // Perplexities are `[1]11.2813,[2]15.6427,` in one line; divergences are a line for each chunk that begins with its number.
+    let of_perplexities = output
+        .lines()
+        .filter(|line| line.starts_with("[1]"))
+        .map(|line| line.split(',').filter(|item| item.starts_with('[')).count());
+    let rows = output.lines().skip_while(|line| !line.starts_with("chunk ")).skip(1);
+    let of_divergences = rows.map_while(number::<usize>);
+    of_perplexities.chain(of_divergences).last().unwrap_or(0)
+}
+
+impl TaskScore {
+    /// Reads the output of llama-perplexity with `--hellaswag` or `--multiple-choice`: the last of the lines that begin with
+    /// a number of tasks and the percentage of them that were done well. `None` if there is none.
+    pub fn read(output: &str) -> Option<TaskScore> {
+        let rows = output.lines().skip_while(|line| !line.starts_with("task\tacc_norm")).skip(1);
+        let row = |line: &str| {
+            let mut cells = line.split('\t');
+            let (tasks, percent) = (cells.next()?.parse().ok()?, number(cells.next()?)?);
+            Some(TaskScore { tasks, percent })
+        };
+        rows.filter_map(row).last()
+    }
+
+    /// Standard error of the percentage.
+    pub fn error(&self) -> f64 {
+        let p = self.percent / 100.0;
+        100.0 * (p * (1.0 - p) / self.tasks.saturating_sub(1).max(1) as f64).sqrt()
+    }
+}
+
+impl Speed {
+    /// Reads what llama-bench prints with `-o json`. `None` if it does not have a prompt and a text that is written.
+    pub fn read(output: &str) -> Option<Speed> {
+        let all: serde_json::Value =
+            serde_json::from_str(&output[output.find('[')?..=output.rfind(']')?]).ok()?;
+        let of = |kind: &str| {
+            let run = all.as_array()?.iter().find(|run| run[kind].as_u64().is_some_and(|n| n > 0))?;
+            Some(Estimate { value: run["avg_ts"].as_f64()?, error: run["stddev_ts"].as_f64()? })
+        };
+        Some(Speed { prompt: of("n_prompt")?, generation: of("n_gen")? })
     }
 }
 
@@ -138,13 +238,19 @@ mod tests {
     #[test]
     fn divergences() {
         let expected = Divergence {
+            chunks: 3,
             mean: 0.054284,
             uncertainty: 0.003852,
             median: 0.029485,
             percentile_99: 0.448816,
+            percentile_999: 1.440190,
             same_top: 89.412,
+            same_top_uncertainty: 1.113,
             perplexity: 10.653781,
+            perplexity_uncertainty: 1.112430,
             base_perplexity: 9.986361,
+            base_perplexity_uncertainty: 1.016918,
+            log_ratio: Estimate { value: 0.064695, error: 0.013806 },
         };
         assert_eq!(Divergence::read(DIVERGENCE), Some(expected));
         assert_eq!(Divergence::read(PERPLEXITY), None);
@@ -158,6 +264,47 @@ mod tests {
         assert_eq!(Divergence::read(&text).map(|d| d.median), Some(-0.000012));
         let text = DIVERGENCE.replace("Mean    KLD:   0.054284", "Mean KLD: 12.054284");
         assert_eq!(Divergence::read(&text).map(|d| d.mean), Some(12.054284));
+    }
+
+    #[test]
+    fn a_model_that_differs_from_itself_in_nothing_has_no_error() {
+        let text = DIVERGENCE.replace("89.412 ± 1.113 %", "100.000 ± -nan %");
+        let read = Divergence::read(&text).expect("all values");
+        assert!(read.same_top == 100.0 && read.same_top_uncertainty.is_nan());
+    }
+
+    #[test]
+    fn chunks_that_are_done() {
+        assert_eq!((chunks_done(PERPLEXITY), chunks_done(DIVERGENCE)), (3, 3));
+        assert_eq!(chunks_done("[1]16.6047,[2]12.1386,"), 2);
+        let two = DIVERGENCE.split_once("   3      10.6").expect("a third chunk").0;
+        assert_eq!((chunks_done(two), chunks_done("")), (2, 0));
+    }
+
+    #[test]
+    fn scores_of_tasks() {
+        let choices =
+            "\ntask\tacc_norm\n1\t100.00000000\n2\t50.00000000\n\nFinal result: 50.0000 +/- 50.0000\n";
+        let score = TaskScore::read(choices).expect("a score");
+        assert_eq!(score, TaskScore { tasks: 2, percent: 50.0 });
+        assert_eq!(score.error(), 50.0);
+        let endings = "\ntask\tacc_norm\t95% confidence interval\n1\t0.00000000%\t[0.0000%, 79.3451%]\n";
+        assert_eq!(TaskScore::read(endings), Some(TaskScore { tasks: 1, percent: 0.0 }));
+        assert_eq!(TaskScore::read("no tasks\n"), None);
+    }
+
+    #[test]
+    fn speeds() {
+        let run = |prompt, written, speed: f64| {
+            format!(
+                "{{\"n_prompt\": {prompt}, \"n_gen\": {written}, \"avg_ts\": {speed:?}, \"stddev_ts\": 0.5}}"
+            )
+        };
+        let output = format!("a note\n[{}, {}]\n", run(512, 0, 100.0), run(0, 64, 10.0));
+        let estimate = |value| Estimate { value, error: 0.5 };
+        let expected = Speed { prompt: estimate(100.0), generation: estimate(10.0) };
+        assert_eq!(Speed::read(&output), Some(expected));
+        assert_eq!(Speed::read(&format!("[{}]", run(512, 0, 1.0))), None);
     }
 
     #[test]

@@ -4,10 +4,14 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::Instant;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 /// Lines of a log that an error shows.
 const SHOWN_LINES: usize = 20;
+
+/// Time between two looks at a log that grows.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(300);
 
 /// How often GNU's OpenMP looks whether the other threads have come before a thread sleeps, and the variable that says it.
 /// Where other programs want the cores too, threads that wait without end for threads that do not run make llama.cpp half as
@@ -127,6 +131,23 @@ pub fn logged(command: &mut Command, log: &Path) -> Result<Logged, Error> {
     Ok(Logged { text, measures })
 }
 
+/// The same, with a function that is given what the program has printed so far, now and then.
+pub fn watched(command: &mut Command, log: &Path, watch: &(dyn Fn(&str) + Sync)) -> Result<Logged, Error> {
+    std::thread::scope(|scope| {
+        let (running, ended) = mpsc::channel::<()>();
+        scope.spawn(move || {
+            while ended.recv_timeout(BETWEEN_LOOKS) == Err(mpsc::RecvTimeoutError::Timeout) {
+                if let Ok(bytes) = std::fs::read(log) {
+                    watch(&String::from_utf8_lossy(&bytes));
+                }
+            }
+        });
+        let run = logged(command, log);
+        drop(running);
+        run
+    })
+}
+
 /// The end of a log, as errors show it.
 pub fn last_lines(text: &str) -> String {
     let lines: Vec<&str> = text.lines().collect();
@@ -210,6 +231,21 @@ mod tests {
         assert!(error.contains("signal: 9"), "{error}");
         let error = logged(&mut Command::new("/no/such"), &log).unwrap_err().to_string();
         assert!(error.starts_with("/no/such: cannot be started: "), "{error}");
+    }
+
+    #[test]
+    fn what_is_printed_is_seen_while_the_program_runs() {
+        let folder = tempfile::tempdir().unwrap();
+        let go = folder.path().join("go");
+        let seen = std::sync::Mutex::new(String::new());
+        let script = format!("echo first; while [ ! -e '{}' ]; do sleep 0.05; done; echo last", go.display());
+        let watch = |text: &str| {
+            *seen.lock().unwrap() = text.to_owned();
+            std::fs::write(&go, "").unwrap();
+        };
+        let run = watched(&mut shell(&script), &folder.path().join("log"), &watch).unwrap();
+        assert!(seen.lock().unwrap().starts_with("first\n"));
+        assert_eq!(run.text, "first\nlast\n");
     }
 
     /// Bytes that the program fills: more than this process has, which Linux counts too.

@@ -13,6 +13,7 @@ mod closed_rope;
 mod closed_tensors;
 mod collector;
 mod encoder;
+mod eval;
 mod export;
 mod folders;
 mod foreign;

@@ -20,6 +20,7 @@ mod aarch64;
 mod calibration;
 mod calibration_experts;
 mod conversion;
+mod eval;
 mod experts;
 mod foreign;
 mod ggml;

@@ -1,0 +1,63 @@
+//! Why an evaluation stopped.
+
+use crate::job;
+use crate::llama::find::NotFound;
+use crate::{gguf, llama};
+use std::path::PathBuf;
+
+/// Why an evaluation stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum EvalError {
+    /// Reading a GGUF file.
+    #[error(transparent)]
+    Gguf(#[from] gguf::Error),
+    /// llama.cpp's programs are not there.
+    #[error(transparent)]
+    NotFound(#[from] NotFound),
+    /// A program failed.
+    #[error("{} on {domain}: {}", file.display(), source.without_log())]
+    Program {
+        /// The model.
+        file: PathBuf,
+        /// The text or the tasks.
+        domain: String,
+        /// What it printed last.
+        source: Box<llama::Error>,
+    },
+    /// A file cannot be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The text that the base writes itself.
+    #[error(transparent)]
+    OwnText(#[from] Box<job::Error>),
+    /// Two texts would have one row.
+    #[error("{0}: two texts have this name; give one of them another (-f NAME=FILE)")]
+    SameName(String),
+    /// A receipt that cannot be read.
+    #[error("{}: not a receipt of tenpak-gguf eval: {why}", path.display())]
+    NoReceipt {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A file of a receipt is nowhere.
+    #[error(
+        "{name}, sha256 {sha256}, is not there: put it beside the receipt or into the current folder, or name it (files, --against, \
+         -f, --tasks){}",
+        others.iter().map(|path| format!("; {} has other bytes", path.display())).collect::<String>()
+    )]
+    Missing {
+        /// Its name.
+        name: String,
+        /// Its digest.
+        sha256: String,
+        /// Files of its name, or that were given for it, with other bytes.
+        others: Vec<PathBuf>,
+    },
+}

@@ -1,0 +1,279 @@
+//! What files cost: predictions of a model's files beside those of the model, on texts of several kinds, with error bars.
+
+mod digest;
+mod error;
+mod receipt;
+mod repeat;
+
+pub use error::EvalError;
+pub use receipt::{
+    Domain, Estimate, Figures, FileDigest, Judged, Model, Program, Receipt, Score, Speed, Tasks,
+};
+pub use repeat::Found;
+
+use super::Cache;
+use super::cache::key_of;
+use super::file_sizes::FileSizes;
+use super::judge::{evaluation, find_judge};
+use super::measure::kept_back_text;
+use crate::gguf;
+use crate::isa::Isa;
+use crate::llama::{Evaluation, TaskKind};
+use std::path::{Path, PathBuf};
+
+/// Chunks of 512 tokens of each text, if nothing else is asked for.
+pub const DEFAULT_CHUNKS: usize = 16;
+
+/// Name of the domain of a text that the base writes itself.
+const OWN: &str = "self";
+
+/// Chunks of a text that the base writes itself.
+const OWN_CHUNKS: usize = super::judge::CHUNKS;
+
+/// What is compared, with what, on what.
+#[derive(Clone, Debug)]
+pub struct Eval {
+    /// GGUF files.
+    pub files: Vec<PathBuf>,
+    /// What they are compared with.
+    pub base: PathBuf,
+    /// Texts with their names; if there are none, the base writes one.
+    pub texts: Vec<(String, PathBuf)>,
+    /// Chunks of 512 tokens of each text.
+    pub chunks: usize,
+    /// Files of tasks.
+    pub tasks: Vec<(TaskKind, PathBuf)>,
+    /// Tasks of each such file; 0 for all.
+    pub task_count: u64,
+    /// Measure tokens a second.
+    pub speed: bool,
+    /// The calibration that the files were made with, for the receipt.
+    pub calibration: Option<PathBuf>,
+    /// llama-perplexity or its folder, instead of looking for it.
+    pub programs: Option<PathBuf>,
+    /// Where predictions of the base stay.
+    pub cache: Cache,
+    /// Threads.
+    pub threads: Option<usize>,
+}
+
+/// What happens.
+pub enum EvalEvent<'a> {
+    /// A file is read for its digest.
+    Reading(&'a Path),
+    /// The base writes a text, or it is in the cache.
+    OwnText {
+        /// The text.
+        path: &'a Path,
+        /// Whether it is in the cache.
+        is_there: bool,
+    },
+    /// Predictions of the base are in the cache.
+    Cached(&'a Path),
+    /// A model is run over a text.
+    Started {
+        /// The model.
+        file: &'a Path,
+        /// The text.
+        domain: &'a str,
+        /// Chunks that are run at most.
+        chunks: usize,
+    },
+    /// So many chunks of it are done.
+    Chunks(usize),
+    /// The model has run.
+    Stopped,
+    /// A model does tasks, or its speed is measured.
+    Doing {
+        /// The model.
+        file: &'a Path,
+        /// What it does.
+        what: &'a str,
+    },
+}
+
+/// A text with the predictions of the base.
+struct Ready {
+    domain: Domain,
+    evaluation: Evaluation,
+    logits: PathBuf,
+}
+
+impl Eval {
+    /// Evaluates. All that is missing is found before anything that takes long.
+    pub fn run(&self, tell: &(dyn Fn(EvalEvent) + Sync)) -> Result<Receipt, EvalError> {
+        let program = find_judge(self.programs.as_deref())?;
+        let files = self.files.iter().map(|path| gguf::File::open(path)).collect::<Result<Vec<_>, _>>()?;
+        let base = gguf::File::open(&self.base)?;
+        let is_there = |path: &PathBuf| {
+            let io = |source| EvalError::Io { path: path.clone(), source };
+            std::fs::File::open(path).map(drop).map_err(io)
+        };
+        let given = self.texts.iter().map(|(_, path)| path).chain(self.tasks.iter().map(|(_, path)| path));
+        given.chain(&self.calibration).try_for_each(is_there)?;
+        for (i, (name, _)) in self.texts.iter().enumerate() {
+            if self.texts[..i].iter().any(|(other, _)| other == name) {
+                return Err(EvalError::SameName(name.clone()));
+            }
+        }
+        self.cache.create().map_err(Box::new)?;
+        let work = tempfile::Builder::new().prefix("tenpak-eval-").tempdir();
+        let work = work.map_err(|source| EvalError::Io { path: std::env::temp_dir(), source })?;
+        let log = work.path().join("log");
+
+        let program = Program {
+            name: "llama-perplexity".into(),
+            sha256: digest::of_program(&program)?,
+            level: Isa::current().name().to_owned(),
+            threads: self.threads(),
+        };
+        let base = model(&base, tell)?;
+        let ready = self.ready(&program, &base, &log, tell)?;
+        let tasks = self.tasks.iter().map(|(kind, path)| {
+            let file = digest::of_file(path)?;
+            Ok(Tasks { kind: kind.name().into(), file, tasks: self.task_count })
+        });
+        let tasks = tasks.collect::<Result<Vec<_>, EvalError>>()?;
+        let calibration = self.calibration.as_deref().map(digest::of_file).transpose()?;
+        let calibration = calibration.map(|file| file.sha256);
+        let mut models = Vec::new();
+        for (path, file) in self.files.iter().zip(&files) {
+            let model = model(file, tell)?;
+            models.push(self.judged(path, model, calibration.clone(), &ready, &log, tell)?);
+        }
+        Ok(Receipt {
+            receipt: receipt::VERSION,
+            tenpak_gguf: env!("CARGO_PKG_VERSION").into(),
+            program,
+            base,
+            domains: ready.into_iter().map(|ready| ready.domain).collect(),
+            tasks,
+            speed: self.speed,
+            models,
+        })
+    }
+
+    fn threads(&self) -> usize {
+        self.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
+    }
+
+    /// Texts with the predictions of the base, from the cache or made now.
+    fn ready(
+        &self,
+        program: &Program,
+        base: &Model,
+        log: &Path,
+        tell: &(dyn Fn(EvalEvent) + Sync),
+    ) -> Result<Vec<Ready>, EvalError> {
+        let mut texts: Vec<(String, PathBuf, bool)> =
+            self.texts.iter().map(|(name, path)| (name.clone(), path.clone(), false)).collect();
+        if texts.is_empty() {
+            let own_text = |path: &Path, is_there| tell(EvalEvent::OwnText { path, is_there });
+            let text =
+                kept_back_text(&self.base, &self.cache, self.programs.as_deref(), self.threads, &own_text);
+            texts.push((OWN.into(), text.map_err(Box::new)?, true));
+        }
+        let mut ready = Vec::new();
+        for (name, path, by_base) in texts {
+            let chunks = if by_base { self.chunks.min(OWN_CHUNKS) } else { self.chunks };
+            let domain = Domain::new(name, digest::of_file(&path)?, by_base, chunks);
+            let evaluation =
+                evaluation(self.programs.as_deref(), path, chunks, Some(self.threads()), by_base)?;
+            let digests: Vec<&str> = base.files.iter().map(|file| &file.sha256[..]).collect();
+            let (chunks, special) = (chunks.to_string(), by_base.to_string());
+            let more = [&program.sha256, &program.level, &domain.file.sha256, &chunks, &special];
+            let key = key_of(&[&digests[..], &more.map(|text| &text[..])].concat());
+            let logits = self.cache.place(&key, "logits");
+            if logits.exists() {
+                tell(EvalEvent::Cached(&logits));
+            } else {
+                let part = self.cache.place(&key, &format!("logits.{}.part", std::process::id()));
+                let written = watched(&self.base, &domain, tell, |watch| {
+                    evaluation.write_logits_watched(&self.base, &part, log, watch)
+                });
+                let named = written.and_then(|()| {
+                    let io = |source| EvalError::Io { path: logits.clone(), source };
+                    std::fs::rename(&part, &logits).map_err(io)
+                });
+                if named.is_err() {
+                    let _ = std::fs::remove_file(&part);
+                }
+                named?;
+            }
+            ready.push(Ready { domain, evaluation, logits });
+        }
+        Ok(ready)
+    }
+
+    /// One file on all texts and tasks.
+    fn judged(
+        &self,
+        path: &Path,
+        model: Model,
+        calibration_sha256: Option<String>,
+        ready: &[Ready],
+        log: &Path,
+        tell: &(dyn Fn(EvalEvent) + Sync),
+    ) -> Result<Judged, EvalError> {
+        let mut domains = Vec::new();
+        for Ready { domain, evaluation, logits } in ready {
+            let found =
+                watched(path, domain, tell, |watch| evaluation.divergence_watched(path, logits, log, watch));
+            domains.push(Figures::of(&domain.name, &found?));
+        }
+        let failed = |what: &str| {
+            let (file, domain) = (path.to_owned(), what.to_owned());
+            move |source| EvalError::Program { file, domain, source: Box::new(source) }
+        };
+        let mut tasks = Vec::new();
+        let evaluation = &ready[0].evaluation;
+        for (kind, file) in &self.tasks {
+            tell(EvalEvent::Doing { file: path, what: kind.name() });
+            let score = evaluation.tasks(path, *kind, file, self.task_count, log);
+            tasks.push(Score::of(*kind, &score.map_err(failed(kind.name()))?));
+        }
+        let mut speed = None;
+        if self.speed {
+            tell(EvalEvent::Doing { file: path, what: "tokens a second" });
+            let found = evaluation.speed(path, log).map_err(failed("llama-bench"))?;
+            speed = Some(Speed { prompt: found.prompt.into(), generation: found.generation.into() });
+        }
+        let all = Figures::together(&domains);
+        Ok(Judged { model, calibration_sha256, domains, all, tasks, speed })
+    }
+}
+
+/// Runs a model over a text, with what is told of it.
+fn watched<T>(
+    file: &Path,
+    domain: &Domain,
+    tell: &(dyn Fn(EvalEvent) + Sync),
+    run: impl FnOnce(&(dyn Fn(usize) + Sync)) -> Result<T, crate::llama::Error>,
+) -> Result<T, EvalError> {
+    tell(EvalEvent::Started { file, domain: &domain.name, chunks: domain.chunks });
+    let done = run(&|chunks| tell(EvalEvent::Chunks(chunks)));
+    tell(EvalEvent::Stopped);
+    done.map_err(|source| EvalError::Program {
+        file: file.to_owned(),
+        domain: domain.name.clone(),
+        source: Box::new(source),
+    })
+}
+
+/// Digests and sizes of a model.
+fn model(file: &gguf::File, tell: &(dyn Fn(EvalEvent) + Sync)) -> Result<Model, EvalError> {
+    let digest = |path: &PathBuf| {
+        tell(EvalEvent::Reading(path));
+        digest::of_file(path)
+    };
+    let files = file.paths().iter().map(digest).collect::<Result<Vec<_>, _>>()?;
+    let sizes = FileSizes::of(file);
+    Ok(Model {
+        files,
+        bytes: sizes.bytes,
+        weights: sizes.weights,
+        bpw: sizes.bpw(),
+        linear_bpw: sizes.linear_bpw(),
+        times_smaller_than_fp32: sizes.times_smaller(),
+    })
+}
