@@ -15,9 +15,11 @@ static const double GOLDEN = 0.6180339887;
 
 // Of a chunk, for sites one by one.
 static const int64_t LEAST_TOKENS = 64;
+static const int64_t SKIPPED      = 16;
 
 // Some text is far more sensitive than other. Noise at all sites at once takes one run instead of one for every group, so that
-// its level is found on more of it: so many further chunks in a round, and this many times the tokens of each.
+// its level is found on more of it: so many further chunks in a round, and this many times the tokens of each, of which the second half
+// counts, as in llama-perplexity: predictions with little before them diverge more.
 static const int64_t CHUNKS_OF_LEVEL = 6;
 static const int64_t TIMES_OF_LEVEL  = 2;
 
@@ -63,14 +65,15 @@ sensitivities measure_sensitivities(sensitivity_meter & meter, const std::functi
     meter.run     = [&] { run(chunk, meter.n_tokens); };
 
     int64_t    n_alone = std::min(n_tokens, LEAST_TOKENS);
-    const auto base_of = [&](double place, int64_t n) {
-        chunk          = (int64_t) (fmod(place, 1.0) * n_chunks);
-        meter.n_tokens = n;
+    const auto base_of = [&](double place, int64_t n, int64_t n_skipped) {
+        chunk           = (int64_t) (fmod(place, 1.0) * n_chunks);
+        meter.n_tokens  = n;
+        meter.n_skipped = std::min(n_skipped, n - 1);
         meter.base();
     };
-    base_of(0, n_alone);
+    base_of(0, n_alone, SKIPPED);
     const double before = elapsed();
-    base_of(0, n_alone);
+    base_of(0, n_alone, SKIPPED);
     const double of_token = (elapsed() - before) / n_alone;
     const double runs     = 0.6 * groups.size() + 1 + CURVE.size() + CHUNKS_OF_LEVEL * TIMES_OF_LEVEL * 2;
     n_alone = std::max(n_alone, std::min(n_tokens / TIMES_OF_LEVEL, (int64_t) (seconds / (runs * of_token))));
@@ -88,7 +91,7 @@ sensitivities measure_sensitivities(sensitivity_meter & meter, const std::functi
             const double rounds   = std::max(floor(seconds / took), number + 1.0);
             tell(std::min((number + of_round) / rounds, 1.0));
         };
-        base_of(GOLDEN * spread++, n_alone);
+        base_of(GOLDEN * spread++, n_alone, SKIPPED);
         for (size_t g = 0; g < groups.size(); g++) {
             alone[g].add(meter.perturbed(groups[g], LEVEL, number));
             step(0.6);
@@ -98,7 +101,8 @@ sensitivities measure_sensitivities(sensitivity_meter & meter, const std::functi
             step(1);
         }
         for (int64_t c = 0; c < CHUNKS_OF_LEVEL; c++) {
-            base_of(GOLDEN * spread++, std::min(n_tokens, TIMES_OF_LEVEL * n_alone));
+            const int64_t n = std::min(n_tokens, TIMES_OF_LEVEL * n_alone);
+            base_of(GOLDEN * spread++, n, n / 2);
             of_level.add(meter.perturbed(all, LEVEL, number));
             step(2 * TIMES_OF_LEVEL);
         }

@@ -326,7 +326,7 @@ void sensitivity_meter::base() {
     energies.clear();
     evaluate(phase::base, 0);
     const int64_t n_vocab = llama_vocab_n_tokens(llama_model_get_vocab(llama_get_model(ctx)));
-    logits.assign(llama_get_logits(ctx) + first_judged() * n_vocab, llama_get_logits(ctx) + n_tokens * n_vocab);
+    logits.assign(llama_get_logits(ctx) + n_skipped * n_vocab, llama_get_logits(ctx) + n_tokens * n_vocab);
     for (auto & [site, values] : energies) {
         double & energy = sites[site].energy;
         if (energy == 0) {
@@ -389,8 +389,8 @@ void sensitivity_meter::add_noise(ggml_tensor * t, size_t site) {
 std::vector<double> sensitivity_meter::diverged(size_t first_node) {
     evaluate(phase::perturbed, first_node);
     const int64_t       n_vocab = llama_vocab_n_tokens(llama_model_get_vocab(llama_get_model(ctx)));
-    const float *       found   = llama_get_logits(ctx) + first_judged() * n_vocab;
-    std::vector<double> result(n_tokens - first_judged());
+    const float *       found   = llama_get_logits(ctx) + n_skipped * n_vocab;
+    std::vector<double> result(n_tokens - n_skipped);
     in_parallel(result.size(), [&](int64_t first, int64_t last) {
         for (int64_t i = first; i < last; i++) {
             result[i] = divergence(&logits[i * n_vocab], found + i * n_vocab, n_vocab);

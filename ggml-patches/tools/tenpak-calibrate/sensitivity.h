@@ -55,6 +55,9 @@ class sensitivity_meter {
     std::function<void()> run;
     int64_t               n_tokens = 0;
 
+    // tokens whose predictions do not count, as they have little before them
+    int64_t n_skipped = 0;
+
     // finds the sites
     void trace();
 
@@ -66,8 +69,8 @@ class sensitivity_meter {
     // runs the tokens as they are
     void base();
 
-    // runs the tokens with noise at sites, each of `error` of its energy, and gives the divergence of every prediction of
-    // their second half
+    // runs the tokens with noise at sites, each of `error` of its energy, and gives the divergence of every prediction
+    // that counts
     std::vector<double> perturbed(const std::set<size_t> & sites, double error, uint64_t seed);
 
     // runs the tokens with another weight
@@ -83,9 +86,6 @@ class sensitivity_meter {
     };
 
     enum class phase { trace, base, perturbed };
-
-    // Predictions with little before them diverge more, so that those of the first half do not count, as in llama-perplexity.
-    int64_t first_judged() const { return n_tokens / 2; }
 
     void                evaluate(phase p, size_t first_node);
     std::vector<double> diverged(size_t first_node);
@@ -124,7 +124,7 @@ class sensitivity_meter {
     std::map<ggml_tensor *, void *>         swapped_data; // weights, and the data that they had
 
     // the base
-    std::vector<float>                                        logits;   // of the second half
+    std::vector<float>                                        logits;   // that count
     std::map<size_t, std::vector<float>>                      energies; // by site, of every token
     std::map<std::pair<size_t, size_t>, std::vector<uint8_t>> saved;    // by cut and node
 };

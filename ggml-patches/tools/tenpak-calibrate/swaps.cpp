@@ -44,8 +44,9 @@ void measure_swaps(sensitivity_meter & meter, const std::string & path, const st
 
     std::map<std::string, mean_divergence> costs;
     int64_t                                chunk = 0;
-    meter.n_tokens = n_tokens;
-    meter.run      = [&] { run(chunk, n_tokens); };
+    meter.n_tokens  = n_tokens;
+    meter.n_skipped = n_tokens / 2;
+    meter.run       = [&] { run(chunk, n_tokens); };
     for (; chunk < n_chunks; chunk++) {
         meter.base();
         for (auto & [weight, data] : swaps) {
