@@ -184,7 +184,7 @@ struct Factored {
     weighing: Weighing,
 }
 
-/// How much more the errors of calibrated rows cost in products on other text than on that of the calibration, for which the
+/// How much more the errors of calibrated rows cost on other text than on that of the calibration, for which the
 /// feedback is made: measured, see docs/allocation.md.
 fn excess(statistics: &Statistics) -> f64 {
     /// For each column in a token.
@@ -208,7 +208,7 @@ struct Weighing {
     of_rows: f64,
     /// Mean of H's diagonal.
     mean: f64,
-    /// How much more errors cost in products on other text.
+    /// How much more errors cost on other text.
     excess: f64,
 }
 
@@ -220,9 +220,7 @@ impl Weighing {
 
     /// The loss of errors on other text, from the quantizer's, which knows the text of the calibration and its damping.
     fn elsewhere(self, loss: f64, squares: f64) -> f64 {
-        let of_rows = self.of_rows * squares;
-        let of_products = loss - self.damping * squares - of_rows;
-        self.excess * of_products + of_rows
+        self.excess * (loss - self.damping * squares)
     }
 
     /// The loss of rows whose errors know nothing of H, so that all directions have the same share of them.
@@ -281,9 +279,8 @@ mod tests {
     }
 
     #[test]
-    fn only_products_cost_more_on_other_text() {
+    fn damping_costs_nothing() {
         let weighing = Weighing { damping: 0.5, of_rows: 2.0, mean: 1.0, excess: 1.25 };
-        // Squares of 4 make 2 of the damping, 8 of the rows, and what is left, 8, of products.
-        assert_eq!(weighing.elsewhere(18.0, 4.0), 8.0 * 1.25 + 8.0);
+        assert_eq!(weighing.elsewhere(18.0, 4.0), 16.0 * 1.25);
     }
 }
