@@ -2,19 +2,25 @@
 //! out and named in a note, others are an error.
 
 use super::tokens::KeyList;
+use std::collections::HashMap;
 
 /// Tokens whose ids are beyond the embeddings.
 #[derive(Debug, Default)]
 pub struct Beyond {
     tokens: Vec<(usize, String, bool)>,
+    /// Places in the list, by id.
+    places: HashMap<usize, usize>,
 }
 
 impl Beyond {
     /// Keeps a token in mind; whether it was added to its vocabulary.
     pub fn add(&mut self, id: usize, text: &str, is_added: bool) {
-        match self.tokens.iter_mut().find(|(known, ..)| *known == id) {
-            Some((.., known)) => *known |= is_added,
-            None => self.tokens.push((id, text.to_owned(), is_added)),
+        match self.places.get(&id) {
+            Some(place) => self.tokens[*place].2 |= is_added,
+            None => {
+                self.places.insert(id, self.tokens.len());
+                self.tokens.push((id, text.to_owned(), is_added));
+            }
         }
     }
 

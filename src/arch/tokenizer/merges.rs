@@ -6,7 +6,8 @@
 //! therefore the same wherever the piece is made, and the rank of that merge, less than zero, is its score. A piece that BPE
 //! never makes has to be one that the other tokenizer never makes either: alone, BPE must leave three symbols or more.
 
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
 
 /// A vocabulary with its merges.
 pub struct Merges<'a> {
@@ -55,17 +56,43 @@ impl<'a> Merges<'a> {
             .map(|(at, c)| &text[at..at + c.len_utf8()])
             .map(|c| (c, self.vocabulary.get(c).copied()))
             .collect();
+        // Symbols that are left begin where they did and end where the next begins; what is merged into its left neighbour is
+        // not there any more. All merges that are possible wait in their order, also those whose symbols have changed since.
+        let count = symbols.len();
+        let (mut before, mut after): (Vec<_>, Vec<_>) =
+            (0..count).map(|i| (i.wrapping_sub(1), i + 1)).unzip();
+        let merge = |left: Option<u32>, right: Option<u32>| {
+            let pair = (left?, right?);
+            self.ranks.get(&pair).map(|&(rank, id)| (rank, id, pair))
+        };
+        let mut waiting = BinaryHeap::new();
+        for (i, pair) in symbols.windows(2).enumerate() {
+            waiting.extend(merge(pair[0].1, pair[1].1).map(|(rank, id, pair)| Reverse((rank, i, id, pair))));
+        }
         let mut last = None;
-        loop {
-            let merge = |pair: &[(&str, Option<u32>)]| self.ranks.get(&(pair[0].1?, pair[1].1?)).copied();
-            let all = symbols.windows(2).enumerate().filter_map(|(i, pair)| Some((merge(pair)?, i)));
-            let Some(((rank, id), i)) = all.min_by_key(|((rank, _), i)| (*rank, *i)) else { break };
+        while let Some(Reverse((rank, i, id, pair))) = waiting.pop() {
+            let next = after[i];
+            let is_there = next < count && !symbols[i].0.is_empty();
+            if !is_there || (symbols[i].1, symbols[next].1) != (Some(pair.0), Some(pair.1)) {
+                continue;
+            }
             let start = symbols[i].0.as_ptr() as usize - text.as_ptr() as usize;
-            let len = symbols[i].0.len() + symbols[i + 1].0.len();
+            let len = symbols[i].0.len() + symbols[next].0.len();
             symbols[i] = (&text[start..start + len], Some(id));
-            symbols.remove(i + 1);
+            symbols[next] = ("", None);
+            after[i] = after[next];
+            if after[i] < count {
+                before[after[i]] = i;
+                let right = merge(Some(id), symbols[after[i]].1);
+                waiting.extend(right.map(|(rank, id, pair)| Reverse((rank, i, id, pair))));
+            }
+            if let Some(&(_, left)) = symbols.get(before[i]) {
+                let left = merge(left, Some(id));
+                waiting.extend(left.map(|(rank, id, pair)| Reverse((rank, before[i], id, pair))));
+            }
             last = Some(rank);
         }
+        symbols.retain(|(text, _)| !text.is_empty());
         match symbols[..] {
             [] | [_] => Made::Piece(last),
             [(a, _), (b, _)] => Made::Two(a.into(), b.into()),
@@ -127,6 +154,16 @@ mod tests {
         let merges = Merges::new(&vocabulary, &merges).unwrap();
         assert_eq!(merges.made_of("aaa"), Made::Piece(Some(1)));
         assert_eq!(merges.made_of("aaaa"), Made::Two("aa".into(), "aa".into()));
+    }
+
+    /// A token may be as long as a file.
+    #[test]
+    fn the_time_of_long_texts_does_not_grow_with_the_square() {
+        let vocabulary = vocabulary(&["a", "aa", "aaaa"]);
+        let merges = pairs(&[("a", "a"), ("aa", "aa")]);
+        let merges = Merges::new(&vocabulary, &merges).unwrap();
+        assert_eq!(merges.made_of(&"a".repeat(1 << 20)), Made::More);
+        assert_eq!(merges.made_of("aaaaaa"), Made::Two("aaaa".into(), "aa".into()));
     }
 
     #[test]
