@@ -24,6 +24,10 @@ pub mod export;
 #[cfg(feature = "converter")]
 pub mod gguf;
 #[cfg(feature = "converter")]
+mod guarded;
+#[cfg(feature = "converter")]
+pub mod interrupt;
+#[cfg(feature = "converter")]
 pub mod job;
 #[cfg(feature = "converter")]
 mod lfs;
@@ -36,8 +40,12 @@ pub mod names;
 #[cfg(feature = "converter")]
 pub mod plan;
 #[cfg(feature = "converter")]
+pub mod printable;
+#[cfg(feature = "converter")]
 mod python_json;
 #[cfg(feature = "converter")]
 pub mod quantize;
 #[cfg(feature = "converter")]
 pub mod render;
+#[cfg(feature = "converter")]
+mod small_file;

@@ -1,7 +1,7 @@
 //! Files of Gram matrices, docs/calibration.md.
 
 use super::{Problem, Sensitivities, Statistics, TokenShares, count, floats};
-use crate::gguf::{File, GgmlType, Tensor, Value};
+use crate::gguf::{Changed, File, GgmlType, Tensor, Value};
 use crate::mapped;
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
@@ -107,6 +107,11 @@ impl GramFile {
             return Err(Problem::Damaged("`token.counts` are no counts".into()));
         }
         Ok(TokenShares::of_counts(&counts))
+    }
+
+    /// Fails if the file was changed since it was opened.
+    pub fn check_unchanged(&self) -> Result<(), Changed> {
+        self.file.check_unchanged()
     }
 
     pub fn release(&self) {

@@ -231,6 +231,14 @@ impl Calibration {
         }
     }
 
+    /// Fails if the file was changed since it was opened. An importance matrix was read as a whole.
+    pub fn check_unchanged(&self) -> Result<(), gguf::Changed> {
+        match &self.source {
+            Source::Gram(g) => g.check_unchanged(),
+            Source::Imatrix(_) => Ok(()),
+        }
+    }
+
     /// Lets go of the memory of matrices that have been loaded; they are read again when they are needed.
     pub fn release(&self) {
         match &self.source {

@@ -1,6 +1,7 @@
 //! What is wrong with a checkpoint: the file, the tensor if it is one, and what helps.
 
 use crate::gguf;
+use crate::printable;
 use std::path::{Path, PathBuf};
 
 /// Why a model cannot be read.
@@ -123,11 +124,13 @@ impl Error {
 
     /// An [`Error::MissingTensor`].
     pub(crate) fn missing_tensor(path: &Path, tensor: &str, problem: impl Into<String>) -> Error {
-        Error::MissingTensor { path: path.to_owned(), tensor: tensor.to_owned(), problem: problem.into() }
+        let tensor = printable::line(tensor);
+        Error::MissingTensor { path: path.to_owned(), tensor, problem: problem.into() }
     }
 
     /// An [`Error::Tensor`].
     pub(crate) fn tensor(path: &Path, tensor: &str, problem: impl Into<String>) -> Error {
-        Error::Tensor { path: path.to_owned(), tensor: tensor.to_owned(), problem: problem.into() }
+        let tensor = printable::line(tensor);
+        Error::Tensor { path: path.to_owned(), tensor, problem: problem.into() }
     }
 }

@@ -3,7 +3,7 @@
 
 use super::dtype::Dtype;
 use super::error::Error;
-use super::model::{Converted, Model};
+use super::model::{Converted, Model, Stamps, stamps};
 use super::shards::{self, Shards};
 use super::weight_files::INDEX;
 use super::{gguf_model, hf_folder, hf_tensors, model_card};
@@ -30,6 +30,8 @@ pub struct Foreign {
     pub name: Option<String>,
     /// The files that decide what is written.
     pub files: Vec<PathBuf>,
+    /// Those files as they were.
+    read: Stamps,
     notes: Vec<String>,
 }
 
@@ -65,7 +67,8 @@ impl Foreign {
         let name =
             model_card::name_in_cache(&canonical).and_then(|name| name.rsplit('/').next().map(str::to_owned));
         let files = [shards.files.paths().to_vec(), hf_folder::files_beside(folder)].concat();
-        Ok(Some(Foreign { folder: folder.to_owned(), class, weights, dtype, is_wider, name, files, notes }))
+        let (folder, read) = (folder.to_owned(), stamps(&files));
+        Ok(Some(Foreign { folder, class, weights, dtype, is_wider, name, files, read, notes }))
     }
 
     /// About how many bytes the GGUF file in a float type takes.
@@ -78,6 +81,7 @@ impl Foreign {
         let mut model = gguf_model::open(gguf)?;
         model.path = self.folder;
         model.notes = self.notes;
+        model.read = self.read;
         model.converted = Some(Converted { files: self.files, _temporary: temporary });
         Ok(model)
     }

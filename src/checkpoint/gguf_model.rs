@@ -11,6 +11,13 @@ use std::path::Path;
 pub fn open(path: &Path) -> Result<Model, Error> {
     let file = gguf::File::open(path)?;
     refuse_others(path, &file)?;
+    if let Some(t) = file.tensors().iter().find(|t| t.name.contains(char::is_control)) {
+        return Err(Error::tensor(
+            path,
+            &t.name,
+            "has control characters in its name, which no model has: refused",
+        ));
+    }
     let mostly_f32 = is_mostly_f32(file.tensors());
     let mut tensors = Vec::new();
     for (i, t) in file.tensors().iter().enumerate() {
@@ -35,6 +42,7 @@ pub fn open(path: &Path) -> Result<Model, Error> {
         tensors,
         notes: Vec::new(),
         storage: Storage::Gguf(file),
+        read: Vec::new(),
         converted: None,
     })
 }

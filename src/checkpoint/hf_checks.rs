@@ -7,11 +7,14 @@ use crate::arch::config::{HIDDEN, Shape};
 use crate::arch::{self, Bias, Extent, Width};
 use crate::names::{self, Role};
 use serde_json::Value as Json;
+use std::collections::{HashMap, HashSet};
 
 impl Source<'_> {
     /// Refuses tensors that are missing, empty or of another size than config.json says.
     pub fn check(&self, placed: &[Placed]) -> Result<(), Error> {
         let blocks = self.blocks.len() as u64;
+        let by_name: HashMap<&str, &Placed> = placed.iter().map(|p| (&p.tensor.name[..], p)).collect();
+        let blocks_there: HashSet<u64> = placed.iter().filter_map(|p| names::block(&p.tensor.name)).collect();
         let stray = placed.iter().find(|p| names::block(&p.tensor.name).is_some_and(|b| b >= blocks));
         if let Some(Placed { tensor: t, .. }) = stray {
             let what = format!("is there, but config.json says {blocks} layers: {NOT_OF_ONE_MODEL}");
@@ -22,10 +25,10 @@ impl Source<'_> {
         let is_left_out = |need: &str| {
             let block =
                 names::block(need).filter(|block| further.is_some_and(|first| *block >= first as u64));
-            block.is_some_and(|block| placed.iter().all(|p| names::block(&p.tensor.name) != Some(block)))
+            block.is_some_and(|block| !blocks_there.contains(&block))
         };
         for (need, hf) in self.architecture.needed(&self.blocks).filter(|(need, _)| !is_left_out(need)) {
-            if !placed.iter().any(|p| p.tensor.name == need) {
+            if !by_name.contains_key(&need[..]) {
                 let what = format!("of {blocks} layers is not there: a shard may be missing");
                 return Err(Error::missing_tensor(self.folder, &hf, what));
             }
@@ -36,8 +39,9 @@ impl Source<'_> {
             return Err(Error::tensor(&self.file(t), t.source_name(), what));
         }
         self.check_head(placed)?;
-        self.check_biases(placed)?;
+        self.check_biases(placed, &by_name)?;
         self.check_widths(placed)?;
+        self.check_experts(placed)?;
         placed.iter().try_for_each(|p| self.check_extent(p))?;
         let embeddings = placed.iter().find(|p| p.row.role() == Role::Embeddings);
         let rows = embeddings.map(|p| p.tensor.rows());
@@ -90,6 +94,32 @@ impl Source<'_> {
         Err(Error::missing_tensor(self.folder, &format!("{}.weight", head.hf), what))
     }
 
+    /// Refuses numbers of experts that cannot be, and stacks of another number.
+    fn check_experts(&self, placed: &[Placed]) -> Result<(), Error> {
+        let mut stacks =
+            placed.iter().filter(|p| matches!(p.row.role(), Role::Experts(_)) && p.tensor.shape.len() == 3);
+        let Some(count) = self.key("expert_count") else { return Ok(()) };
+        if stacks.clone().next().is_none() {
+            return Ok(());
+        }
+        let used = self.key("expert_used_count");
+        if count == 0 || used.is_some_and(|used| used == 0 || used > count) {
+            let used = used.map_or("nothing".into(), |used| used.to_string());
+            let what = format!(
+                "config.json says {count} experts, of which a token uses {used}, but there are tensors of experts: {NOT_OF_ONE_MODEL}"
+            );
+            return Err(Error::config(self.folder, what));
+        }
+        match stacks.find(|p| p.tensor.shape[2] != count) {
+            Some(Placed { tensor: t, .. }) => {
+                let what =
+                    format!("has {} experts, but config.json says {count}: {NOT_OF_ONE_MODEL}", t.shape[2]);
+                Err(Error::tensor(&self.file(t), t.source_name(), what))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// Refuses matrices that do not fit the width of the model.
     fn check_widths(&self, placed: &[Placed]) -> Result<(), Error> {
         let width = self.config.needed_integer(HIDDEN).map_err(|e| Error::config(self.folder, e))?;
@@ -112,6 +142,7 @@ impl Source<'_> {
 
     /// Refuses tensors of which config.json says that they are not there, and the reverse.
     pub fn check_shown(&self, placed: &[Placed]) -> Result<(), Error> {
+        let by_name: HashMap<&str, &Placed> = placed.iter().map(|p| (&p.tensor.name[..], p)).collect();
         for shown in self.architecture.shown {
             let says = shown.says(self.config);
             let row = |name: &str| self.architecture.exported(name, &|_| true).map(|(row, _)| row);
@@ -119,7 +150,7 @@ impl Source<'_> {
             let blocks = self.blocks.iter().enumerate();
             for (block, _) in blocks.filter(|(_, b)| b.predicts == Predicts::Next && has.include(**b)) {
                 let name = shown.tensor_of(block as u64);
-                let there = placed.iter().find(|p| p.tensor.name == name);
+                let there = by_name.get(&name[..]);
                 let flag = shown.name;
                 let said = self.config.get(flag).map_or("nothing".into(), Json::to_string);
                 match there {
@@ -152,14 +183,13 @@ impl Source<'_> {
     }
 
     /// Refuses a model without a bias that llama.cpp needs, and biases of another length than what they are added to.
-    fn check_biases(&self, placed: &[Placed]) -> Result<(), Error> {
-        let named = |name: &str| placed.iter().find(|p| p.tensor.name == name);
+    fn check_biases(&self, placed: &[Placed], by_name: &HashMap<&str, &Placed>) -> Result<(), Error> {
         for Placed { row, tensor: t } in placed {
             let Some(stem) = t.name.strip_suffix(".weight").filter(|_| row.bias != Bias::None) else {
                 continue;
             };
             let rows = t.shape.get(1).or(t.shape.first());
-            match named(&format!("{stem}.bias")) {
+            match by_name.get(&format!("{stem}.bias")[..]) {
                 Some(Placed { tensor: bias, .. }) if bias.shape.len() != 1 || bias.shape.first() != rows => {
                     let what =
                         format!("has the shape {:?}, and is no bias of `{}`", bias.shape, t.source_name());

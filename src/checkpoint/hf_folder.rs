@@ -2,7 +2,7 @@
 
 use super::error::Error;
 use super::hf_source::Source;
-use super::model::{Model, Storage};
+use super::model::{Model, Storage, stamps};
 use super::model_card;
 use super::quantized;
 use super::shards::Shards;
@@ -10,7 +10,7 @@ use crate::arch::config::Config;
 use crate::arch::keys::Key;
 use crate::arch::{self, Architecture, tokenizer};
 use crate::gguf::Value;
-use crate::{lfs, python_json};
+use crate::{lfs, python_json, small_file};
 use serde_json::{Map, Value as Json};
 use std::path::{Path, PathBuf};
 
@@ -27,6 +27,8 @@ pub struct Options {
 
 pub fn open(folder: &Path, options: &Options) -> Result<Model, Error> {
     refuse_adapter(folder)?;
+    let beside = files_beside(folder);
+    let read = stamps(&beside);
     let config_path = folder.join("config.json");
     let json = object(&config_path)?;
     let architecture = architecture(&json, &config_path)?;
@@ -62,12 +64,12 @@ pub fn open(folder: &Path, options: &Options) -> Result<Model, Error> {
         ("general.architecture".into(), architecture.name.into()),
         ("general.type".into(), "model".into()),
     ];
-    keys.extend(model_card::keys(folder, &json, &tensors)?);
+    keys.extend(model_card::keys(folder, &json, &tensors, &mut notes)?);
     keys.extend(hyper_parameters);
     keys.extend(tokenizer.keys);
     let notes = [notes, tokenizer.notes, shards.notes.clone()].concat();
-    let storage = Storage::Folder { shards, packed, beside: files_beside(folder) };
-    Ok(Model { path: folder.to_owned(), keys, tensors, notes, storage, converted: None })
+    let storage = Storage::Folder { shards, packed, beside };
+    Ok(Model { path: folder.to_owned(), keys, tensors, notes, storage, read, converted: None })
 }
 
 /// The files of a folder that decide what is written, beside those of its tensors.
@@ -174,7 +176,7 @@ fn refuse_adapter(folder: &Path) -> Result<(), Error> {
 
 /// A file that holds a JSON object.
 fn object(path: &Path) -> Result<Map<String, Json>, Error> {
-    let text = std::fs::read(path).map_err(|error| {
+    let text = small_file::read(path).map_err(|error| {
         // Mistral's and Meta's own format.
         let other = match path.with_file_name("params.json").exists() {
             true => ": params.json and consolidated files are another format, fetch those beside them in the repository",

@@ -10,7 +10,7 @@ use crate::arch::config::EXPERTS;
 use crate::arch::{self, AttendsTo, Bias, Block, Conversion, Extent, Head, Match, Predicts, Shown};
 use crate::names::{self, Role};
 use serde_json::Value as Json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 /// The output head in architectures whose checkpoints may have it for nothing.
@@ -225,12 +225,13 @@ impl Source<'_> {
         if !self.architecture.shown.iter().any(may_lack) {
             return;
         }
+        let there: HashSet<&str> = placed.iter().map(|p| &p.tensor.name[..]).collect();
         let lacking = |p: &Placed| {
             let of_norm = p.tensor.shape.len() < 2;
             let name =
                 p.tensor.name.strip_suffix(".weight").filter(|_| p.row.bias == Bias::Needed && !of_norm)?;
             let name = format!("{name}.bias");
-            let is_there = placed.iter().any(|other| other.tensor.name == name);
+            let is_there = there.contains(&name[..]);
             (!is_there)
                 .then(|| Placed { row: p.row, tensor: vector(&name, vec![0.0; p.tensor.shape[1] as usize]) })
         };

@@ -7,9 +7,8 @@ use super::shards::Shards;
 use super::stored::Files;
 use super::transform::{Change, Columns, Order, Transform};
 use crate::gguf::{self, GgmlType, Value};
-use crate::mapped;
+use crate::mapped::{self, Changed, Map, Stamp};
 use crate::names;
-use memmap2::Mmap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use tempfile::TempPath;
@@ -27,9 +26,19 @@ pub struct Model {
     pub notes: Vec<String>,
     /// What holds the bytes.
     pub(super) storage: Storage,
+    /// The files that were read and are not held, as they were before.
+    pub(super) read: Stamps,
     /// Of a foreign folder: what its GGUF file was made of. After the storage, so that a temporary file is closed when
     /// it is deleted.
     pub(super) converted: Option<Converted>,
+}
+
+/// Files as they were before they were read.
+pub(super) type Stamps = Vec<(PathBuf, Stamp)>;
+
+/// The files of a list that are there, as they are now.
+pub(super) fn stamps(files: &[PathBuf]) -> Stamps {
+    files.iter().filter_map(|path| Some((path.clone(), Stamp::of(path)?))).collect()
 }
 
 /// What llama.cpp's converter made a GGUF file of.
@@ -337,6 +346,17 @@ impl Model {
         }
     }
 
+    /// Fails if a file was changed or cut short since the model was opened: what was made of it is of no use.
+    pub fn check_unchanged(&self) -> Result<(), Changed> {
+        self.maps().iter().try_for_each(Map::check)?;
+        self.read.iter().try_for_each(|(path, stamp)| stamp.check(path))
+    }
+
+    /// Fails if bytes that were asked for are gone. It costs nothing.
+    pub fn check_cut(&self) -> Result<(), Changed> {
+        self.maps().iter().try_for_each(Map::check_cut)
+    }
+
     /// Lets go of the memory of what has been read. Pages of mapped files count as a program's memory until then.
     pub fn release(&self) {
         self.maps().iter().for_each(mapped::release);
@@ -347,7 +367,7 @@ impl Model {
         self.maps().iter().for_each(|map| mapped::prefetch(map, bytes));
     }
 
-    fn maps(&self) -> &[Mmap] {
+    fn maps(&self) -> &[Map] {
         match &self.storage {
             Storage::Gguf(file) => file.maps(),
             Storage::Folder { shards, .. } => shards.files.maps(),

@@ -7,7 +7,7 @@ use super::error::Error;
 use super::model::SourceTensor;
 use super::model_name::{ModelName, title};
 use crate::gguf::Value;
-use crate::python_json;
+use crate::{python_json, small_file};
 use serde_json::{Map, Value as Json};
 use std::path::Path;
 
@@ -29,6 +29,11 @@ const CARD_KEYS: &[(&str, &[&str])] = &[
     ("license.link", &["license_link"]),
 ];
 
+/// Bytes of a README.md in which its table may be.
+const MAX_CARD: u64 = 4 << 20;
+/// Lists within lists of such a table, by the brackets that are open.
+const MAX_CARD_DEPTH: usize = 64;
+
 /// Sampling parameters: GGUF's name, generation_config.json's, whether it is an integer.
 const SAMPLING: &[(&str, &[&str], bool)] = &[
     ("top_k", &["top_k"], true),
@@ -43,6 +48,9 @@ const SAMPLING: &[(&str, &[&str], bool)] = &[
     ("mirostat_tau", &["mirostat_tau"], false),
     ("mirostat_eta", &["mirostat_eta"], false),
 ];
+
+/// What transformers samples with.
+const GENERATION: &str = "generation_config.json";
 
 /// Keys of what a model was made from, by number.
 const ORIGIN: &[&str] =
@@ -61,14 +69,15 @@ impl General {
     }
 }
 
-/// The `general.*` keys of a folder, but for architecture and type.
+/// The `general.*` keys of a folder, but for architecture and type. `notes` says which file is not used.
 pub fn keys(
     folder: &Path,
     config: &Map<String, Json>,
     tensors: &[SourceTensor],
+    notes: &mut Vec<String>,
 ) -> Result<Vec<(String, Value)>, Error> {
     let mut general = General::default();
-    write_sampling(folder, &mut general);
+    notes.extend(write_sampling(folder, &mut general));
     let weights = tensors.iter().map(SourceTensor::elements).sum();
     let card = card(folder)?;
     for (key, names) in CARD_KEYS {
@@ -149,7 +158,7 @@ fn card(folder: &Path) -> Result<Map<String, Json>, Error> {
     if !path.exists() {
         return Ok(Map::new());
     }
-    let bytes = std::fs::read(&path).map_err(Error::read(&path))?;
+    let bytes = small_file::read_start(&path, MAX_CARD).map_err(Error::read(&path))?;
     let text = String::from_utf8_lossy(&bytes);
     let mut lines = text.trim_start_matches('\u{feff}').lines();
     if lines.next().map(str::trim_end) != Some("---") {
@@ -162,21 +171,46 @@ fn card(folder: &Path) -> Result<Map<String, Json>, Error> {
 /// The entries of a table in YAML. People write such tables by hand: an entry that is none is left out, and of two of one
 /// name the second counts.
 fn entries(lines: &[String]) -> Map<String, Json> {
-    if let Ok(all) = serde_yaml_ng::from_str(&lines.concat()) {
+    if let Some(all) = parsed(&lines.concat()) {
         return all;
     }
     let begins = |line: &String| !line.starts_with([' ', '-', '#', '\n', ']', '}']);
     let parts = lines.chunk_by(|_, next| !begins(next));
-    parts
-        .filter_map(|part| serde_yaml_ng::from_str::<Map<String, Json>>(&part.concat()).ok())
-        .flatten()
-        .collect()
+    parts.filter_map(|part| parsed(&part.concat())).flatten().collect()
 }
 
-fn write_sampling(folder: &Path, general: &mut General) {
-    // Not all folders have a valid one, and nothing depends on it.
-    let text = std::fs::read(folder.join("generation_config.json")).unwrap_or_default();
-    let json: Map<String, Json> = python_json::parse(&text).unwrap_or_default();
+/// A table in YAML; nothing if it is none, or has deeper lists within lists than [`MAX_CARD_DEPTH`], over which the time of the
+/// parser grows with the square.
+fn parsed(yaml: &str) -> Option<Map<String, Json>> {
+    let (mut depth, mut deepest) = (0usize, 0);
+    for byte in yaml.bytes() {
+        match byte {
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+    }
+    let is_shallow = deepest <= MAX_CARD_DEPTH;
+    is_shallow.then(|| serde_yaml_ng::from_str(yaml).ok()).flatten()
+}
+
+/// Writes what the folder says of sampling, or says why it is not used: not all folders have a valid file, and nothing else
+/// depends on it.
+fn write_sampling(folder: &Path, general: &mut General) -> Option<String> {
+    let path = folder.join(GENERATION);
+    if !path.exists() {
+        return None;
+    }
+    let unused = |why: String| Some(format!("{GENERATION} is not used: {why}"));
+    let text = match small_file::read(&path) {
+        Ok(text) => text,
+        Err(e) => return unused(e.to_string()),
+    };
+    let json: Map<String, Json> = match python_json::parse(&text) {
+        Ok(json) => json,
+        Err(e) => return unused(format!("it is no JSON object ({e})")),
+    };
     if let Some(sequence) = json.get("sequence").and_then(Json::as_str) {
         general.put("sampling.sequence", sequence);
     }
@@ -185,6 +219,7 @@ fn write_sampling(folder: &Path, general: &mut General) {
         let value = if *integer { Value::I32(value as i32) } else { Value::F32(value as f32) };
         general.put(&format!("sampling.{key}"), value);
     }
+    None
 }
 
 /// Models and data that a model was made from: names of the hub, addresses, or tables.
@@ -288,6 +323,13 @@ mod tests {
         found.as_object_mut().unwrap().retain(|name, _| name != "1");
         assert_eq!(found, expected);
         assert_eq!(entries_of("- a list\n- is no table\n"), Json::Object(Map::new()));
+    }
+
+    #[test]
+    fn lists_within_lists_without_end_are_left_out() {
+        let deep = format!("license: mit\na: {}{}\n", "[".repeat(100_000), "]".repeat(100_000));
+        let lines: Vec<String> = deep.lines().map(|line| format!("{line}\n")).collect();
+        assert_eq!(Json::Object(entries(&lines)), serde_json::json!({"license": "mit"}));
     }
 
     #[test]

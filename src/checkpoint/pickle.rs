@@ -376,8 +376,10 @@ fn extents(values: &[Value]) -> Result<Vec<u64>, String> {
         Value::Int(n) => u64::try_from(*n).ok(),
         _ => None,
     };
-    let extents: Option<Vec<u64>> = values.iter().map(extent).collect();
-    extents.filter(|e| e.len() <= MAX_DIMS).ok_or_else(damaged)
+    if values.len() > MAX_DIMS {
+        return Err(damaged());
+    }
+    values.iter().map(extent).collect::<Option<Vec<u64>>>().ok_or_else(damaged)
 }
 
 fn damaged() -> String {

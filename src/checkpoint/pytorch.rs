@@ -14,6 +14,10 @@ const MAX_DEPTH: usize = 4;
 /// Entries of all tables; a file with more is none of weights.
 const MAX_ENTRIES: usize = 1 << 20;
 
+/// Bytes of all names together, as many times as the pickle has bytes. Every name stands in it; what stands before the dots of
+/// tables within tables stands there once.
+const NAMES: usize = 4;
+
 /// The tensors of a file.
 pub fn tensors(bytes: &[u8]) -> Result<Vec<StoredTensor>, String> {
     if !bytes.starts_with(b"PK") {
@@ -47,8 +51,9 @@ pub fn tensors(bytes: &[u8]) -> Result<Vec<StoredTensor>, String> {
         }
     }
     let program = program.ok_or("there is no data.pkl in it: not a file of PyTorch weights")?;
+    let room_for_names = NAMES * program.len();
     let pickle = Pickle::run(&bytes[program])?;
-    let mut all = Collection { pickle: &pickle, tensors: Vec::new(), entries: 0 };
+    let mut all = Collection { pickle: &pickle, tensors: Vec::new(), entries: 0, room_for_names };
     all.add(pickle.result, "", 0)?;
     let found = all.tensors.iter().map(|(name, t)| describe(name, t, &storages));
     let found: Vec<StoredTensor> = found.collect::<Result<_, _>>()?;
@@ -64,6 +69,8 @@ struct Collection<'a> {
     tensors: Vec<(String, &'a Tensor<'a>)>,
     /// Entries looked at: a table may stand in many places.
     entries: usize,
+    /// Bytes that further names may have.
+    room_for_names: usize,
 }
 
 impl Collection<'_> {
@@ -77,6 +84,9 @@ impl Collection<'_> {
                         return Err("it has more entries than a model can have tensors: refused".into());
                     }
                     let Value::Text(key) = key else { continue };
+                    let left = self.room_for_names.checked_sub(name.len() + key.len() + 1);
+                    self.room_for_names =
+                        left.ok_or("the names in it are longer than those of tensors can be: refused")?;
                     let name = if name.is_empty() { (*key).to_owned() } else { format!("{name}.{key}") };
                     self.add(*value, &name, depth + 1)?;
                 }
@@ -105,7 +115,8 @@ fn describe(
                 t.strides
             ));
         }
-        stride *= extent;
+        // With an extent of 0 there are no elements, whatever the others are.
+        stride = extent.saturating_mul(stride);
     }
     let bytes = t.storage.bytes as u64;
     let (start, len) = (t.offset.checked_mul(bytes), elements.checked_mul(bytes));

@@ -5,10 +5,11 @@ use super::error::Error;
 use super::pytorch;
 use super::stored::{Entry, Files, StoredTensor};
 use super::weight_files::{self, Choice};
-use crate::python_json;
+use crate::printable;
+use crate::{python_json, small_file};
 use safetensors::SafeTensors;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// All tensors of a folder.
 pub struct Shards {
@@ -150,12 +151,21 @@ pub fn indexed(folder: &Path, index: &Path) -> Result<(Vec<PathBuf>, WeightMap),
     struct Index {
         weight_map: WeightMap,
     }
-    let text = std::fs::read(index).map_err(Error::read(index))?;
+    let text = small_file::read(index).map_err(Error::read(index))?;
     let Index { weight_map } =
         python_json::parse(&text).map_err(|e| Error::damaged(index, format!("{e}: fetch it again")))?;
     let mut names: Vec<_> = weight_map.values().collect();
     names.sort();
     names.dedup();
+    // What a file says is data: it leads nowhere else.
+    let is_inside =
+        |name: &str| Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
+    if let Some(name) = names.iter().find(|name| name.is_empty() || !is_inside(name)) {
+        return Err(Error::damaged(
+            index,
+            format!("`{}` in it is no file of this folder", printable::line(name)),
+        ));
+    }
     let files: Vec<_> = names.into_iter().map(|n| folder.join(n)).collect();
     match files.iter().find(|f| !f.exists()) {
         Some(missing) => Err(Error::missing_file(

@@ -2,15 +2,15 @@
 
 use super::dtype::Dtype;
 use super::error::Error;
-use crate::{lfs, mapped};
-use memmap2::Mmap;
+use crate::lfs;
+use crate::mapped::{self, Map};
 use std::path::{Path, PathBuf};
 
 /// Files that are mapped into memory.
 #[derive(Default)]
 pub struct Files {
     paths: Vec<PathBuf>,
-    maps: Vec<Mmap>,
+    maps: Vec<Map>,
 }
 
 /// Bytes of one of the files.
@@ -76,7 +76,7 @@ impl Files {
     }
 
     /// The files.
-    pub fn maps(&self) -> &[Mmap] {
+    pub fn maps(&self) -> &[Map] {
         &self.maps
     }
 }

@@ -190,9 +190,9 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let bar = Mutex::new(Progress::hidden());
     let tell = |event: Event| {
         if let (Event::Allocated { recipe, .. }, Some(path)) = (&event, &args.save_recipe) {
-            match std::fs::write(path, recipe) {
-                Ok(()) => eprintln!("{}: the chosen mix, for --recipe", path.display()),
-                Err(e) => eprintln!("warning: {}: {e}; the recipe is not saved", path.display()),
+            match job::save(path, recipe.as_bytes()) {
+                Ok(()) => say!("{}: the chosen mix, for --recipe", path.display()),
+                Err(e) => say!("warning: {e}; the recipe is not saved"),
             }
         }
         tell(event, &bar);
@@ -204,8 +204,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let first = args.job(recipe.clone(), keeps || !is_foreign)?;
     if let Some(prepared) = first.foreign()?.filter(|prepared| !prepared.is_there()) {
         if args.dry_run {
-            eprintln!("{}", foreign::sentence(&prepared));
-            eprintln!("Steps and types are known when that file is there.");
+            say!("{}", foreign::sentence(&prepared));
+            say!("Steps and types are known when that file is there.");
             return Ok(());
         }
         args.check_output()?;
@@ -223,7 +223,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     opened.tell_what_becomes(&tell);
     if args.dry_run {
         if let Some(found) = opened.forecast()? {
-            eprintln!("{}\n\nTypes by rules, as they are without measurements:", forecast::text(&found));
+            say!("{}\n\nTypes by rules, as they are without measurements:", forecast::text(&found));
         }
         return print_plan(opened.plan());
     }
@@ -247,8 +247,8 @@ fn with_advice(error: job::Error) -> anyhow::Error {
 pub(super) fn tell(event: Event, bar: &Mutex<Progress>) {
     let bar = || bar.lock().unwrap_or_else(PoisonError::into_inner);
     match event {
-        Event::Note(note) => eprintln!("note: {note}"),
-        Event::Foreign(prepared) => eprintln!("{}", foreign::sentence(prepared)),
+        Event::Note(note) => say!("note: {note}"),
+        Event::Foreign(prepared) => say!("{}", foreign::sentence(prepared)),
         Event::Quantized { tensors, how, target } => {
             let becomes = match target {
                 Target::Kept(kind) => format!("kept without loss as {}", kind.name()),
@@ -257,19 +257,19 @@ pub(super) fn tell(event: Event, bar: &Mutex<Progress>) {
                 }
                 Target::Plain(dtype) => format!("written as {}", dtype.ggml().name()),
             };
-            eprintln!("quantized already: {tensors} tensors ({how}), {becomes}");
+            say!("quantized already: {tensors} tensors ({how}), {becomes}");
         }
-        Event::QuantizedTwice => eprintln!(
+        Event::QuantizedTwice => say!(
             "note: these weights are quantized a second time, and both errors add up; \
              if there is an unquantized model, start from that"
         ),
-        Event::LeftPlain(planned) => eprintln!(
+        Event::LeftPlain(planned) => say!(
             "warning: tensor `{}`: rows are not a multiple of {}; it stays {}",
             planned.header.name,
             planned.why.unfit.unwrap_or_default(),
             planned.header.kind.name().to_uppercase()
         ),
-        Event::OtherModel { path, calibrated, model } => eprintln!(
+        Event::OtherModel { path, calibrated, model } => say!(
             "warning: {}: is the calibration of {calibrated:?}, and this model is {model:?}; if it is another model, \
              calibrate this one",
             path.display()
@@ -281,14 +281,14 @@ pub(super) fn tell(event: Event, bar: &Mutex<Progress>) {
                 Step::Calibration => "statistics and sensitivities",
                 Step::Sensitivities | Step::Costs | Step::File | Step::Judgement => return,
             };
-            eprintln!("{what}{}: {}", if is_there { ", from the cache" } else { "" }, path.display());
+            say!("{what}{}: {}", if is_there { ", from the cache" } else { "" }, path.display());
         }
-        Event::Forecast(found) => eprintln!("{}\n", forecast::text(found)),
-        Event::Verifying => eprintln!("comparing the model in llama.cpp with its folder"),
+        Event::Forecast(found) => say!("{}\n", forecast::text(found)),
+        Event::Verifying => say!("comparing the model in llama.cpp with its folder"),
         Event::Verified(verified) => print_verified(verified),
-        Event::Statistics(words) => eprintln!("calibration: {words}"),
+        Event::Statistics(words) => say!("calibration: {words}"),
         Event::Costs { weights } => *bar() = Progress::new(weights, "finding out what types cost"),
-        Event::NoSensitivities => eprintln!(
+        Event::NoSensitivities => say!(
             "note: the calibration does not say how much depends on each weight, so that the recipe decides about types; \
              `tenpak-gguf calibrate` makes one that does"
         ),
@@ -300,7 +300,7 @@ pub(super) fn tell(event: Event, bar: &Mutex<Progress>) {
             let share = |n: &u64| 100.0 * *n as f64 / plan.weights().max(1) as f64;
             let mix: Vec<String> =
                 by_type.iter().map(|(kind, n)| format!("{:.1} % {}", share(n), kind.name())).collect();
-            eprintln!(
+            say!(
                 "mix: {}; {}; a divergence of {expected:.4} is expected",
                 mix.join(", "),
                 rate(plan.file_bytes, plan.weights())
@@ -319,11 +319,11 @@ pub(super) fn tell(event: Event, bar: &Mutex<Progress>) {
             );
             let _ = writeln!(std::io::stdout(), "{line}");
         }
-        Event::NotJudged(why) => eprintln!("note: what the file costs was not measured: {why}"),
-        Event::Complete(path) => eprintln!("{}: complete already", path.display()),
-        Event::LeftByOther(name) => eprintln!(
-            "warning: {name} was left by a conversion with other options or of another model; delete it"
-        ),
+        Event::NotJudged(why) => say!("note: what the file costs was not measured: {why}"),
+        Event::Complete(path) => say!("{}: complete already", path.display()),
+        Event::LeftByOther(name) => {
+            say!("warning: {name} was left by a conversion with other options or of another model; delete it")
+        }
         Event::Started { weights } => *bar() = Progress::new(weights, "converting"),
         Event::Progress(weights) => bar().inc(weights),
         Event::Stopped => bar().finish(),
@@ -340,7 +340,7 @@ fn print_verified(Verified { ids, forward }: &Verified) {
     let mut parts = Vec::new();
     match ids {
         Ok((lines, tokens)) => parts.push(format!("ids of {lines} lines ({tokens} tokens)")),
-        Err(why) => eprintln!("note: ids were not compared: {why}"),
+        Err(why) => say!("note: ids were not compared: {why}"),
     }
     match forward {
         Ok((agreement, versions)) => {
@@ -350,7 +350,7 @@ fn print_verified(Verified { ids, forward }: &Verified) {
                 job::percent(*largest)
             ));
         }
-        Err(why) => eprintln!("note: the forward pass was not compared: {why}"),
+        Err(why) => say!("note: the forward pass was not compared: {why}"),
     }
     let _ = writeln!(std::io::stdout(), "verified: {}", parts.join("; "));
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use tenpak_gguf::export;
 use tenpak_gguf::gguf::File;
-use tenpak_gguf::job::check_output;
+use tenpak_gguf::job::{check_folder, check_output};
 
 /// Turn a GGUF file into a plain one, or into a Hugging Face folder
 #[derive(clap::Args)]
@@ -35,16 +35,17 @@ pub struct Args {
 pub fn run(args: Args) -> anyhow::Result<()> {
     set_threads(args.threads)?;
     let file = File::open(&args.file)?;
-    check_output(&args.output, file.paths(), args.force)?;
+    let is_gguf = args.output.extension().is_some_and(|e| e == "gguf");
+    let check = if is_gguf { check_output } else { check_folder };
+    check(&args.output, file.paths(), args.force)?;
     let weights = file.tensors().iter().map(|t| t.elements()).sum();
     let bar = Mutex::new(Progress::new(weights, "exporting"));
     let bar = || bar.lock().unwrap_or_else(PoisonError::into_inner);
     let progress = |n| bar().inc(n);
-    let is_gguf = args.output.extension().is_some_and(|e| e == "gguf");
     let result = if is_gguf {
-        export::to_gguf(&file, args.outtype.into(), &args.output, &progress)
+        export::to_gguf(&file, args.outtype.into(), &args.output, args.force, &progress)
     } else {
-        export::to_folder(&file, args.outtype.into(), &args.output, &progress)
+        export::to_folder(&file, args.outtype.into(), &args.output, args.force, &progress)
     };
     bar().finish();
     writeln!(std::io::stdout(), "{}: {}", args.output.display(), human_bytes(result?))?;

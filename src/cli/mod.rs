@@ -1,5 +1,12 @@
 //! Commands: what they take and what they print.
 
+/// Prints a line on standard error, in which names from files may be.
+macro_rules! say {
+    ($($words:tt)*) => {
+        eprintln!("{}", tenpak_gguf::printable::lines(&format!($($words)*)))
+    };
+}
+
 mod cache;
 mod calibrate;
 mod convert;
@@ -9,7 +16,6 @@ mod forecast;
 mod foreign;
 mod inspect;
 mod plan;
-pub mod printable;
 mod progress;
 mod python;
 mod recipes;

@@ -7,7 +7,7 @@ use super::progress::Progress;
 use super::python::PythonArgs;
 use super::sizes::{ConverterArgs, DEFAULT_SIZE, SizeArgs, StatisticsArgs};
 use super::{human_bytes, set_threads, table};
-use anyhow::{Context, bail};
+use anyhow::bail;
 use curve::{Curve, Point};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -85,14 +85,14 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     print_plan(&found.plan)?;
     writeln!(std::io::stdout(), "expected divergence: {:.4} nats", found.expected)?;
     if let Some(path) = &args.save_recipe {
-        std::fs::write(path, &found.text).with_context(|| path.display().to_string())?;
+        job::save(path, found.text.as_bytes())?;
         writeln!(std::io::stdout(), "{}: the mix, for `convert --recipe`", path.display())?;
     }
     if let Some(path) = &args.pareto {
         let curve = Curve { ours: sizes(&priced), others: others(&priced, &args.beside)? };
         print_curve(&curve)?;
         let text = if path.extension().is_some_and(|e| e == "csv") { curve.csv() } else { curve.svg() };
-        std::fs::write(path, text).with_context(|| path.display().to_string())?;
+        job::save(path, text.as_bytes())?;
         writeln!(std::io::stdout(), "{}: divergence over size", path.display())?;
     }
     Ok(())

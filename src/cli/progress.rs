@@ -58,7 +58,7 @@ impl Progress {
             Some(bar) => bar.set_position(done),
             // How long it takes is not known before something is done.
             None if done > 0 && self.shown.elapsed() >= BETWEEN_LINES => {
-                eprintln!("{}", self.line(self.start.elapsed()));
+                say!("{}", self.line(self.start.elapsed()));
                 self.shown = Instant::now();
             }
             None => {}

@@ -1,6 +1,7 @@
 //! Why an export stops.
 
 use crate::gguf::{self, File};
+use crate::printable;
 use std::path::{Path, PathBuf};
 
 /// Why an export stopped.
@@ -9,6 +10,9 @@ pub enum Error {
     /// Reading or writing GGUF.
     #[error(transparent)]
     Gguf(#[from] gguf::Error),
+    /// The file was changed while it was read.
+    #[error(transparent)]
+    Changed(#[from] gguf::Changed),
     /// The system does not let a file be written.
     #[error("{}: {error}", path.display())]
     Write {
@@ -29,7 +33,7 @@ pub enum Error {
 
 /// An [`Error::Unsupported`].
 pub fn unsupported(file: &File, problem: impl Into<String>) -> Error {
-    Error::Unsupported { path: file.path().to_owned(), problem: problem.into() }
+    Error::Unsupported { path: file.path().to_owned(), problem: printable::line(&problem.into()) }
 }
 
 /// An [`Error::Write`].

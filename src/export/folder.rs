@@ -30,11 +30,13 @@ impl View<'_> {
 }
 
 /// Writes config.json, the files of the tokenizer, and model.safetensors, for every architecture that can be converted.
-/// Whatever fails, the files that were in the folder before stay as they were: all files get their names at the end.
+/// Whatever fails, the files that were in the folder before stay as they were: all files get their names at the end, and only if `replaces` is set
+/// in place of others.
 pub fn to_folder(
     file: &File,
     dtype: Dtype,
     folder: &Path,
+    replaces: bool,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<u64, Error> {
     let here = |problem: String| unsupported(file, problem);
@@ -54,16 +56,23 @@ pub fn to_folder(
     views.sort_by(|a, b| a.name.cmp(&b.name));
     std::fs::create_dir_all(folder).map_err(error::write(folder))?;
     let json = serde_json::to_vec_pretty(&json).expect("JSON of our own making");
+    let create = |path: &Path| {
+        let mut out = AtomicFile::create(path).map_err(error::write(path))?;
+        if !replaces {
+            out.keep_existing();
+        }
+        Ok::<_, Error>(out)
+    };
     let small = std::iter::once(("config.json", json)).chain(tokenizer);
     let mut files = Vec::new();
     for (name, bytes) in small {
         let path = folder.join(name);
-        let mut out = AtomicFile::create(&path).map_err(error::write(&path))?;
+        let mut out = create(&path)?;
         out.write_all(&bytes).map_err(error::write(&path))?;
         files.push((path, out));
     }
     let path = folder.join("model.safetensors");
-    let mut out = AtomicFile::create(&path).map_err(error::write(&path))?;
+    let mut out = create(&path)?;
     out.write_all(&safetensors_header(&views, dtype)).map_err(error::write(&path))?;
     let write = &mut |bytes: &[u8]| out.write_all(bytes).map_err(error::write(&path));
     let mut output = Output { file, dtype, progress, write };
@@ -71,6 +80,7 @@ pub fn to_folder(
         write_view(&mut output, view, &shape)?;
     }
     files.push((path, out));
+    file.check_unchanged()?;
     let mut bytes = 0;
     for (path, out) in files {
         bytes += out.persist().map_err(error::write(&path))?;

@@ -14,11 +14,13 @@ use crate::names::is_matrix;
 use rows::Output;
 use std::path::Path;
 
-/// Writes a plain GGUF: matrices as `dtype`, vectors and norms as F32.
+/// Writes a plain GGUF: matrices as `dtype`, vectors and norms as F32. Whether it takes the place of a file that has the name
+/// in the end.
 pub fn to_gguf(
     file: &File,
     dtype: Dtype,
     path: &Path,
+    replaces: bool,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<u64, Error> {
     rows::check(file)?;
@@ -32,7 +34,8 @@ pub fn to_gguf(
         kind: target(t).ggml(),
         bytes: t.elements() * target(t).bytes() as u64,
     });
-    let mut writer = Writer::create(path, &keys, headers.collect())?;
+    let writer = Writer::create(path, &keys, headers.collect())?;
+    let mut writer = if replaces { writer } else { writer.keep_existing() };
     for t in file.tensors() {
         let columns = t.columns() as usize;
         let write = &mut |bytes: &[u8]| Ok(writer.write(bytes)?);
@@ -40,5 +43,6 @@ pub fn to_gguf(
         let mut out = Output { file, dtype: target(t), progress, write };
         rows::convert_rows(&mut out, t, (rows, columns), None, |row| row)?;
     }
+    file.check_unchanged()?;
     Ok(writer.finish()?)
 }

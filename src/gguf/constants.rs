@@ -12,3 +12,14 @@ pub const DEFAULT_ALIGNMENT: u64 = 32;
 pub const MAX_DIMS: usize = 4;
 /// Arrays of arrays deeper than this are refused; real files have none.
 pub const MAX_ARRAY_DEPTH: usize = 4;
+/// Largest alignment. Pages of memory are not larger.
+pub const MAX_ALIGNMENT: u64 = 1 << 16;
+/// Bytes of a file in which all keys and the list of its tensors have to be: ten times those of the largest vocabularies.
+pub const MAX_HEADER: usize = 256 << 20;
+/// Keys of a file.
+pub const MAX_KEYS: usize = 1 << 20;
+/// Tensors of a file: a model of a thousand blocks of a thousand experts whose matrices stand alone has three times as many, and
+/// in GGUF files they are stacked.
+pub const MAX_TENSORS: usize = 1 << 20;
+/// Numbers in arrays that are kept as values of their own; what goes beyond them is kept as the bytes that it is in the file.
+pub const MAX_NUMBERS: usize = 1 << 22;

@@ -1,6 +1,8 @@
 //! What is wrong with a GGUF file.
 
+use super::constants::MAX_ALIGNMENT;
 use crate::lfs;
+use crate::printable;
 use std::path::{Path, PathBuf};
 
 /// What is wrong with a GGUF file.
@@ -41,7 +43,7 @@ pub enum Problem {
     #[error("the file ends in the middle of {0}; it was probably cut short: fetch it again")]
     Truncated(&'static str),
     /// A count, length or extent that cannot be.
-    #[error("{what} is {value}, which cannot be; the file is damaged")]
+    #[error("{} is {value}, which cannot be; the file is damaged", printable::line(.what))]
     Absurd {
         /// What has the value.
         what: String,
@@ -49,21 +51,23 @@ pub enum Problem {
         value: u64,
     },
     /// A string that is not UTF-8.
-    #[error("{0} is not UTF-8; the file is damaged")]
+    #[error("{} is not UTF-8; the file is damaged", printable::line(.0))]
     Utf8(String),
     /// Two of a name.
-    #[error("{what} `{name}` stands twice; the file is damaged")]
+    #[error("{what} `{}` stands twice; the file is damaged", printable::line(.name))]
     Duplicate {
         /// Key or tensor.
         what: &'static str,
         /// Its name.
         name: String,
     },
-    /// An alignment that is not a power of two.
-    #[error("general.alignment is {0}, which is not a power of two; the file is damaged")]
+    /// An alignment that is not a power of two, or a large one.
+    #[error(
+        "general.alignment is {0}, which is not a power of two up to {MAX_ALIGNMENT}; the file is damaged"
+    )]
     Alignment(u64),
     /// Data past the end.
-    #[error("tensor `{name}` ends at byte {end}, the file at {len}; it was cut short: fetch it again")]
+    #[error("tensor `{}` ends at byte {end}, the file at {len}; it was cut short: fetch it again", printable::line(.name))]
     TensorOutside {
         /// The tensor.
         name: String,
@@ -73,7 +77,7 @@ pub enum Problem {
         len: u64,
     },
     /// A row that is not whole blocks.
-    #[error("tensor `{name}`: rows of {columns} are not a multiple of the block of {kind} ({block})")]
+    #[error("tensor `{}`: rows of {columns} are not a multiple of the block of {kind} ({block})", printable::line(.name))]
     Block {
         /// The tensor.
         name: String,
@@ -85,7 +89,7 @@ pub enum Problem {
         block: u64,
     },
     /// A tensor of unknown type whose bytes were asked for.
-    #[error("tensor `{name}` has ggml type {id}, which this program does not know; its size cannot be told")]
+    #[error("tensor `{}` has ggml type {id}, which this program does not know; its size cannot be told", printable::line(.name))]
     UnknownType {
         /// The tensor.
         name: String,
@@ -104,7 +108,7 @@ pub enum Problem {
     #[error("{0}")]
     Split(String),
     /// The bytes given to the writer are not those that the header promised.
-    #[error("tensor `{name}`: {got} bytes were written where the header says {expected}")]
+    #[error("tensor `{}`: {got} bytes were written where the header says {expected}", printable::line(.name))]
     WrongLength {
         /// The tensor.
         name: String,

@@ -1,13 +1,17 @@
 //! Reading.
 
-use super::constants::{ALIGNMENT_KEY, DEFAULT_ALIGNMENT, MAGIC, MAX_ARRAY_DEPTH, MAX_DIMS};
+use super::constants::*;
 use super::error::{Error, Problem};
 use super::tensor_type::GgmlType;
 use super::value::{Kind, Value};
-use crate::{lfs, mapped};
-use memmap2::Mmap;
+use crate::lfs;
+use crate::mapped::{self, Changed, Map};
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+
+/// The key with the number of tensors of all parts.
+const TENSORS_OF_PARTS: &str = "split.tensors.count";
 
 /// A GGUF file, or all parts of a split one, mapped into memory.
 pub struct File {
@@ -17,7 +21,7 @@ pub struct File {
     alignment: u64,
     keys: Vec<(String, Value)>,
     tensors: Vec<Tensor>,
-    parts: Vec<Mmap>,
+    parts: Vec<Map>,
 }
 
 /// A tensor of a file.
@@ -68,13 +72,22 @@ impl File {
             let first = name(0)?.file_name().unwrap_or_default().to_string_lossy().into_owned();
             return Err(Problem::NotFirstPart { number: number.saturating_add(1), first }.at(path));
         }
-        let expected = file.key("split.tensors.count").and_then(Value::as_u64);
+        let expected = file.key(TENSORS_OF_PARTS).and_then(Value::as_u64);
         for i in 1..count {
             let path = name(i)?;
             let part = open_part(&path)?;
             if part.key("split.no").and_then(Value::as_u64) != Some(i) {
                 let problem = Problem::Split(format!("this is not part {} of {count}", i + 1));
                 return Err(problem.at(&path));
+            }
+            for (key, expected) in [("split.count", Some(count)), (TENSORS_OF_PARTS, expected)] {
+                let said = part.key(key).and_then(Value::as_u64);
+                if said != expected {
+                    let words = |n: Option<u64>| n.map_or("nothing".to_owned(), |n| n.to_string());
+                    let problem =
+                        format!("says {} of {key}, and the first part {}", words(said), words(expected));
+                    return Err(Problem::Split(problem).at(&path));
+                }
             }
             let base = file.parts.len();
             file.parts.extend(part.parts);
@@ -134,8 +147,14 @@ impl File {
         self.keys.iter().find(|(k, _)| k == name).map(|(_, v)| v)
     }
 
+    /// Fails if the file was changed or cut short since it was opened: whoever has used its bytes asks before the result
+    /// counts.
+    pub fn check_unchanged(&self) -> Result<(), Changed> {
+        self.parts.iter().try_for_each(Map::check)
+    }
+
     /// Its parts in memory.
-    pub(crate) fn maps(&self) -> &[Mmap] {
+    pub(crate) fn maps(&self) -> &[Map] {
         &self.parts
     }
 
@@ -161,18 +180,24 @@ impl File {
 
 /// `model-00001-of-00003.gguf` to the name of part `i` (from zero).
 fn part_name(path: &Path, i: u64, count: u64) -> Result<PathBuf, Problem> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let name = path.file_name().unwrap_or_default().as_encoded_bytes();
     let wrong = || {
         Problem::Split(format!(
             "split.count is {count}, but the name does not end in -NNNNN-of-{count:05}.gguf: rename the parts"
         ))
     };
-    let stem = name.strip_suffix(&format!("-of-{count:05}.gguf")).ok_or_else(wrong)?;
-    let (stem, number) = stem.rsplit_once('-').ok_or_else(wrong)?;
-    if number.len() != 5 {
-        return Err(wrong());
-    }
-    Ok(path.with_file_name(format!("{stem}-{:05}-of-{count:05}.gguf", i + 1)))
+    let stem = name.strip_suffix(format!("-of-{count:05}.gguf").as_bytes()).ok_or_else(wrong)?;
+    let stem = stem.len().checked_sub(5).map(|at| stem.split_at(at)).ok_or_else(wrong)?;
+    let stem = match stem {
+        (stem, number) if number.iter().all(u8::is_ascii_digit) => {
+            stem.strip_suffix(b"-").ok_or_else(wrong)?
+        }
+        _ => return Err(wrong()),
+    };
+    // SAFETY: the bytes are those of a name of the system's up to an ASCII character.
+    let mut name = unsafe { OsStr::from_encoded_bytes_unchecked(stem) }.to_owned();
+    name.push(format!("-{:05}-of-{count:05}.gguf", i + 1));
+    Ok(path.with_file_name(name))
 }
 
 fn open_part(path: &Path) -> Result<File, Error> {
@@ -181,7 +206,7 @@ fn open_part(path: &Path) -> Result<File, Error> {
 
 fn read_part(path: &Path) -> Result<File, Problem> {
     let map = mapped::map(path)?;
-    let mut r = Reader { bytes: &map, at: 0 };
+    let mut r = Reader { bytes: &map[..map.len().min(MAX_HEADER)], at: 0, numbers: MAX_NUMBERS };
     let magic = r.take(4, "the magic").unwrap_or(&map);
     if lfs::is_pointer(&map) {
         return Err(Problem::LfsPointer);
@@ -195,9 +220,9 @@ fn read_part(path: &Path) -> Result<File, Problem> {
         v if v.swap_bytes() == 2 || v.swap_bytes() == 3 => return Err(Problem::BigEndian),
         v => return Err(Problem::Version(v)),
     }
-    let tensor_count = r.count("the number of tensors", 8 + 4 + 4 + 8)?;
-    let key_count = r.count("the number of keys", 8 + 4 + 1)?;
-    let mut keys = Vec::with_capacity(key_count);
+    let tensor_count = r.count("the number of tensors", 8 + 4 + 4 + 8, MAX_TENSORS)?;
+    let key_count = r.count("the number of keys", 8 + 4 + 1, MAX_KEYS)?;
+    let mut keys = Vec::new();
     for _ in 0..key_count {
         let name = r.string("a key")?;
         let kind = r.kind(&name)?;
@@ -209,10 +234,10 @@ fn read_part(path: &Path) -> Result<File, Problem> {
         None => DEFAULT_ALIGNMENT,
         Some((_, v)) => v.as_u64().unwrap_or(0),
     };
-    if !alignment.is_power_of_two() {
+    if !alignment.is_power_of_two() || alignment > MAX_ALIGNMENT {
         return Err(Problem::Alignment(alignment));
     }
-    let mut tensors = Vec::with_capacity(tensor_count);
+    let mut tensors = Vec::new();
     for _ in 0..tensor_count {
         tensors.push(r.tensor(alignment)?);
     }
@@ -241,7 +266,8 @@ fn place(tensors: &mut [Tensor], base: u64, file_len: u64) -> Result<(), Problem
                 });
             }
             (None, None) => {
-                let next = starts.iter().find(|&&s| s > offset).map_or(file_len, |s| base.saturating_add(*s));
+                let later = starts.partition_point(|&start| start <= offset);
+                let next = starts.get(later).map_or(file_len, |start| base.saturating_add(*start));
                 next.saturating_sub(t.start)
             }
         };
@@ -271,6 +297,8 @@ fn check_unique<'a>(what: &'static str, names: impl Iterator<Item = &'a String>)
 struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
+    /// How many more numbers in arrays are kept as values of their own.
+    numbers: usize,
 }
 
 impl<'a> Reader<'a> {
@@ -295,16 +323,16 @@ impl<'a> Reader<'a> {
         Ok(u64::from_le_bytes(self.array(what)?))
     }
 
-    /// A count of things of at least `min_bytes` each, which must fit into the rest of the file.
-    fn count(&mut self, what: &'static str, min_bytes: u64) -> Result<usize, Problem> {
+    /// A count of at most `most` things of at least `min_bytes` each, which must fit into the rest of the file.
+    fn count(&mut self, what: &'static str, min_bytes: u64, most: usize) -> Result<usize, Problem> {
         let n = self.u64(what)?;
         let rest = (self.bytes.len() - self.at) as u64;
-        if n > rest / min_bytes { Err(absurd(what, n)) } else { Ok(n as usize) }
+        if n > rest / min_bytes || n > most as u64 { Err(absurd(what, n)) } else { Ok(n as usize) }
     }
 
     /// The bytes of a string.
     fn bytes(&mut self, what: &'static str) -> Result<&'a [u8], Problem> {
-        let len = self.count(what, 1)?;
+        let len = self.count(what, 1, usize::MAX)?;
         self.take(len, what)
     }
 
@@ -322,17 +350,6 @@ impl<'a> Reader<'a> {
     fn value(&mut self, kind: Kind, key: &str, depth: usize) -> Result<Value, Problem> {
         const WHAT: &str = "a value";
         Ok(match kind {
-            Kind::U8 => Value::U8(u8::from_le_bytes(self.array(WHAT)?)),
-            Kind::I8 => Value::I8(i8::from_le_bytes(self.array(WHAT)?)),
-            Kind::U16 => Value::U16(u16::from_le_bytes(self.array(WHAT)?)),
-            Kind::I16 => Value::I16(i16::from_le_bytes(self.array(WHAT)?)),
-            Kind::U32 => Value::U32(u32::from_le_bytes(self.array(WHAT)?)),
-            Kind::I32 => Value::I32(i32::from_le_bytes(self.array(WHAT)?)),
-            Kind::F32 => Value::F32(f32::from_le_bytes(self.array(WHAT)?)),
-            Kind::Bool => Value::Bool(self.array::<1>(WHAT)?[0] != 0),
-            Kind::U64 => Value::U64(u64::from_le_bytes(self.array(WHAT)?)),
-            Kind::I64 => Value::I64(i64::from_le_bytes(self.array(WHAT)?)),
-            Kind::F64 => Value::F64(f64::from_le_bytes(self.array(WHAT)?)),
             Kind::String => match String::from_utf8(self.bytes(WHAT)?.to_vec()) {
                 Ok(text) => Value::String(text),
                 Err(e) => Value::Bytes(e.into_bytes()),
@@ -342,10 +359,20 @@ impl<'a> Reader<'a> {
             }
             Kind::Array => {
                 let kind = self.kind(key)?;
-                let n = self.count("the length of an array", kind.min_bytes())?;
+                let n = self.count("the length of an array", kind.min_bytes(), usize::MAX)?;
+                if !matches!(kind, Kind::String | Kind::Array) {
+                    match self.numbers.checked_sub(n) {
+                        Some(left) => self.numbers = left,
+                        None => {
+                            let bytes = self.take(n * kind.min_bytes() as usize, WHAT)?;
+                            return Ok(Value::Numbers(kind, bytes.to_vec()));
+                        }
+                    }
+                }
                 let values = (0..n).map(|_| self.value(kind, key, depth + 1));
                 Value::Array(kind, values.collect::<Result<_, _>>()?)
             }
+            kind => kind.number(self.take(kind.min_bytes() as usize, WHAT)?),
         })
     }
 

@@ -19,6 +19,7 @@ mod tensor_type;
 mod value;
 mod writer;
 
+pub use crate::mapped::Changed;
 pub use constants::DEFAULT_ALIGNMENT;
 pub use dequantize::Dequantize;
 pub use error::{Error, Problem};

@@ -42,6 +42,27 @@ impl Kind {
         Kind::ALL.get(n as usize).copied()
     }
 
+    /// A number of the kind, as it stands in a file. Whoever has other values does not ask.
+    pub(super) fn number(self, bytes: &[u8]) -> Value {
+        fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
+            bytes.try_into().expect("as long as the kind says")
+        }
+        match self {
+            Kind::U8 => Value::U8(bytes[0]),
+            Kind::I8 => Value::I8(bytes[0] as i8),
+            Kind::U16 => Value::U16(u16::from_le_bytes(array(bytes))),
+            Kind::I16 => Value::I16(i16::from_le_bytes(array(bytes))),
+            Kind::U32 => Value::U32(u32::from_le_bytes(array(bytes))),
+            Kind::I32 => Value::I32(i32::from_le_bytes(array(bytes))),
+            Kind::F32 => Value::F32(f32::from_le_bytes(array(bytes))),
+            Kind::Bool => Value::Bool(bytes[0] != 0),
+            Kind::U64 => Value::U64(u64::from_le_bytes(array(bytes))),
+            Kind::I64 => Value::I64(i64::from_le_bytes(array(bytes))),
+            Kind::F64 => Value::F64(f64::from_le_bytes(array(bytes))),
+            Kind::String | Kind::Array => unreachable!("no numbers"),
+        }
+    }
+
     /// Least bytes that a value of the kind takes in a file.
     pub(super) fn min_bytes(self) -> u64 {
         match self {
@@ -71,6 +92,8 @@ pub enum Value {
     Bytes(Vec<u8>),
     /// Elements, all of the given kind.
     Array(Kind, Vec<Value>),
+    /// Very many numbers of a kind, as they stand in a file.
+    Numbers(Kind, Vec<u8>),
     U64(u64),
     I64(i64),
     F64(f64),
@@ -89,7 +112,7 @@ impl Value {
             Value::F32(_) => Kind::F32,
             Value::Bool(_) => Kind::Bool,
             Value::String(_) | Value::Bytes(_) => Kind::String,
-            Value::Array(..) => Kind::Array,
+            Value::Array(..) | Value::Numbers(..) => Kind::Array,
             Value::U64(_) => Kind::U64,
             Value::I64(_) => Kind::I64,
             Value::F64(_) => Kind::F64,
@@ -149,6 +172,15 @@ impl Value {
         }
     }
 
+    /// The numbers of [`Value::Numbers`]; none of other values.
+    pub fn numbers(&self) -> impl Iterator<Item = Value> {
+        let (kind, bytes) = match self {
+            Value::Numbers(kind, bytes) => (*kind, &bytes[..]),
+            _ => (Kind::U8, &[][..]),
+        };
+        bytes.chunks_exact(kind.min_bytes() as usize).map(move |bytes| kind.number(bytes))
+    }
+
     /// The value as it stands in a file: its kind, then its bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = (self.kind() as u32).to_le_bytes().to_vec();
@@ -179,6 +211,11 @@ impl Value {
                     debug_assert_eq!(v.kind(), *kind);
                     v.write(out);
                 }
+            }
+            Value::Numbers(kind, bytes) => {
+                out.extend((*kind as u32).to_le_bytes());
+                out.extend((bytes.len() as u64 / kind.min_bytes()).to_le_bytes());
+                out.extend(bytes);
             }
         }
     }
@@ -246,6 +283,10 @@ impl std::fmt::Display for Value {
                     write!(f, " {v}")?;
                 }
                 if values.len() > 4 { write!(f, " ...") } else { Ok(()) }
+            }
+            Value::Numbers(kind, bytes) => {
+                let count = bytes.len() as u64 / kind.min_bytes();
+                write!(f, "[{count}]{} ...", format!("{kind:?}").to_lowercase())
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Writing: header first, then tensors one after the other, in pieces of any size.
 
-use super::constants::{ALIGNMENT_KEY, DEFAULT_ALIGNMENT, MAGIC, VERSION};
+use super::constants::{ALIGNMENT_KEY, DEFAULT_ALIGNMENT, MAGIC, MAX_ALIGNMENT, VERSION};
 use super::error::{Error, Problem};
 use super::tensor_type::GgmlType;
 use super::value::{Value, write_string};
@@ -59,6 +59,12 @@ impl Writer {
         resumed().map_err(|p: Problem| p.at(path))
     }
 
+    /// Has [`Writer::finish`] fail if there is a file of its name by then; else that is replaced.
+    pub fn keep_existing(mut self) -> Writer {
+        self.out.keep_existing();
+        self
+    }
+
     /// Whether a file is as long as one with these keys and tensors, and begins as it.
     pub fn has_written(path: &Path, keys: &[(String, Value)], tensors: &[TensorHeader]) -> bool {
         let expected = header(keys, tensors, alignment(keys));
@@ -82,7 +88,7 @@ impl Writer {
         there: u64,
     ) -> Result<(Writer, usize), Problem> {
         let alignment = alignment(keys);
-        if !alignment.is_power_of_two() {
+        if !alignment.is_power_of_two() || alignment > MAX_ALIGNMENT {
             return Err(Problem::Alignment(alignment));
         }
         let mut header = header(keys, &tensors, alignment);
@@ -111,7 +117,7 @@ impl Writer {
 
     /// Bytes of the whole file with these keys and tensors.
     pub fn file_bytes(keys: &[(String, Value)], tensors: &[TensorHeader]) -> u64 {
-        let alignment = alignment(keys).max(1);
+        let alignment = alignment(keys).clamp(1, MAX_ALIGNMENT);
         let data: u64 = tensors.iter().map(|t| t.bytes.next_multiple_of(alignment)).sum();
         (header(keys, tensors, alignment).len() as u64).next_multiple_of(alignment) + data
     }

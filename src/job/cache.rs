@@ -2,6 +2,7 @@
 //! what decides the content, so that a file is right whenever it is there.
 
 use super::Error;
+use crate::atomic_file::{TEMPORARY, is_part};
 use crate::checkpoint::Model;
 use crate::plan::Plan;
 use sha2::{Digest, Sha256};
@@ -96,9 +97,15 @@ impl Cache {
     }
 }
 
-/// Whether a name is one that [`Cache::place`] makes.
+/// Whether a name is one that [`Cache::place`] makes, or of such a file that is not complete.
 fn is_ours(path: &Path) -> bool {
-    let name = path.file_name().and_then(|name| name.to_str());
+    let Some(name) = path.file_name() else { return false };
+    let is_part = is_part(name);
+    let name = name.to_str();
+    if is_part && name.is_some_and(|name| name.starts_with(TEMPORARY)) {
+        return true;
+    }
+    let name = name.map(|name| if is_part { &name[1..] } else { name });
     let key = name.and_then(|name| name.split_once('.')).map(|(key, _)| key);
     key.is_some_and(|key| key.len() == DIGITS && key.bytes().all(|b| b.is_ascii_hexdigit()))
 }
@@ -157,10 +164,13 @@ mod tests {
         cache.create().unwrap();
         let place = cache.place(&key_of(&["a"]), "base.gguf");
         std::fs::write(&place, "12345").unwrap();
+        for part in [".0123456789abcdef.base.gguf.0123456789abcdef.part", ".tenpak-aBcDeF.part"] {
+            std::fs::write(cache.folder().join(part), "1").unwrap();
+        }
         let other = cache.folder().join("notes.txt");
         std::fs::write(&other, "mine").unwrap();
         let files = cache.files().unwrap();
-        assert_eq!((files.len(), files[0].bytes, &files[0].path), (1, 5, &place));
+        assert_eq!((files.len(), files[2].bytes, &files[2].path), (3, 5, &place));
         cache.clear().unwrap();
         assert!(!place.exists() && other.exists());
     }

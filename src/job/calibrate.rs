@@ -5,6 +5,7 @@ use super::own_text::OwnText;
 use super::{Error, check_output};
 use crate::calibration::Calibration;
 use crate::gguf;
+use crate::interrupt::{self, Watched};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -145,14 +146,33 @@ impl Calibrate {
     }
 }
 
+/// A folder that goes with the value, and if a signal ends the program.
+pub(super) struct WorkFolder {
+    folder: tempfile::TempDir,
+    _watched: Watched,
+}
+
+impl WorkFolder {
+    /// Makes one.
+    pub fn new(make: impl FnOnce() -> std::io::Result<tempfile::TempDir>) -> std::io::Result<WorkFolder> {
+        let (folder, watched) = interrupt::temporary(make, |folder| folder.path().to_owned())?;
+        Ok(WorkFolder { folder, _watched: watched })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
 /// A folder beside an output for what is needed on the way to it; it goes with the value.
-pub(super) fn work_folder(prefix: &str, output: &Path) -> Result<tempfile::TempDir, Error> {
+pub(super) fn work_folder(prefix: &str, output: &Path) -> Result<WorkFolder, Error> {
     let folder = match output.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     };
-    let work = tempfile::Builder::new().prefix(prefix).tempdir_in(folder);
-    work.map_err(|source| Error::Io { path: folder.to_owned(), source })
+    WorkFolder::new(|| tempfile::Builder::new().prefix(prefix).tempdir_in(folder))
+        .map_err(|source| Error::Io { path: folder.to_owned(), source })
 }
 
 /// Refuses a text that cannot be opened, before anything that takes long.

@@ -1,6 +1,7 @@
 //! The collector of ggml-patches: finding and running it.
 
 use crate::checkpoint::Dtype;
+use crate::interrupt;
 use crate::llama::find::{NotFound, Wanted};
 use crate::llama::run;
 use std::path::{Path, PathBuf};
@@ -62,7 +63,9 @@ pub(super) fn measure_speed(collector: Option<&Path>, dtype: Dtype, threads: Opt
     let mut command = Command::new(find_collector(collector).ok()?);
     command.args(["--speed", &dtype.ggml().name()]);
     add_options(&mut command, [("-t", threads.map(|n| n.to_string()))]);
-    let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let (child, _watched) = interrupt::spawn(&mut command).ok()?;
+    let output = child.wait_with_output().ok()?;
     let printed = String::from_utf8(output.stdout).ok()?;
     let line = printed.lines().find_map(|line| line.strip_prefix("speed "))?;
     let mut values = line.split(' ').map(|v| v.parse().ok().filter(|v: &f64| v.is_finite() && *v > 0.0));

@@ -10,7 +10,7 @@ use super::judge::{Judgement, judge};
 use super::measure::{self, Measure, Measured, Step};
 use super::outputs::{Outputs, check_output};
 use super::verify::{Verified, Verify, VerifyError};
-use super::write::write_or_resume;
+use super::write::{Resume, write_or_resume};
 use super::{Error, resume};
 use crate::calibration::{Calibration, Sensitivities};
 use crate::checkpoint::{self, Model};
@@ -284,7 +284,8 @@ impl Opened<'_> {
                 tell(Event::Complete(&part.path));
                 continue;
             }
-            self.write_part(part, guide, outputs.resume, tell)?;
+            let resume = Resume { goes_on: outputs.resume, replaces: outputs.overwrite };
+            self.write_part(part, guide, resume, tell)?;
         }
         if let (Some(Found::Measured(measured)), Cut::Whole) = (&statistics, outputs.cut) {
             match judge(
@@ -380,7 +381,7 @@ impl Opened<'_> {
         &self,
         part: &Part,
         guide: Option<Guide>,
-        resume: bool,
+        resume: Resume,
         tell: &(dyn Fn(Event) + Sync),
     ) -> Result<(), Error> {
         let Part { plan, path } = part;

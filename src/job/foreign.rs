@@ -132,7 +132,8 @@ impl Convert {
         if cached.is_some() {
             std::fs::create_dir_all(&place).map_err(io)?;
         }
-        let temporary = atomic_file::temporary(&place).map_err(io)?.into_temp_path();
+        let (temporary, _watched) = atomic_file::temporary(&place).map_err(io)?;
+        let temporary = temporary.into_temp_path();
         let order = Order {
             folder: &foreign.folder,
             output: &temporary,

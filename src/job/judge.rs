@@ -1,5 +1,6 @@
 //! What a file costs: its predictions beside those of the model that it was made of, on text that nothing was measured on.
 
+use super::calibrate::WorkFolder;
 use super::measure::Measured;
 use crate::llama::evaluation::CHUNK;
 use crate::llama::find::{NotFound, Wanted};
@@ -65,7 +66,8 @@ pub(super) fn judge(
     let text = measured.kept_back.clone();
     let evaluation = evaluation(programs, text, CHUNKS, threads, measured.parse_special);
     let evaluation = evaluation.map_err(|e| e.to_string())?;
-    let work = tempfile::Builder::new().prefix("tenpak-judge-").tempdir().map_err(|e| e.to_string())?;
+    let work = WorkFolder::new(|| tempfile::Builder::new().prefix("tenpak-judge-").tempdir());
+    let work = work.map_err(|e| e.to_string())?;
     let (logits, log) = (work.path().join("logits"), work.path().join("log"));
     let judged = evaluation.write_logits(&measured.base, &logits, &log);
     let divergence = judged.and_then(|()| evaluation.divergence(file, &logits, &log));

@@ -4,7 +4,9 @@ use super::cache::{Cache, key_of, key_of_model};
 use super::calibrate::{Calibrate, Text, check_text};
 use super::collector::find_collector;
 use super::own_text::{DEFAULT_SEED, OwnText};
-use super::{Error, Event, write};
+use super::write::{Resume, write_or_resume};
+use super::{Error, Event};
+use crate::atomic_file::AtomicFile;
 use crate::calibration::Calibration;
 use crate::checkpoint::{self, Dtype, Model};
 use crate::names;
@@ -261,9 +263,9 @@ impl CutText {
 
 /// Writes a file that has its name only when it is whole.
 fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut part = tempfile::NamedTempFile::new_in(path.parent().unwrap_or(Path::new(".")))?;
-    part.write_all(bytes)?;
-    part.persist(path).map(drop).map_err(|e| e.error)
+    let mut file = AtomicFile::create(path)?;
+    file.write_all(bytes)?;
+    file.persist().map(drop)
 }
 
 fn digest(path: &Path) -> Result<String, Error> {
@@ -288,7 +290,9 @@ pub(super) fn write_base(
         return Ok(());
     }
     tell(Event::Started { weights: plain.weights() });
-    let written = write(model, plain, None, path, &|n| tell(Event::Progress(n)));
+    // What a killed program left in the cache is of use.
+    let resume = Resume { goes_on: true, replaces: true };
+    let written = write_or_resume(model, plain, None, path, resume, &|n| tell(Event::Progress(n)));
     tell(Event::Stopped);
     written.map(drop)
 }

@@ -73,10 +73,10 @@ pub use foreign::{ForeignOptions, Place, Prepared};
 pub use guided::Guide;
 pub use judge::Judgement;
 pub use measure::{Measure, Step};
-pub use outputs::{OutputError, Outputs, check_output};
+pub use outputs::{OutputError, Outputs, check_folder, check_output, save};
 pub use own_text::{DEFAULT_SEED, OwnText};
 pub use verify::{Agreement, Difference, Distance, Half, Shown, Verified, Verify, VerifyError, percent};
-pub use write::{write, write_or_resume};
+pub use write::{Resume, write, write_or_resume};
 
 use crate::{calibration, checkpoint, gguf, llama, plan};
 use std::path::PathBuf;
@@ -154,6 +154,9 @@ pub enum Error {
         /// The tensor.
         tensor: String,
     },
+    /// An input was changed while it was read.
+    #[error(transparent)]
+    Changed(#[from] gguf::Changed),
     /// Writing the file.
     #[error(transparent)]
     Gguf(#[from] gguf::Error),

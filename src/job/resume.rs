@@ -36,9 +36,11 @@ pub fn id(model: &Model, plan: &Plan, guide: Option<Guide>) -> String {
     hash.finalize()[..8].iter().map(|b| format!("{b:02x}")).collect()
 }
 
-/// Files that killed runs with another model or other options left beside `path`.
+/// Files that killed runs with another model or other options left beside `path` and
+/// that no process writes now.
 pub fn left_by_others(model: &Model, plan: &Plan, guide: Option<Guide>, path: &Path) -> Vec<String> {
-    atomic_file::other_parts(path, &id(model, plan, guide))
+    let names = atomic_file::other_parts(path, &id(model, plan, guide));
+    names.into_iter().map(|name| name.to_string_lossy().into_owned()).collect()
 }
 
 /// Whether there is a file that has the planned keys, tensors and size and was written after all of `inputs`.

@@ -19,25 +19,58 @@ pub fn write(
     path: &Path,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<u64, Error> {
-    write_or_resume(model, plan, guide, path, false, progress)
+    write_or_resume(model, plan, guide, path, Resume::REPLACING, progress)
 }
 
-/// As [`write`], but goes on with the whole tensors that a killed program left, if `resume` is set. What was left of
-/// another model or with other options is not used. The bytes are the same.
+/// What a file may begin with and take the place of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resume {
+    /// Go on with the whole tensors that a killed program left. What was left of another model or with other options is not
+    /// used. The bytes are the same.
+    pub goes_on: bool,
+    /// Take the place of a file that has the name in the end.
+    pub replaces: bool,
+}
+
+impl Resume {
+    /// From the start, in place of what is there.
+    pub const REPLACING: Resume = Resume { goes_on: false, replaces: true };
+}
+
+/// As [`write`], but goes on where a program was killed, and leaves a file that is there, as `resume` says.
 pub fn write_or_resume(
     model: &Model,
     plan: &Plan,
     guide: Option<Guide>,
     path: &Path,
-    resume: bool,
+    resume: Resume,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<u64, Error> {
     let id = resume::id(model, plan, guide);
-    let (mut writer, done) = Writer::create_or_resume(path, &plan.keys, plan.headers(), &id, resume)?;
+    let (writer, done) = Writer::create_or_resume(path, &plan.keys, plan.headers(), &id, resume.goes_on)?;
+    let mut writer = if resume.replaces { writer } else { writer.keep_existing() };
+    let written = write_tensors(model, plan, guide, done, &mut writer, progress);
+    // An input that changed explains any other error, and what was written of it.
+    model.check_unchanged()?;
+    guide.map_or(Ok(()), |guide| guide.calibration.check_unchanged())?;
+    written?;
+    Ok(writer.finish()?)
+}
+
+/// Writes the tensors of a plan but for the first `done`.
+fn write_tensors(
+    model: &Model,
+    plan: &Plan,
+    guide: Option<Guide>,
+    done: usize,
+    writer: &mut Writer,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<(), Error> {
     let mut guided = guide.map(|guide| Guided::new(guide, model, plan)).transpose()?;
     plan.tensors[..done].iter().for_each(|t| progress(t.source.elements()));
     let mut rest = plan.tensors[done..].iter().peekable();
     while let Some(planned) = rest.next() {
+        model.check_cut()?;
         let t = &planned.source;
         match planned.target {
             Target::Plain(dtype) => {
@@ -50,18 +83,18 @@ pub fn write_or_resume(
                     floats.push((t, dtype));
                     rest.next();
                 }
-                plain::write(model, &floats, &mut writer, progress)?;
+                plain::write(model, &floats, writer, progress)?;
             }
             Target::Blocks(kind) => match guided.as_mut().filter(|g| g.knows(t)) {
-                Some(guided) => guided.write(model, t, kind, &mut writer, progress)?,
-                None => write_blocks(model, t, planned.target, &mut writer, progress)?,
+                Some(guided) => guided.write(model, t, kind, writer, progress)?,
+                None => write_blocks(model, t, planned.target, writer, progress)?,
             },
             Target::Upstream(_) | Target::Kept(_) => {
-                write_blocks(model, t, planned.target, &mut writer, progress)?
+                write_blocks(model, t, planned.target, writer, progress)?
             }
         }
     }
-    Ok(writer.finish()?)
+    Ok(())
 }
 
 /// Writes a tensor in blocks: those of the checkpoint, or those that its weights are quantized to.

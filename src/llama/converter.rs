@@ -2,6 +2,7 @@
 
 use super::find::{NotFound, Wanted};
 use super::python;
+use crate::interrupt;
 use std::collections::VecDeque;
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -172,7 +173,7 @@ impl Converter {
             command.env(variable, "1");
         }
         command.stdin(Stdio::piped()).stdout(writer.try_clone()?).stderr(writer);
-        let mut child = command.spawn()?;
+        let (mut child, _watched) = interrupt::spawn(&mut command)?;
         // The other ends of the pipe are the child's, or its end would not be seen; standard input stays open until then.
         drop(command);
         let _open = child.stdin.take();

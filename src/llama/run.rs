@@ -1,5 +1,6 @@
 //! Running a program, and what the run took.
 
+use crate::interrupt;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -111,8 +112,8 @@ pub fn passed_on(command: &mut Command) -> Result<Finished, Error> {
         command.env(SPINS.0, SPINS.1);
     }
     let start = Instant::now();
-    let child = command.stdin(Stdio::null()).spawn();
-    let finished = child.and_then(|child| wait(child, start));
+    let started = interrupt::spawn(command.stdin(Stdio::null()));
+    let finished = started.and_then(|(child, _watched)| wait(child, start));
     finished.map_err(|source| Error::Start { program: command.get_program().into(), source })
 }
 

@@ -1,5 +1,6 @@
 //! Why there is no plan.
 
+use super::parts::MAX_PARTS;
 use std::path::PathBuf;
 
 /// What is wrong with a recipe, or with a recipe for a model.
@@ -67,6 +68,14 @@ pub enum Error {
         /// Tensors of the model.
         tensors: usize,
         /// Parts that were asked for.
+        parts: usize,
+    },
+    /// More parts than a file can count.
+    #[error(
+        "the file would have {parts} parts, and at most {MAX_PARTS} can be counted; let parts be larger (--split-max-size)"
+    )]
+    TooManyParts {
+        /// Parts that there would be.
         parts: usize,
     },
 }

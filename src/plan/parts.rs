@@ -11,6 +11,9 @@ use std::path::{Path, PathBuf};
 /// Bytes that the header takes for a tensor besides its name, at the most: the extents, the type and the offset.
 const HEADER_BYTES: u64 = 64;
 
+/// Parts that can be counted: the key has 16 bits.
+pub const MAX_PARTS: usize = u16::MAX as usize;
+
 /// One of the files of a plan.
 #[derive(Clone, Debug)]
 pub struct Part {
@@ -52,6 +55,9 @@ pub fn cut(plan: &Plan, cut: Cut, whole: &Path) -> Result<Vec<Part>, Error> {
             (ranges, number - 1..number)
         }
     };
+    if ranges.len() > MAX_PARTS {
+        return Err(Error::TooManyParts { parts: ranges.len() });
+    }
     let part = |i| Part { plan: part(plan, &ranges, i), path: path(whole, i, ranges.len()) };
     Ok(wanted.map(part).collect())
 }
@@ -118,9 +124,11 @@ fn path(whole: &Path, i: usize, count: usize) -> PathBuf {
     if count == 1 {
         return whole.to_owned();
     }
-    let name = whole.file_name().unwrap_or_default().to_string_lossy();
-    let stem = name.strip_suffix(".gguf").unwrap_or(&name);
-    whole.with_file_name(format!("{stem}-{:05}-of-{count:05}.gguf", i + 1))
+    let has_extension = whole.extension().is_some_and(|extension| extension == "gguf");
+    let stem = if has_extension { whole.file_stem() } else { whole.file_name() };
+    let mut name = stem.unwrap_or_default().to_owned();
+    name.push(format!("-{:05}-of-{count:05}.gguf", i + 1));
+    whole.with_file_name(name)
 }
 
 #[cfg(test)]

@@ -164,7 +164,7 @@ fn rows_that_no_block_divides_stay_f16() {
 fn there_and_back(folder: &Folder) -> PathBuf {
     let file = convert(&open(folder), Recipe::plain(Dtype::F32), &folder.beside("f32.gguf"));
     let back = folder.beside("back");
-    export::to_folder(&file, Dtype::F32, &back, &|_| {}).unwrap_or_else(|e| panic!("{e}"));
+    export::to_folder(&file, Dtype::F32, &back, true, &|_| {}).unwrap_or_else(|e| panic!("{e}"));
     back
 }
 

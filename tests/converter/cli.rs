@@ -4,6 +4,7 @@ use crate::support;
 use std::path::Path;
 use std::process::Command;
 use support::quantized_case::Case;
+use support::tiny_gguf::{self, Raw};
 use support::tiny_llama::{self, Folder, TinyLlama};
 use support::{assert_says, files_in};
 use tenpak_gguf::types::REGISTRY;
@@ -587,4 +588,13 @@ fn plans_need_sensitivities() {
         1,
         &["taken.csv", "exists already", "--force"],
     );
+}
+
+/// How many columns such a row has nobody can tell from the bytes that are there.
+#[test]
+fn a_type_that_nobody_knows_is_not_exported() {
+    let raw = Raw::new(3, 1, 0).tensor("w", &[1 << 40], 9999, 0);
+    let (_folder, path) = tiny_gguf::file(&raw.data(64));
+    let out = path.with_file_name("plain.gguf");
+    fails(&["export", text(&path), "-o", text(&out)], 1, &["tensor `w`", "type 9999"]);
 }

@@ -29,7 +29,7 @@ fn plain(tiny: &TinyLlama, change: impl FnOnce(&mut Vec<(String, Value)>)) -> (F
 fn export_error_with(tiny: &TinyLlama, change: impl FnOnce(&mut Vec<(String, Value)>)) -> export::Error {
     let (folder, path) = plain(tiny, change);
     let file = File::open(&path).unwrap();
-    let e = error(export::to_folder(&file, Dtype::F16, &folder.beside("back"), &|_| {}));
+    let e = error(export::to_folder(&file, Dtype::F16, &folder.beside("back"), true, &|_| {}));
     assert!(!folder.beside("back").exists());
     e
 }
@@ -134,6 +134,7 @@ fn a_tensor_that_a_checkpoint_has_no_name_for() {
         &File::open(&with_more).unwrap(),
         Dtype::F16,
         &folder.beside("back"),
+        true,
         &|_| {},
     ));
     assert_says(e, &["more.gguf", "`blk.0.attn_sinks.weight`", "LlamaForCausalLM", "plain GGUF"]);
@@ -154,10 +155,10 @@ fn quantized_files_are_dequantized() {
         let quantized = File::open(&quantized).unwrap();
         assert!(quantized.tensors().iter().any(|t| t.kind.name().starts_with("t4")), "{name}");
         let plain = folder.beside("plain.gguf");
-        export::to_gguf(&quantized, Dtype::F32, &plain, &|_| {}).unwrap_or_else(|e| panic!("{e}"));
+        export::to_gguf(&quantized, Dtype::F32, &plain, true, &|_| {}).unwrap_or_else(|e| panic!("{e}"));
         let tensors = |file: &File, to: &str| {
             let to = folder.beside(to);
-            export::to_folder(file, Dtype::F32, &to, &|_| {}).unwrap_or_else(|e| panic!("{e}"));
+            export::to_folder(file, Dtype::F32, &to, true, &|_| {}).unwrap_or_else(|e| panic!("{e}"));
             std::fs::read(to.join("model.safetensors")).unwrap()
         };
         assert!(tensors(&quantized, "a") == tensors(&File::open(&plain).unwrap(), "b"), "{name}");
@@ -192,6 +193,7 @@ fn export_of_a_type_of_activations() {
         &File::open(&path).unwrap(),
         Dtype::F16,
         &folder.path().join("o.gguf"),
+        true,
         &|_| {},
     ));
     assert_says(e, &["model.gguf", "`blk.0.w`", "q8_K", "F16"]);

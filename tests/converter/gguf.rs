@@ -244,6 +244,18 @@ fn fewer_tensors_than_the_split_says() {
 }
 
 #[test]
+fn parts_that_say_other_numbers_than_the_first() {
+    for key in ["split.count", "split.tensors.count"] {
+        let e = split_error(PARTS, 0, |i, keys| {
+            if i == 1 {
+                set(keys, key, Value::U16(7));
+            }
+        });
+        assert_says(e, &["00002-of-00002.gguf", &format!("says 7 of {key}, and the first part")]);
+    }
+}
+
+#[test]
 fn absurd_number_of_parts() {
     let e = split_error(PARTS, 0, |_, keys| set(keys, "split.count", Value::U64(u64::MAX)));
     assert!(matches!(e.problem, Problem::Split(_)), "{e}");

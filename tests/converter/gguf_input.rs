@@ -167,7 +167,7 @@ fn our_types_are_read_too() {
     job::write(&model, &plan(&model, Recipe::default()), None, &ours, &|_| {}).unwrap();
     let (_folder, plain) = convert(&ours, Recipe::plain(Dtype::F32));
     let exported = tiny.beside("exported.gguf");
-    export::to_gguf(&File::open(&ours).unwrap(), Dtype::F32, &exported, &|_| {}).unwrap();
+    export::to_gguf(&File::open(&ours).unwrap(), Dtype::F32, &exported, true, &|_| {}).unwrap();
     assert!(tensors(&plain) == tensors(&exported));
 }
 

@@ -371,6 +371,23 @@ fn missing_expert() {
 }
 
 #[test]
+fn numbers_of_experts_that_cannot_be() {
+    let case = Case::read("mixtral-8x7B-Instruct-v0.1");
+    for (name, value, words) in [
+        ("num_experts_per_tok", 0, ["4 experts", "a token uses 0"]),
+        ("num_experts_per_tok", 5, ["4 experts", "a token uses 5"]),
+        ("num_local_experts", 0, ["4 experts", "says 0"]),
+    ] {
+        let folder = case.write_with(&case.tensors());
+        let path = folder.path.join("config.json");
+        let mut config = tiny_llama::read_json(&path);
+        config[name] = json!(value);
+        folder.write_json("config.json", &config);
+        refused(&folder, &words);
+    }
+}
+
+#[test]
 fn values_that_are_not_finite() {
     for bad in [f32::NAN, f32::INFINITY] {
         let mut tiny = TinyLlama::new();
@@ -429,4 +446,59 @@ fn matrix_without_columns() {
         let plan = plan(&model, recipe);
         let (Ok(_) | Err(_)) = job::write(&model, &plan, None, &folder.path().join("out.gguf"), &|_| {});
     }
+}
+
+#[test]
+fn names_in_an_index_stay_in_the_folder() {
+    let outside = tempfile::tempdir().unwrap();
+    let secret = outside.path().join("model.safetensors");
+    for name in ["../model.safetensors", "a/../../x.safetensors", secret.to_str().expect("a plain name"), ""]
+    {
+        let folder = TinyLlama::new().write();
+        let weights = folder.path.join("model.safetensors");
+        std::fs::copy(&weights, folder.beside("model.safetensors")).unwrap();
+        std::fs::copy(&weights, &secret).unwrap();
+        folder.remove("model.safetensors");
+        let map = json!({"model.norm.weight": name});
+        folder.write_json("model.safetensors.index.json", &json!({"weight_map": map}));
+        refused(&folder, &["model.safetensors.index.json", "is no file of this folder"]);
+    }
+}
+
+/// The tokenizers library panics here.
+#[test]
+fn a_prefix_that_is_longer_than_parts_of_merges() {
+    tokenizer_refused(|t| t["model"]["continuing_subword_prefix"] = json!("(a|b)*["), &["not a tokenizer"]);
+}
+
+#[test]
+fn rules_that_make_a_text_longer_without_end() {
+    let double = json!({"type": "Replace", "pattern": {"String": "a"}, "content": "aa"});
+    let rules = json!({"type": "Sequence", "normalizers": vec![double; 40]});
+    tokenizer_refused(|t| t["normalizer"] = rules.clone(), &["`normalizer`", "times as long"]);
+}
+
+/// Padding and truncation are no part of how text is cut.
+#[test]
+fn padding_does_not_matter() {
+    let plain =
+        Model::open(&TinyLlama::new().write().path, &Options::default()).unwrap_or_else(|e| panic!("{e}"));
+    let mut tiny = TinyLlama::new();
+    tiny.tokenizer["padding"] = json!({"strategy": {"Fixed": 4_000_000_000u64}, "direction": "Right",
+        "pad_to_multiple_of": 1u64 << 62, "pad_id": 0, "pad_type_id": 0, "pad_token": "x"});
+    let padded = Model::open(&tiny.write().path, &Options::default()).unwrap_or_else(|e| panic!("{e}"));
+    assert!(plain.keys == padded.keys);
+}
+
+/// Nothing depends on it but what is suggested for sampling, and people should know.
+#[test]
+fn a_generation_config_that_is_not_read_is_named() {
+    let folder = TinyLlama::new().write();
+    std::fs::write(folder.path.join("generation_config.json"), "{").unwrap();
+    let model = Model::open(&folder.path, &Options::default()).unwrap_or_else(|e| panic!("{e}"));
+    assert!(
+        model.notes.iter().any(|note| note.contains("generation_config.json is not used")),
+        "{:?}",
+        model.notes
+    );
 }

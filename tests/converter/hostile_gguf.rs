@@ -186,9 +186,12 @@ fn alignment_that_is_no_integer() {
 
 #[test]
 fn alignment_larger_than_the_file() {
-    for shift in [31, 62, 63] {
-        let raw = Raw::new(3, 1, 1).string("general.alignment").u32(10).u64(1 << shift);
-        refused_saying(&raw.tensor("w", &[4], 0, 0).data(64), &["`w`"]);
+    let aligned = |shift: u32| {
+        Raw::new(3, 1, 1).string("general.alignment").u32(10).u64(1 << shift).tensor("w", &[4], 0, 0).data(64)
+    };
+    refused_saying(&aligned(16), &["`w`"]);
+    for shift in [17, 31, 62, 63] {
+        refused_saying(&aligned(shift), &["general.alignment is", "up to 65536"]);
     }
 }
 
@@ -244,4 +247,60 @@ fn extents_that_overflow() {
             refused_saying(&Raw::new(3, 1, 0).tensor("w", &shape, kind, 0).data(256), &["size of `w`"]);
         }
     }
+}
+
+/// Writes a header and makes the file as long as it claims, without taking room on the disk.
+#[track_caller]
+fn sparse_refused(header: Raw, words: &[&str]) {
+    let (_folder, path) = file(&header.0);
+    let opened = std::fs::OpenOptions::new().write(true).open(&path).expect("the file");
+    opened.set_len(8 << 30).expect("a file system with holes");
+    assert_says(error(File::open(&path)), words);
+}
+
+/// A few bytes on the disk may claim to be gigabytes: what is kept in memory is bounded by what a header may take.
+#[test]
+fn counts_that_only_a_sparse_file_has() {
+    let most = (8u64 << 30) / 32;
+    sparse_refused(Raw::new(3, most, 0), &["the number of tensors is", "cannot be"]);
+    sparse_refused(Raw::new(3, 0, most), &["the number of keys is", "cannot be"]);
+    let array = Raw::new(3, 0, 1).string("a").u32(9).u32(7).u64((8 << 30) - 1000);
+    sparse_refused(array, &["the length of an array is", "cannot be"]);
+    // As many as may be, all of them alike.
+    sparse_refused(Raw::new(3, 0, 1 << 20), &["stands twice"]);
+}
+
+#[test]
+fn alignment_of_more_than_a_page() {
+    let aligned = |n| Raw::new(3, 0, 1).string("general.alignment").u32(4).u32(n).data(64);
+    refused_saying(&aligned(1 << 17), &["general.alignment is 131072"]);
+    assert!(open(&aligned(1 << 16)).is_ok());
+}
+
+/// A number in a value of its own takes 32 bytes.
+#[test]
+fn very_many_numbers_are_kept_as_bytes() {
+    let count = (1u64 << 22) + 1;
+    let bytes =
+        Raw::new(3, 0, 2).string("few").u32(9).u32(0).u64(2).0.into_iter().chain([7, 8]).collect::<Vec<u8>>();
+    let bytes = Raw(bytes).string("many").u32(9).u32(0).u64(count).data(count as usize);
+    let file = open(&bytes).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(file.key("few").expect("a key").as_array().map(<[Value]>::len), Some(2));
+    let many = file.key("many").expect("a key");
+    assert_eq!(many.to_string(), format!("[{count}]u8 ..."));
+    // The kind of the elements, how many, and the first of them.
+    assert!(bytes[..200].windows(16).any(|w| w == &many.to_bytes()[4..20]));
+    assert!(many.numbers().all(|number| number == Value::U8(7)));
+    assert_eq!(many.numbers().count() as u64, count);
+    assert_eq!(many.to_bytes().len() as u64, 4 + 4 + 8 + count);
+}
+
+/// The end of a tensor of unknown type is the begin of the next, which is looked for once in all of them.
+#[test]
+fn many_tensors_of_unknown_types() {
+    let count = 100_000;
+    let raw = (0..count).fold(Raw::new(3, count, 0), |raw, i| raw.tensor(&i.to_string(), &[1], 9999, 0));
+    let start = std::time::Instant::now();
+    assert_eq!(open(&raw.data(64)).unwrap_or_else(|e| panic!("{e}")).tensors().len(), count as usize);
+    assert!(start.elapsed().as_secs() < 30, "time grows with the square");
 }

@@ -15,6 +15,7 @@ mod collector;
 mod encoder;
 mod eval;
 mod export;
+mod faults;
 mod folders;
 mod foreign;
 mod gguf;

@@ -55,3 +55,23 @@ fn a_pickle_that_asks_for_more_is_refused_by_name() {
     let e = error(Model::open(&folder.path, &Options::default()));
     assert_says(e, &["pytorch_model.bin", "`posix.system`", "refused", "safetensors"]);
 }
+
+/// A table of tables of one tensor, all keys one long name: the names together would be a million times as long as the file.
+#[test]
+fn names_that_are_longer_together_than_any_are_refused() {
+    let text = |s: &str| [&b"X"[..], &(s.len() as u32).to_le_bytes(), s.as_bytes()].concat();
+    let mut p =
+        [&b"\x80\x02("[..], &text("storage"), b"ctorch\nFloatStorage\n", &text("0"), &text("cpu")].concat();
+    p.extend(b"K\x01tQq\x000(K\x01tq\x010(h\x00K\x00h\x01h\x01tq\x020ctorch._utils\n_rebuild_tensor_v2\nh\x02Rq\x030");
+    p.extend(
+        [text(&"n".repeat(100_000)), b"q\x040}(".to_vec(), b"h\x04h\x03".repeat(1000), b"uq\x050}(".to_vec()]
+            .concat(),
+    );
+    p.extend([b"h\x04h\x05".repeat(1000), b"u.".to_vec()].concat());
+    let tiny = TinyLlama::new();
+    let folder = tiny.write();
+    folder.remove("model.safetensors");
+    torch_file::write_with(&folder.path.join("pytorch_model.bin"), &p, &tiny.tensors);
+    let e = error(Model::open(&folder.path, &Options::default()));
+    assert_says(e, &["pytorch_model.bin", "names in it are longer", "refused"]);
+}

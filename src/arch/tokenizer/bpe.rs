@@ -3,11 +3,14 @@
 use super::added::{self, Added};
 use super::beyond::Beyond;
 use super::files::{Problem, TOKENIZER_CONFIG, TOKENIZER_JSON};
+use super::growth;
 use super::pre_tokenizer;
 use super::sources::Sources;
 use super::special::{self, Special};
 use super::tokens::{KeyList, Tokens, looks_special, token_type};
+use crate::guarded::guarded;
 use serde_json::{Map, Value as Json};
+use std::collections::HashSet;
 use tokenizers::{AddedToken, Tokenizer};
 
 /// The tokenizer of a tokenizer.json, with the tokens that tokenizer_config.json adds to it.
@@ -17,13 +20,16 @@ pub fn load(sources: &Sources) -> Result<Tokenizer, Problem> {
     for setting in ["padding", "truncation"] {
         json.insert(setting.into(), Json::Null);
     }
-    let parsed: Result<Tokenizer, _> = serde_json::from_value(Json::Object(json));
-    let mut tokenizer = parsed.map_err(|e| {
+    growth::check(&json).map_err(Problem::of(TOKENIZER_JSON))?;
+    let parsed =
+        guarded(|| serde_json::from_value::<Tokenizer>(Json::Object(json)).map_err(|e| e.to_string()));
+    let mut tokenizer = parsed.and_then(|parsed| parsed).map_err(|e| {
         let what =
             format!("not a tokenizer that is known here ({e}); save it with a current tokenizers library");
         Problem::of(TOKENIZER_JSON)(what)
     })?;
-    add_tokens(&mut tokenizer, sources).map_err(Problem::of(TOKENIZER_CONFIG))?;
+    let added = guarded(|| add_tokens(&mut tokenizer, sources)).and_then(|added| added);
+    added.map_err(Problem::of(TOKENIZER_CONFIG))?;
     Ok(tokenizer)
 }
 
@@ -43,7 +49,8 @@ fn add_tokens(tokenizer: &mut Tokenizer, sources: &Sources) -> Result<(), String
         })
     });
     let own = tokenizer.get_added_tokens_decoder();
-    let missing: Vec<_> = listed.filter(|token| !own.values().any(|t| t.content == token.content)).collect();
+    let own: HashSet<&str> = own.values().map(|token| token.content.as_str()).collect();
+    let missing: Vec<_> = listed.filter(|token| !own.contains(token.content.as_str())).collect();
     tokenizer.add_tokens(missing).map_err(|e| e.to_string())?;
     let named = special::named(&sources.config).into_iter();
     let unknown: Vec<_> = named
@@ -136,6 +143,6 @@ fn tokens(
 
 /// A text after encoding and decoding.
 fn there_and_back(tokenizer: &Tokenizer, text: &str) -> Result<String, String> {
-    let encoding = tokenizer.encode(text, false).map_err(|e| e.to_string())?;
-    tokenizer.decode(encoding.get_ids(), false).map_err(|e| e.to_string())
+    let both = guarded(|| tokenizer.decode(tokenizer.encode(text, false)?.get_ids(), false));
+    both?.map_err(|e| e.to_string())
 }

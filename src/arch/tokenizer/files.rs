@@ -1,7 +1,7 @@
 //! The files of a folder that describe its tokenizer.
 
 use crate::arch::config::Config;
-use crate::{lfs, python_json};
+use crate::{lfs, python_json, small_file};
 use serde_json::{Map, Value as Json};
 use std::path::Path;
 
@@ -44,7 +44,7 @@ impl Files<'_> {
         if !path.exists() {
             return Ok(None);
         }
-        let bytes = std::fs::read(&path).map_err(|e| Problem::of(name)(e.to_string()))?;
+        let bytes = small_file::read(&path).map_err(|e| Problem::of(name)(e.to_string()))?;
         match lfs::is_pointer(&bytes) {
             true => Err(Problem::of(name)(lfs::PROBLEM.into())),
             false => Ok(Some(bytes)),

@@ -8,6 +8,7 @@ mod bpe;
 mod byte_fallback;
 mod exported;
 mod files;
+mod growth;
 mod json_files;
 mod merges;
 mod old_files;

@@ -1,5 +1,6 @@
 //! How text is cut before merging, and llama.cpp's names for it (`tokenizer.ggml.pre`).
 
+use crate::guarded::guarded;
 use serde_json::{Map, Value as Json};
 use sha2::{Digest, Sha256};
 use tokenizers::Tokenizer;
@@ -36,7 +37,7 @@ pub fn name(tokenizer: &Tokenizer, json: &Json, config: &Map<String, Json>) -> R
 
 /// The name of a vocabulary that llama.cpp knows: it is told by the ids that a certain text gets.
 fn name_by_hash(tokenizer: &Tokenizer, config: &Map<String, Json>) -> Result<Option<&'static str>, String> {
-    let encoding = tokenizer.encode(CHECK_TEXT, true).map_err(|e| e.to_string())?;
+    let encoding = guarded(|| tokenizer.encode(CHECK_TEXT, true))?.map_err(|e| e.to_string())?;
     let known = |ids: &[u32]| {
         let hash = format!("{:x}", Sha256::digest(format!("{ids:?}")));
         HASHES.iter().find(|(known, _)| *known == hash).map(|(_, name)| *name)

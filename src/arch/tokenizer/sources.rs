@@ -6,6 +6,9 @@ use super::templates::Templates;
 use super::tokens::KeyList;
 use serde_json::{Map, Value as Json};
 
+/// Tokens of a vocabulary: sixteen times as many as the largest have. Those that no file names are written too.
+const MAX_TOKENS: u64 = 1 << 22;
+
 /// The files of a tokenizer.
 pub struct Sources<'a> {
     pub files: &'a Files<'a>,
@@ -26,8 +29,14 @@ impl<'a> Sources<'a> {
 
     /// The number of embeddings, if config.json says it.
     pub fn embeddings(&self) -> Result<Option<usize>, Problem> {
-        let size = self.files.config.integer(&["vocab_size"]);
-        size.map(|n| n.map(|n| n as usize)).map_err(|e| Problem::of("config.json")(e.to_string()))
+        let at = Problem::of("config.json");
+        let size = self.files.config.integer(&["vocab_size"]).map_err(|e| at(e.to_string()))?;
+        match size {
+            Some(size) if size > MAX_TOKENS => {
+                Err(at(format!("vocab_size {size} is more than any vocabulary has ({MAX_TOKENS} at most)")))
+            }
+            size => Ok(size.map(|n| n as usize)),
+        }
     }
 
     /// What needs a token of this text: without it, a prompt or the end of an answer would be another one. `keys` say

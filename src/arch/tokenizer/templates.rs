@@ -4,6 +4,7 @@
 use super::files::{Files, Problem};
 use super::tokens::KeyList;
 use crate::gguf::Value;
+use crate::small_file;
 use serde_json::{Map, Value as Json};
 
 const TEMPLATE: &str = "chat_template.jinja";
@@ -96,7 +97,10 @@ fn more(files: &Files) -> Result<Vec<(String, String)>, Problem> {
         let path = entry.map_err(at)?.path();
         if path.extension().is_some_and(|e| e == "jinja") {
             let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            all.push((name, std::fs::read_to_string(&path).map_err(at)?));
+            let bytes = small_file::read(&path).map_err(at)?;
+            let text =
+                String::from_utf8(bytes).map_err(|_| Problem::of(MORE_TEMPLATES)("is not UTF-8".into()));
+            all.push((name, text?));
         }
     }
     all.sort();

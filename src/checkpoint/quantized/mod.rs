@@ -21,7 +21,7 @@ use super::dtype::Dtype;
 use super::error::Error;
 use super::shards::Shards;
 use super::stored::{Entry, Span};
-use crate::python_json;
+use crate::{python_json, small_file};
 use packed::{Folder, Matrices, float};
 use serde_json::{Map, Value as Json};
 use std::collections::BTreeMap;
@@ -111,7 +111,8 @@ fn quantization(
     // Before transformers knew of them, the libraries had files of their own.
     for (name, own) in [("quantize_config.json", "gptq"), ("quant_config.json", "awq")] {
         let path = folder.join(name);
-        if let Ok(text) = std::fs::read(&path) {
+        if path.exists() {
+            let text = small_file::read(&path).map_err(Error::read(&path))?;
             let said: Map<String, Json> = python_json::parse(&text)
                 .map_err(|e| Error::damaged(&path, format!("not a JSON object: {e}")))?;
             let method = method(&said, own);

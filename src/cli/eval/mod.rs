@@ -119,7 +119,7 @@ impl Args {
         given.extend(self.against.clone());
         given.extend(self.texts.iter().map(|text| domain(text).1));
         given.extend(self.tasks.iter().map(|(_, path)| path.clone()));
-        let reading = |path: &Path| eprintln!("{}: sha256", path.display());
+        let reading = |path: &Path| say!("{}: sha256", path.display());
         let Found { files, base, texts, tasks } = receipt.find(at, &given, &reading)?;
         Ok(Eval {
             files,
@@ -174,17 +174,17 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         _ => write!(out, "{}", tables::text(&receipt))?,
     }
     if let Some(path) = &args.receipt {
-        std::fs::write(path, json).with_context(|| path.display().to_string())?;
-        eprintln!("{}: the receipt, for `tenpak-gguf eval --check`", path.display());
+        tenpak_gguf::job::save(path, json.as_bytes())?;
+        say!("{}: the receipt, for `tenpak-gguf eval --check`", path.display());
     }
     let mut wrong = args.exceeded(&receipt);
     if let Some(before) = &before {
         if before.program.sha256 != receipt.program.sha256 {
-            eprintln!("note: llama-perplexity or its libraries are others than those of the receipt");
+            say!("note: llama-perplexity or its libraries are others than those of the receipt");
         }
         wrong.extend(before.differences(&receipt));
         if wrong.is_empty() {
-            eprintln!("the figures are those of the receipt");
+            say!("the figures are those of the receipt");
         }
     }
     if !wrong.is_empty() {
@@ -200,24 +200,24 @@ fn tell(event: EvalEvent, bar: &Mutex<Progress>) {
             // Small files are read before anybody wonders.
             let bytes = std::fs::metadata(path).map_or(0, |about| about.len());
             if bytes > 1_000_000_000 {
-                eprintln!("{}: sha256 of {}", path.display(), human_bytes(bytes));
+                say!("{}: sha256 of {}", path.display(), human_bytes(bytes));
             }
         }
         EvalEvent::OwnText { path, is_there } => {
             let cached = if is_there { ", from the cache" } else { "" };
-            eprintln!("text that the base writes{cached}: {}", path.display());
+            say!("text that the base writes{cached}: {}", path.display());
         }
         EvalEvent::Cached(path) => {
-            eprintln!("predictions of the base, from the cache: {}", path.display());
+            say!("predictions of the base, from the cache: {}", path.display());
         }
         EvalEvent::Started { file, domain, chunks } => {
             let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            eprintln!("{name} on {domain}, {chunks} chunks at most");
+            say!("{name} on {domain}, {chunks} chunks at most");
             *bar = Progress::counting(chunks as u64, "chunks", format!("{name} on {domain}"));
         }
         EvalEvent::Chunks(done) => bar.reach(done as u64),
         EvalEvent::Stopped => bar.finish(),
-        EvalEvent::Doing { file, what } => eprintln!("{}: {what}", file.display()),
+        EvalEvent::Doing { file, what } => say!("{}: {what}", file.display()),
     }
 }
 

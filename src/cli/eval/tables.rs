@@ -1,7 +1,8 @@
 //! What an evaluation found, as tables.
 
-use crate::cli::{human_bytes, printable, table};
+use crate::cli::{human_bytes, table};
 use tenpak_gguf::job::{Estimate, Figures, Judged, Receipt};
+use tenpak_gguf::printable;
 
 /// A table of files and one of their predictions, each with its header.
 struct Tables {

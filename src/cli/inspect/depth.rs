@@ -1,14 +1,17 @@
 //! Types over depth: a line for each kind of matrix, a letter for each block.
 
-use crate::cli::printable;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use tenpak_gguf::gguf::{File, GgmlType};
 use tenpak_gguf::job::bits_per_weight;
 use tenpak_gguf::names::{self, Role, TensorName};
+use tenpak_gguf::printable;
 
 /// Letters of types, from the one with the fewest bits.
 const LETTERS: &[u8] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+
+/// Kinds times blocks. A file may have as many kinds as tensors, each in a block of its own.
+const MAX_CELLS: u64 = 1 << 16;
 
 /// Blocks in a line.
 const BLOCKS: usize = 64;
@@ -32,10 +35,9 @@ pub fn strip(file: &File) -> Option<String> {
     let mut types: Vec<(GgmlType, f64)> =
         bits.into_iter().map(|(kind, (bytes, weights))| (kind, bits_per_weight(bytes, weights))).collect();
     types.sort_by(|a, b| a.1.total_cmp(&b.1));
-    let letter = |wanted: GgmlType| {
-        let at = types.iter().position(|(kind, _)| *kind == wanted);
-        at.and_then(|at| LETTERS.get(at)).map_or('?', |letter| *letter as char)
-    };
+    let places: BTreeMap<GgmlType, usize> =
+        types.iter().enumerate().map(|(place, (kind, _))| (*kind, place)).collect();
+    let letter = |wanted: GgmlType| LETTERS.get(places[&wanted]).map_or('?', |letter| *letter as char);
     let kinds: BTreeSet<&String> = cells.keys().map(|(kind, _)| kind).collect();
     let width = kinds.iter().map(|kind| kind.chars().count()).max().unwrap_or(0).max("block".len());
     let mut text = String::from("types over depth:");
@@ -44,6 +46,9 @@ pub fn strip(file: &File) -> Option<String> {
     }
     // A file may have any number in a name; lines for blocks that are not there would have no end.
     let last = last.min(cells.len() as u64);
+    if last * kinds.len() as u64 > MAX_CELLS {
+        return None;
+    }
     for first in (0..=last).step_by(BLOCKS) {
         let blocks = first..(first + BLOCKS as u64).min(last + 1);
         let _ = write!(text, "\n  {:width$}  {}", "block", ruler(blocks.clone()).trim_end());

@@ -1,7 +1,7 @@
 //! `tenpak-gguf inspect diff`
 
 use crate::cli::totals::bpw;
-use crate::cli::{printable, rate, shape};
+use crate::cli::{rate, shape};
 use rayon::prelude::*;
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use tenpak_gguf::gguf::{File, Tensor, Value};
 use tenpak_gguf::job::FileSizes;
+use tenpak_gguf::printable;
 
 /// Show in what two GGUF files differ; ends with 1 if they do
 ///
@@ -49,6 +50,8 @@ impl Difference {
 pub fn run(args: &Args, out: &mut impl Write) -> anyhow::Result<ExitCode> {
     let (a, b) = (File::open(&args.a)?, File::open(&args.b)?);
     let (keys, tensors) = (keys(&a, &b), tensors(&a, &b, !args.no_data));
+    a.check_unchanged()?;
+    b.check_unchanged()?;
     let code = if keys.is_empty() && tensors.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     if args.json {
         let list = |all: &[Difference]| all.iter().map(Difference::json).collect::<Json>();

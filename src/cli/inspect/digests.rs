@@ -1,10 +1,10 @@
 //! sha256 of what is in a file.
 
-use crate::cli::printable;
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 use std::io::Write;
 use tenpak_gguf::gguf::File;
+use tenpak_gguf::printable;
 
 /// Of the data of each tensor, in the order of the file; of types that nobody knows too.
 pub fn of(file: &File) -> Vec<String> {

@@ -100,6 +100,7 @@ fn value(v: &Value) -> Json {
             json!({ "hex": bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>() })
         }
         Value::Array(_, values) => values.iter().map(value).collect(),
+        Value::Numbers(..) => v.numbers().map(|number| value(&number)).collect(),
     }
 }
 

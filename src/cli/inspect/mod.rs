@@ -7,7 +7,7 @@ mod json;
 mod vocabulary;
 
 use super::totals::{bpw, of_file};
-use super::{human_bytes, printable, rate, shape, table};
+use super::{human_bytes, rate, shape, table};
 use json::Parts;
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
@@ -15,6 +15,7 @@ use std::process::ExitCode;
 use tenpak_gguf::gguf::{File, Value};
 use tenpak_gguf::job::FileSizes;
 use tenpak_gguf::names::Role;
+use tenpak_gguf::printable;
 
 /// Show what is in a GGUF file of any kind
 #[derive(clap::Args)]
@@ -89,7 +90,9 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let code = match (&args.command, &args.file) {
         (Some(Command::Diff(args)), _) => diff::run(args, out)?,
         (None, Some(path)) => {
-            show(&args, &File::open(path)?, out)?;
+            let file = File::open(path)?;
+            show(&args, &file, out)?;
+            file.check_unchanged()?;
             ExitCode::SUCCESS
         }
         (None, None) => unreachable!("the file is required"),

@@ -1,8 +1,8 @@
 //! The vocabulary of a file, as text.
 
-use crate::cli::printable;
 use std::io::Write;
 use tenpak_gguf::gguf::{File, Value};
+use tenpak_gguf::printable;
 
 const TOKENS: &str = "tokenizer.ggml.tokens";
 

@@ -13,6 +13,7 @@ pub use repeat::Found;
 
 use super::Cache;
 use super::cache::key_of;
+use super::calibrate::WorkFolder;
 use super::file_sizes::FileSizes;
 use super::judge::{evaluation, find_judge};
 use super::measure::kept_back_text;
@@ -117,7 +118,7 @@ impl Eval {
             }
         }
         self.cache.create().map_err(Box::new)?;
-        let work = tempfile::Builder::new().prefix("tenpak-eval-").tempdir();
+        let work = WorkFolder::new(|| tempfile::Builder::new().prefix("tenpak-eval-").tempdir());
         let work = work.map_err(|source| EvalError::Io { path: std::env::temp_dir(), source })?;
         let log = work.path().join("log");
 

@@ -4,6 +4,7 @@ use super::digest::{file_name, of_file};
 use super::error::EvalError;
 use super::receipt::{FileDigest, Receipt, VERSION};
 use crate::llama::TaskKind;
+use crate::small_file;
 use std::path::{Path, PathBuf};
 
 /// The files of a receipt.
@@ -24,8 +25,8 @@ impl Receipt {
     pub fn read(path: &Path) -> Result<Receipt, EvalError> {
         let io = |source| EvalError::Io { path: path.to_owned(), source };
         let wrong = |why: String| EvalError::NoReceipt { path: path.to_owned(), why };
-        let text = std::fs::read_to_string(path).map_err(io)?;
-        let value: serde_json::Value = serde_json::from_str(&text).map_err(|e| wrong(e.to_string()))?;
+        let text = small_file::read(path).map_err(io)?;
+        let value: serde_json::Value = serde_json::from_slice(&text).map_err(|e| wrong(e.to_string()))?;
         match value["receipt"].as_u64() {
             Some(version) if version == u64::from(VERSION) => {}
             Some(version) => return Err(wrong(format!("version {version}, this program reads {VERSION}"))),

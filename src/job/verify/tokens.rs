@@ -1,6 +1,7 @@
 //! Ids of texts: as files have them, and where two lists differ first.
 
 use super::error::{Difference, Shown, VerifyError};
+use crate::guarded::guarded;
 use std::path::Path;
 use tokenizers::Tokenizer;
 
@@ -20,7 +21,8 @@ pub(super) fn read(path: &Path, lines: usize) -> Result<Vec<Vec<u32>>, VerifyErr
 /// Ids of texts by the tokenizers library.
 pub(super) fn encode(tokenizer: &Tokenizer, lines: &[String]) -> Result<Vec<Vec<u32>>, String> {
     let of = |line: &String| Ok(tokenizer.encode(line.as_str(), false)?.get_ids().to_vec());
-    lines.iter().map(of).collect::<Result<_, tokenizers::Error>>().map_err(|e| e.to_string())
+    let all = guarded(|| lines.iter().map(of).collect::<Result<_, tokenizers::Error>>());
+    all?.map_err(|e| e.to_string())
 }
 
 /// The first line and token that differ.

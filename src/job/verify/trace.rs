@@ -1,8 +1,8 @@
 //! What a model computes of some ids, from the files of the two programs that computed it.
 
 use super::error::VerifyError;
-use crate::{gguf, mapped};
-use memmap2::Mmap;
+use crate::gguf;
+use crate::mapped::{self, Map};
 use safetensors::{Dtype, SafeTensors};
 use std::path::{Path, PathBuf};
 
@@ -33,7 +33,7 @@ enum Tables {
     /// By the collector of llama.cpp's.
     Gguf(Box<gguf::File>),
     /// By transformers.
-    Safetensors(Mmap),
+    Safetensors(Map),
 }
 
 impl Trace {
