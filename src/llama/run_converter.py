@@ -1,7 +1,7 @@
 # Runs llama.cpp's converter: SCRIPT OUTPUT PRE_TOKENIZER ARGUMENT...
 # - Code that lies in a checkpoint is not run, whatever the converter asks of transformers.
 # - PRE_TOKENIZER, if it is not empty, is llama.cpp's name of the pre-tokenizer.
-# - When the program that waits for it ends before it, OUTPUT is deleted: standard input ends then.
+# - When the program that waits for it ends before it, OUTPUT is deleted: standard input ends then, and SIGTERM comes.
 import sys
 
 # The folder that the user is in is no place for modules: it may be a checkpoint.
@@ -9,6 +9,7 @@ sys.path[:] = [folder for folder in sys.path if folder]
 
 import os
 import runpy
+import signal
 import threading
 
 script, output, pre_tokenizer = sys.argv[1:4]
@@ -16,8 +17,8 @@ sys.argv = [script, *sys.argv[4:]]
 sys.path.insert(0, os.path.dirname(script))
 
 
-def end_with_the_program():
-    os.read(0, 1)
+def end_after(wait, *arguments):
+    wait(*arguments)
     try:
         os.remove(output)
     except OSError:
@@ -25,7 +26,11 @@ def end_with_the_program():
     os._exit(1)
 
 
-threading.Thread(target=end_with_the_program, daemon=True).start()
+# A handler would have to wait for what the main thread computes. A thread waits for the signal instead, which all block.
+if hasattr(signal, "sigwait"):
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    threading.Thread(target=end_after, args=(signal.sigwait, [signal.SIGTERM]), daemon=True).start()
+threading.Thread(target=end_after, args=(os.read, 0, 1), daemon=True).start()
 
 
 def refuse(*arguments, **named):
