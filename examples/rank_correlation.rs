@@ -47,7 +47,7 @@ fn compare(
     let kinds = Family::named(family).ok_or("there is no such type")?.types();
     let guide = Guide { calibration: &calibration, effort: Effort::Fast };
     let mut expected = HashMap::new();
-    for tensor in costs(&model, guide, &sensitivities, &|_| ())? {
+    for tensor in costs(&model, guide, &sensitivities, None, &|_| ())? {
         let of_family = |id: u32| kinds.iter().any(|kind| kind.id == id);
         if let Some((_, cost)) = tensor.offers.iter().find(|(c, _)| of_family(c.target.ggml().0)) {
             expected.insert(model.tensors[tensor.index].name.clone(), *cost);

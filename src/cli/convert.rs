@@ -4,7 +4,7 @@ use super::progress::Progress;
 use super::python::PythonArgs;
 use super::sizes::{ConverterArgs, DEFAULT_SIZE, SizeArgs, StatisticsArgs, bytes};
 use super::totals::Totals;
-use super::{FloatType, forecast, foreign, rate, set_threads, table};
+use super::{FloatType, forecast, foreign, human_bytes, rate, set_threads, table};
 use anyhow::{anyhow, bail};
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -28,6 +28,7 @@ Examples:
   tenpak-gguf convert ./Mistral-7B --dry-run                          what each step makes, nothing written or measured
   tenpak-gguf convert ./Mistral-7B -o mistral.gguf --save-recipe mix.toml    the chosen mix as rules, to be changed
   tenpak-gguf convert ./Mistral-7B -o mistral.gguf --recipe mix.toml  types by these rules
+  tenpak-gguf convert ./Mistral-7B -o mistral.gguf --low-rank 16      with mistral.lora.gguf, for llama.cpp's --lora
   tenpak-gguf convert ./Mistral-7B -o mistral-f16.gguf --outtype f16  a plain file, for any llama.cpp
   tenpak-gguf convert ./Llama-3-8B-GPTQ -o llama.gguf                 what GPTQ, AWQ or bitsandbytes made, without loss
   tenpak-gguf convert ./Model -o model.gguf --verify                  first compared with the folder; see below
@@ -141,6 +142,7 @@ impl Args {
             size,
             statistics,
             effort: self.statistics.effort(),
+            low_rank: self.statistics.low_rank(),
             tokenizer_pre: self.tokenizer_pre.clone(),
             no_tokenizer: self.no_tokenizer,
             verify: self.verify(),
@@ -300,10 +302,15 @@ pub(super) fn tell(event: Event, bar: &Mutex<Progress>) {
             let share = |n: &u64| 100.0 * *n as f64 / plan.weights().max(1) as f64;
             let mix: Vec<String> =
                 by_type.iter().map(|(kind, n)| format!("{:.1} % {}", share(n), kind.name())).collect();
+            let (matrices, bytes) = plan.corrections();
+            let corrections = match matrices {
+                0 => String::new(),
+                n => format!(" with {} of corrections of {n} matrices", human_bytes(bytes)),
+            };
             say!(
-                "mix: {}; {}; a divergence of {expected:.4} is expected",
+                "mix: {}; {}{corrections}; a divergence of {expected:.4} is expected",
                 mix.join(", "),
-                rate(plan.file_bytes, plan.weights())
+                rate(plan.file_bytes + bytes, plan.weights())
             );
         }
         Event::Judged(Judgement { divergence: d, tokens }) => {
@@ -316,6 +323,14 @@ pub(super) fn tell(event: Event, bar: &Mutex<Progress>) {
                 d.base_perplexity,
                 d.perplexity,
                 d.same_top
+            );
+            let _ = writeln!(std::io::stdout(), "{line}");
+        }
+        Event::Corrections { path, matrices, bytes } => {
+            let line = format!(
+                "{}: corrections of {matrices} matrices, {}; run the model with --lora and this file: without it the model is worse",
+                path.display(),
+                human_bytes(bytes)
             );
             let _ = writeln!(std::io::stdout(), "{line}");
         }

@@ -68,6 +68,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         size: Some(args.size.size().unwrap_or(DEFAULT_SIZE)),
         statistics: args.statistics.statistics(false)?,
         effort: args.statistics.effort(),
+        low_rank: args.statistics.low_rank(),
         foreign: args.converter.options(&args.python, &args.statistics, place),
         threads: args.threads,
         ..job::Convert::new(&args.model)

@@ -4,7 +4,8 @@ use super::python::PythonArgs;
 use anyhow::anyhow;
 use clap::ValueEnum;
 use std::path::{Path, PathBuf};
-use tenpak_gguf::job::{Cache, ForeignOptions, Measure, Place, Size, Statistics};
+use tenpak_gguf::job::{Cache, ForeignOptions, LowRank, Measure, Place, Size, Statistics};
+use tenpak_gguf::plan::MAX_RANK;
 use tenpak_gguf::quantize::Effort;
 
 /// How large files are, if nothing else is asked for.
@@ -51,6 +52,10 @@ pub struct StatisticsArgs {
     /// llama-tenpak-calibrate and llama-perplexity, or their folder
     #[arg(long, value_name = "PATH")]
     collector: Option<PathBuf>,
+    /// Corrections of low rank for llama.cpp's --lora, in a file beside the model that counts with its size: a rank, or `auto`
+    /// for those that are worth their bytes
+    #[arg(long, value_name = "RANK", value_parser = low_rank, conflicts_with_all = ["no_calibration", "outtype"])]
+    low_rank: Option<LowRank>,
     /// How long the calibrated search takes
     #[arg(long, value_name = "EFFORT", default_value = "normal")]
     effort: EffortName,
@@ -128,6 +133,11 @@ impl StatisticsArgs {
         cache.ok_or_else(|| anyhow!("there is no folder for caches; give --cache DIR"))
     }
 
+    /// Corrections of low rank.
+    pub fn low_rank(&self) -> Option<LowRank> {
+        self.low_rank
+    }
+
     /// How long to search.
     pub fn effort(&self) -> Effort {
         self.effort.into()
@@ -140,6 +150,13 @@ fn times(text: &str) -> Result<f64, String> {
     number
         .filter(|n| (1.0..=32.0).contains(n))
         .ok_or_else(|| "not a factor such as 10x, from 1x to 32x".into())
+}
+
+/// `auto`, or `32`.
+fn low_rank(text: &str) -> Result<LowRank, String> {
+    let rank = || text.parse().ok().filter(|rank| (1..=MAX_RANK).contains(rank)).map(LowRank::Rank);
+    let found = if text == "auto" { Some(LowRank::Auto) } else { rank() };
+    found.ok_or_else(|| format!("not `auto` or a rank from 1 to {MAX_RANK}"))
 }
 
 /// Bits of a weight.

@@ -2,9 +2,9 @@
 
 use super::costs::TensorCosts;
 use crate::calibration::Sensitivities;
-use crate::checkpoint::Model;
+use crate::checkpoint::{Model, SourceTensor};
 use crate::names::{Input, Mlp, Role, SharedInput};
-use crate::plan::{self, Candidate, Offer, Plan, Recipe, Target, allocate};
+use crate::plan::{self, AdapterPlan, Candidate, Offer, Plan, Recipe, Target, allocate, factors};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -82,6 +82,28 @@ pub fn allocation(
     let wanted = size.bytes(rest.weights());
     let allocated: u64 = costs.iter().map(|t| padded(rest.tensors[t.index].header.bytes)).sum();
     let fixed = rest.file_bytes - allocated;
+    let found = allocation_beside(model, costs, sensitivities, rest, &groups, fixed, wanted)?;
+    // Of an adapter file the header is known when it is known which tensors are in it.
+    match AdapterPlan::of(model, &found.plan) {
+        None => Ok(found),
+        Some(adapter) => {
+            let data: u64 = adapter.tensors.iter().map(|t| padded(t.bytes)).sum();
+            let fixed = fixed + adapter.file_bytes() - data;
+            allocation_beside(model, costs, sensitivities, rest, &groups, fixed, wanted)
+        }
+    }
+}
+
+/// The allocation beside so many bytes that are there whatever is chosen.
+fn allocation_beside(
+    model: &Model,
+    costs: &[TensorCosts],
+    sensitivities: &Sensitivities,
+    rest: &Plan,
+    groups: &[Group],
+    fixed: u64,
+    wanted: u64,
+) -> Result<Allocation, AllocationError> {
     let items: Vec<Vec<Offer>> = groups.iter().map(|group| group.offers.clone()).collect();
     let chosen = allocate(&items, wanted.saturating_sub(fixed)).ok_or_else(|| {
         let least = |offers: &Vec<Offer>| offers.iter().map(|o| o.bytes).min().unwrap_or(0);
@@ -117,7 +139,7 @@ fn groups(model: &Model, costs: &[TensorCosts]) -> Vec<Group> {
     for (at, tensor) in costs.iter().enumerate() {
         let t = &model.tensors[tensor.index];
         let offers: Vec<Offer> =
-            tensor.offers.iter().map(|(c, cost)| Offer { bytes: padded(c.bytes), cost: *cost }).collect();
+            tensor.offers.iter().map(|(c, cost)| Offer { bytes: with_factors(t, c), cost: *cost }).collect();
         let is_pair = matches!(
             Role::of(&t.name),
             Role::Mlp(Mlp::Gate | Mlp::Up)
@@ -147,8 +169,14 @@ fn groups(model: &Model, costs: &[TensorCosts]) -> Vec<Group> {
     groups
 }
 
+/// Bytes of a candidate, with its correction.
+fn with_factors(t: &SourceTensor, candidate: &Candidate) -> u64 {
+    let factors = (candidate.rank > 0).then(|| factors(t, candidate.rank));
+    padded(candidate.bytes) + factors.iter().flatten().map(|factor| padded(factor.bytes)).sum::<u64>()
+}
+
 fn same_targets(costs: &[TensorCosts], group: &Group, tensor: &TensorCosts) -> bool {
-    let kinds = |t: &TensorCosts| t.offers.iter().map(|(c, _)| c.target.ggml()).collect::<Vec<_>>();
+    let kinds = |t: &TensorCosts| t.offers.iter().map(|(c, _)| (c.target.ggml(), c.rank)).collect::<Vec<_>>();
     kinds(&costs[group.members[0]]) == kinds(tensor)
 }
 
@@ -161,21 +189,29 @@ fn recipe(
     rest: &Plan,
 ) -> String {
     let mut text = format!("about = \"the least expected divergence for its size: {expected:.4} nats\"\n");
-    let mut rule = |name: &str, word: &str, why: &str| {
+    let mut rule = |name: &str, word: &str, rank: usize, why: &str| {
         let _ = write!(text, "\n[[rule]]\nwhy = \"{why}\"\nnames = [\"{name}\"]\ntypes = [\"{word}\"]\n");
+        if rank > 0 {
+            let _ = writeln!(text, "low_rank = {rank}");
+        }
     };
     let mut others = false;
     for (index, t) in model.tensors.iter().enumerate() {
         match choices.get(&index) {
             Some((candidate, cost)) => {
                 let share = if sum > 0.0 { 100.0 * cost / sum } else { 0.0 };
-                rule(&t.name, &word(candidate.target), &format!("{cost:.6} nats, {share:.2} % of the sum"));
+                rule(
+                    &t.name,
+                    &word(candidate.target),
+                    candidate.rank,
+                    &format!("{cost:.6} nats, {share:.2} % of the sum"),
+                );
             }
             None if rest.tensors[index].why.rule.is_some() => {
                 let planned = &rest.tensors[index];
                 match planned.target {
                     Target::Blocks(_) | Target::Upstream(_) => {
-                        rule(&t.name, &word(planned.target), &planned.why.words)
+                        rule(&t.name, &word(planned.target), planned.rank, &planned.why.words)
                     }
                     Target::Plain(_) | Target::Kept(_) => others = true,
                 }

@@ -2,19 +2,21 @@
 
 use super::allocate::{Allocation, AllocationError, Size, allocation};
 use super::calibrate::work_folder;
+use super::corrections::{Adapter, LowRank};
 use super::costs::{TensorCosts, costs};
+use super::event::Event;
 use super::forecast::Forecast;
-use super::foreign::{ForeignOptions, Prepared};
+use super::foreign::ForeignOptions;
 use super::guided::Guide;
 use super::judge::{Judgement, judge};
-use super::measure::{self, Measure, Measured, Step};
+use super::measure::{self, Measure, Measured};
 use super::outputs::{Outputs, check_output};
-use super::verify::{Verified, Verify, VerifyError};
-use super::write::{Resume, write_or_resume};
+use super::verify::{Verify, VerifyError};
+use super::write::{Resume, write_with};
 use super::{Error, resume};
 use crate::calibration::{Calibration, Sensitivities};
 use crate::checkpoint::{self, Model};
-use crate::plan::{Cut, Part, Plan, Planned, Recipe, Target, cut};
+use crate::plan::{Cut, Part, Plan, Recipe, Target, cut};
 use crate::quantize::Effort;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -33,6 +35,8 @@ pub struct Convert {
     pub statistics: Statistics,
     /// How long to search with statistics.
     pub effort: Effort,
+    /// Corrections of low rank beside the file, in an adapter for llama.cpp.
+    pub low_rank: Option<LowRank>,
     /// Pre-tokenizer name to write instead of the one that tokenizer.json shows.
     pub tokenizer_pre: Option<String>,
     /// Leave the tokenizer out: the file takes token ids only.
@@ -57,98 +61,6 @@ pub enum Statistics {
     Measured(Measure),
 }
 
-/// What happens during a conversion.
-#[derive(Debug)]
-pub enum Event<'a> {
-    /// What people should know of the file: see [`Model::notes`].
-    Note(&'a str),
-    /// There is no table for the class of the folder: llama.cpp's converter makes a GGUF file of it, or has made it.
-    Foreign(&'a Prepared),
-    /// Tensors that were quantized already.
-    Quantized {
-        /// How many there are.
-        tensors: usize,
-        /// How they are quantized, for people.
-        how: String,
-        /// What becomes of them.
-        target: Target,
-    },
-    /// Some of these are quantized again, so that both errors add up.
-    QuantizedTwice,
-    /// A tensor whose rows no block divides, and that is floats therefore.
-    LeftPlain(&'a Planned),
-    /// Models of one shape can be told apart by their names only, and the calibration has another name than the model.
-    OtherModel {
-        /// The calibration.
-        path: &'a Path,
-        /// Name of the model that was calibrated.
-        calibrated: &'a str,
-        /// Name of the model that is converted.
-        model: &'a str,
-    },
-    /// What will be done, and about how long it takes.
-    Forecast(&'a Forecast),
-    /// A step of a measurement is taken, or its result is there already.
-    Step {
-        /// The step.
-        step: Step,
-        /// What it makes.
-        path: &'a Path,
-        /// Whether that is in the cache.
-        is_there: bool,
-    },
-    /// The plain file is compared with the folder.
-    Verifying,
-    /// They agree.
-    Verified(&'a Verified),
-    /// The statistics that are used, in words.
-    Statistics(String),
-    /// What types cost is found out, on some rows of so many weights.
-    Costs {
-        /// Weights of the model.
-        weights: u64,
-    },
-    /// There is a size to meet, and the statistics do not say what the errors of tensors cost: the recipe decides.
-    NoSensitivities,
-    /// The best mix of types for the size.
-    Allocated {
-        /// What is to be written.
-        plan: &'a Plan,
-        /// The recipe of it, to be kept or changed.
-        recipe: &'a str,
-        /// The mean divergence that is expected, in nats.
-        expected: f64,
-    },
-    /// What the file costs, on text that was kept back.
-    Judged(&'a Judgement),
-    /// That was not found out, for this reason.
-    NotJudged(String),
-    /// A file that need not be written again.
-    Complete(&'a Path),
-    /// The name of a file that a killed conversion with other options or of another model left.
-    LeftByOther(String),
-    /// A file is begun.
-    Started {
-        /// Weights of its tensors.
-        weights: u64,
-    },
-    /// So many more weights are done. Several threads tell this.
-    Progress(u64),
-    /// The file that was begun is not written further, whether complete or not.
-    Stopped,
-    /// A file is complete.
-    Written {
-        /// The file.
-        path: &'a Path,
-        /// Number of its tensors.
-        tensors: usize,
-        /// Weights of its tensors.
-        weights: u64,
-        /// Its size.
-        bytes: u64,
-    },
-}
-
 /// A model with the plan for it.
 pub struct Opened<'a> {
     job: &'a Convert,
@@ -165,6 +77,7 @@ impl Convert {
             size: None,
             statistics: Statistics::None,
             effort: Effort::default(),
+            low_rank: None,
             tokenizer_pre: None,
             no_tokenizer: false,
             verify: None,
@@ -193,10 +106,12 @@ impl Convert {
             Some(prepared) => self.convert_foreign(prepared, tell)?,
             None => Model::open(&self.source, &options)?,
         };
-        let plan = match &self.recipe {
-            Some(recipe) => Plan::new(&model, recipe)?,
-            None => Plan::new(&model, &Recipe::suited_to(&model))?,
+        let recipe = self.recipe.clone().unwrap_or_else(|| Recipe::suited_to(&model));
+        let recipe = match self.low_rank {
+            Some(LowRank::Rank(rank)) => recipe.with_low_rank(rank),
+            Some(LowRank::Auto) | None => recipe,
         };
+        let plan = Plan::new(&model, &recipe)?;
         Ok(Opened { job: self, model, plan })
     }
 
@@ -279,18 +194,27 @@ impl Opened<'_> {
             }
             (None, _) => self.plan.clone(),
         };
+        let mut plan = plan;
+        let has_corrections = plan.tensors.iter().any(|t| t.rank > 0);
+        if has_corrections {
+            check_output(&Adapter::path(&outputs.path), &inputs, outputs.overwrite)?;
+            Adapter::name_in(&mut plan, outputs);
+        }
+        let mut adapter = Adapter::create(&self.model, &plan, outputs)?;
         for part in &self.check_outputs(&plan, outputs, &inputs)? {
             if is_complete(part, outputs, &inputs) {
                 tell(Event::Complete(&part.path));
                 continue;
             }
             let resume = Resume { goes_on: outputs.resume, replaces: outputs.overwrite };
-            self.write_part(part, guide, resume, tell)?;
+            self.write_part(part, guide, adapter.as_mut(), resume, tell)?;
         }
+        let adapter = adapter.map(|adapter| finish(adapter, tell)).transpose()?;
         if let (Some(Found::Measured(measured)), Cut::Whole) = (&statistics, outputs.cut) {
             match judge(
                 measured,
                 &outputs.path,
+                adapter.as_deref(),
                 self.measure().and_then(|m| m.collector.as_deref()),
                 self.job.threads,
             ) {
@@ -316,7 +240,8 @@ impl Opened<'_> {
     ) -> Result<Option<(Vec<TensorCosts>, Sensitivities)>, Error> {
         let Some(sensitivities) = guide.calibration.sensitivities()? else { return Ok(None) };
         tell(Event::Costs { weights: self.plan.weights() });
-        let costs = costs(&self.model, guide, &sensitivities, &|n| tell(Event::Progress(n)));
+        let costs =
+            costs(&self.model, guide, &sensitivities, self.job.low_rank, &|n| tell(Event::Progress(n)));
         tell(Event::Stopped);
         Ok(Some((costs?, sensitivities)))
     }
@@ -381,6 +306,7 @@ impl Opened<'_> {
         &self,
         part: &Part,
         guide: Option<Guide>,
+        adapter: Option<&mut Adapter>,
         resume: Resume,
         tell: &(dyn Fn(Event) + Sync),
     ) -> Result<(), Error> {
@@ -390,7 +316,8 @@ impl Opened<'_> {
         }
         let weights = plan.weights();
         tell(Event::Started { weights });
-        let written = write_or_resume(&self.model, plan, guide, path, resume, &|n| tell(Event::Progress(n)));
+        let written =
+            write_with(&self.model, plan, guide, adapter, path, resume, &|n| tell(Event::Progress(n)));
         tell(Event::Stopped);
         tell(Event::Written { path, tensors: plan.tensors.len(), weights, bytes: written? });
         Ok(())
@@ -440,7 +367,7 @@ impl Priced<'_> {
             return Err("no text was kept back from a calibration that was made before".into());
         };
         let collector = self.opened.measure().and_then(|m| m.collector.as_deref());
-        judge(measured, file, collector, self.opened.job.threads)
+        judge(measured, file, None, collector, self.opened.job.threads)
     }
 }
 
@@ -457,6 +384,14 @@ impl Found {
             Found::Measured(measured) => &measured.calibration,
         }
     }
+}
+
+/// Completes an adapter; returns its path.
+fn finish(adapter: Adapter, tell: &(dyn Fn(Event) + Sync)) -> Result<PathBuf, Error> {
+    let path = adapter.path.clone();
+    let (matrices, bytes) = adapter.finish()?;
+    tell(Event::Corrections { path: &path, matrices, bytes });
+    Ok(path)
 }
 
 fn is_complete(part: &Part, outputs: &Outputs, inputs: &[PathBuf]) -> bool {

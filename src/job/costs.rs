@@ -1,13 +1,14 @@
 //! What each type would cost each tensor of a model, from the calibrated quantizer on some of its rows.
 
 use super::Error;
+use super::corrections::{LowRank, shrinkage};
 use super::guided::{Guide, experts};
 use super::loss::{Loss, Price};
 use super::weights::check_finite;
 use crate::calibration::{Sensitivities, Statistics, TokenShares};
 use crate::checkpoint::{Model, SourceTensor};
 use crate::gguf::{UPSTREAM_TYPES, UpstreamType};
-use crate::plan::{Candidate, Candidates, Family, Target};
+use crate::plan::{CORRECTED, Candidate, Candidates, Family, Target, takes_correction};
 use crate::quantize::{BandQuantizer, Factor};
 use crate::types::TensorType;
 use rayon::prelude::*;
@@ -24,7 +25,7 @@ pub(super) const EXPERTS: usize = 3;
 pub struct TensorCosts {
     /// Its place among the tensors of the model.
     pub index: usize,
-    /// The types, and the divergence in nats that is expected of each.
+    /// The types, some with corrections of low rank, and the divergence in nats that is expected of each.
     pub offers: Vec<(Candidate, f64)>,
 }
 
@@ -34,9 +35,12 @@ pub fn costs(
     model: &Model,
     guide: Guide,
     sensitivities: &Sensitivities,
+    low_rank: Option<LowRank>,
     tell: &(dyn Fn(u64) + Sync),
 ) -> Result<Vec<TensorCosts>, Error> {
     let known = Known { sensitivities: sensitivities.clone(), tokens: guide.calibration.token_shares()? };
+    let architecture = model.key("general.architecture").and_then(|v| v.as_str()).unwrap_or_default();
+    let is_corrected = CORRECTED.contains(&architecture);
     let mut all = Vec::new();
     let mut factors = LastFactor::default();
     for (index, t) in model.tensors.iter().enumerate() {
@@ -47,12 +51,41 @@ pub fn costs(
             if !kinds.is_empty()
                 && let Some(losses) = losses(model, guide, &known, t, &kinds, &mut factors)?
             {
-                all.push(TensorCosts { index, offers: offers(t, &candidates, &kinds, &losses) });
+                let offers = offers(t, &candidates, &kinds, &losses);
+                let offers = match low_rank.filter(|_| is_corrected && takes_correction(t)) {
+                    Some(low_rank) => with_corrections(model, guide, sensitivities, t, low_rank, offers)?,
+                    None => offers,
+                };
+                all.push(TensorCosts { index, offers });
             }
         }
         tell(t.elements());
     }
     Ok(all)
+}
+
+/// The same offers, those of types of ours with each rank that the tensor may have.
+fn with_corrections(
+    model: &Model,
+    guide: Guide,
+    sensitivities: &Sensitivities,
+    t: &SourceTensor,
+    low_rank: LowRank,
+    offers: Vec<(Candidate, f64)>,
+) -> Result<Vec<(Candidate, f64)>, Error> {
+    let ranks = low_rank.ranks(t);
+    let left = shrinkage(model, guide, Price::of(Some(sensitivities), t), t, &ranks)?;
+    let corrected = |(candidate, cost): (Candidate, f64)| -> Vec<(Candidate, f64)> {
+        match candidate.target {
+            Target::Blocks(_) => ranks
+                .iter()
+                .zip(&left)
+                .map(|(&rank, left)| (Candidate { rank, ..candidate }, cost * left))
+                .collect(),
+            _ => vec![(candidate, cost)],
+        }
+    };
+    Ok(offers.into_iter().flat_map(corrected).collect())
 }
 
 /// A type whose errors have to be found out.

@@ -1,12 +1,13 @@
 //! Writes the tensors that a calibration has statistics for, with error feedback.
 
 use super::Error;
+use super::corrections::{self, Adapter};
 use super::loss::{Loss, Price};
 use super::weights::check_finite;
 use crate::calibration::{Calibration, Sensitivities, Use};
 use crate::checkpoint::{Model, SourceTensor};
 use crate::gguf::Writer;
-use crate::plan::{Plan, Target};
+use crate::plan::{Plan, Planned, Target};
 use crate::quantize::{BandQuantizer, Effort, Factor, band};
 use crate::types::TensorType;
 use rayon::prelude::*;
@@ -45,6 +46,11 @@ impl<'a> Guided<'a> {
         let weights: Vec<_> =
             in_blocks.map(|t| (t.header.name.clone(), t.source.columns(), experts(&t.source))).collect();
         let architecture = model.key("general.architecture").and_then(|v| v.as_str()).unwrap_or_default();
+        let unknown =
+            plan.tensors.iter().find(|t| t.rank > 0 && guide.calibration.input_of(&t.header.name).is_none());
+        if let Some(t) = unknown {
+            return Err(Error::NothingKnown { tensor: t.header.name.clone() });
+        }
         guide.calibration.check(architecture, model.block_count(), &weights)?;
         let known = weights.iter().filter(|(name, ..)| guide.calibration.input_of(name).is_some());
         let budget = known.map(|&(_, columns, _)| factor_bytes(columns)).max().unwrap_or(0);
@@ -59,15 +65,26 @@ impl<'a> Guided<'a> {
             || self.sensitivities.as_ref().is_some_and(is_taken)
     }
 
-    /// Writes a tensor that it knows.
+    /// Writes a tensor that it knows, and its correction into the adapter.
     pub fn write(
         &mut self,
         model: &Model,
-        t: &SourceTensor,
+        planned: &Planned,
         kind: &'static TensorType,
         writer: &mut Writer,
+        adapter: Option<&mut Adapter>,
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<(), Error> {
+        let t = &planned.source;
+        if planned.rank > 0 {
+            let adapter = adapter.ok_or_else(|| Error::NoAdapter { tensor: t.name.clone() })?;
+            let factor = self.factor(t, 0, kind)?;
+            let price = Price::of(self.sensitivities.as_ref(), t);
+            let target = corrections::Corrected { t, kind, rank: planned.rank, price };
+            writer.write(&corrections::quantize(model, self.guide, target, &factor, adapter, progress)?)?;
+            model.release();
+            return Ok(());
+        }
         let columns = t.columns();
         let row_bytes = kind.row_bytes(columns).expect("chosen to fit");
         let rows = t.rows() / experts(t);

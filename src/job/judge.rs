@@ -56,10 +56,11 @@ pub(super) fn evaluation(
     })
 }
 
-/// Judges a file. The error says why it could not, for people.
+/// Judges a file, with its corrections if it has any. The error says why it could not, for people.
 pub(super) fn judge(
     measured: &Measured,
     file: &Path,
+    adapter: Option<&Path>,
     programs: Option<&Path>,
     threads: Option<usize>,
 ) -> Result<Judgement, String> {
@@ -70,7 +71,8 @@ pub(super) fn judge(
     let work = work.map_err(|e| e.to_string())?;
     let (logits, log) = (work.path().join("logits"), work.path().join("log"));
     let judged = evaluation.write_logits(&measured.base, &logits, &log);
-    let divergence = judged.and_then(|()| evaluation.divergence(file, &logits, &log));
+    let of_file = evaluation.clone().with_adapter(adapter);
+    let divergence = judged.and_then(|()| of_file.divergence(file, &logits, &log));
     let divergence = divergence.map_err(|e| e.without_log())?;
     Ok(Judgement { divergence, tokens: TOKENS / 2 })
 }

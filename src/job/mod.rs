@@ -40,8 +40,10 @@ mod cache;
 mod calibrate;
 mod collector;
 mod convert;
+mod corrections;
 mod costs;
 mod eval;
+mod event;
 mod file_sizes;
 mod forecast;
 mod foreign;
@@ -61,12 +63,14 @@ pub use allocate::{Allocation, AllocationError, Size, allocation};
 pub use cache::{Cache, Cached};
 pub use calibrate::{Calibrate, Text};
 pub use collector::CollectorError;
-pub use convert::{Convert, Event, Opened, Priced, Statistics};
+pub use convert::{Convert, Opened, Priced, Statistics};
+pub use corrections::LowRank;
 pub use costs::{TensorCosts, costs};
 pub use eval::{
     DEFAULT_CHUNKS, Domain, Estimate, Eval, EvalError, EvalEvent, Figures, FileDigest, Found, Judged,
     Receipt, Score, Speed,
 };
+pub use event::Event;
 pub use file_sizes::{FileSizes, bits_per_weight};
 pub use forecast::{Forecast, ForecastStep};
 pub use foreign::{ForeignOptions, Place, Prepared};
@@ -151,6 +155,22 @@ pub enum Error {
         "tensor `{tensor}`: the Gram matrix of its inputs is not positive definite; calibrate with more text"
     )]
     NotPositive {
+        /// The tensor.
+        tensor: String,
+    },
+    /// A correction of low rank for a tensor whose input was not measured.
+    #[error(
+        "tensor `{tensor}`: a correction of low rank needs statistics of its input: calibrate, or leave --low-rank and `low_rank` away"
+    )]
+    NothingKnown {
+        /// The tensor.
+        tensor: String,
+    },
+    /// A plan with corrections of low rank is written without a file for them.
+    #[error(
+        "tensor `{tensor}`: its correction of low rank has no file; `Convert` writes one beside the model"
+    )]
+    NoAdapter {
         /// The tensor.
         tensor: String,
     },

@@ -34,6 +34,11 @@ pub enum OutputError {
     /// There is such a file, and nobody said that it may go.
     #[error("{}: exists already; choose another output or give --force", .0.display())]
     Exists(PathBuf),
+    /// Part of a conversion whose corrections of low rank are one file.
+    #[error(
+        "{}: an adapter of low rank is written in one go: leave --resume and --shard away, or --low-rank", .0.display()
+    )]
+    WholeOnly(PathBuf),
     /// What is there is a device, a FIFO, a folder or the like.
     #[error("{}: is {what} and is not written over; choose another output", path.display())]
     NotAFile {

@@ -1,5 +1,6 @@
 //! Writes a planned file: header, then every tensor in order, its rows in parallel.
 
+use super::corrections::Adapter;
 use super::guided::{Guide, Guided};
 use super::weights::{VALUES_AT_ONCE, check_finite};
 use super::{Error, plain, resume};
@@ -46,10 +47,23 @@ pub fn write_or_resume(
     resume: Resume,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<u64, Error> {
+    write_with(model, plan, guide, None, path, resume, progress)
+}
+
+/// As [`write_or_resume`], with an adapter for the corrections of the plan.
+pub(super) fn write_with(
+    model: &Model,
+    plan: &Plan,
+    guide: Option<Guide>,
+    adapter: Option<&mut Adapter>,
+    path: &Path,
+    resume: Resume,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<u64, Error> {
     let id = resume::id(model, plan, guide);
     let (writer, done) = Writer::create_or_resume(path, &plan.keys, plan.headers(), &id, resume.goes_on)?;
     let mut writer = if resume.replaces { writer } else { writer.keep_existing() };
-    let written = write_tensors(model, plan, guide, done, &mut writer, progress);
+    let written = write_tensors(model, plan, guide, adapter, done, &mut writer, progress);
     // An input that changed explains any other error, and what was written of it.
     model.check_unchanged()?;
     guide.map_or(Ok(()), |guide| guide.calibration.check_unchanged())?;
@@ -62,6 +76,7 @@ fn write_tensors(
     model: &Model,
     plan: &Plan,
     guide: Option<Guide>,
+    mut adapter: Option<&mut Adapter>,
     done: usize,
     writer: &mut Writer,
     progress: &(dyn Fn(u64) + Sync),
@@ -86,7 +101,10 @@ fn write_tensors(
                 plain::write(model, &floats, writer, progress)?;
             }
             Target::Blocks(kind) => match guided.as_mut().filter(|g| g.knows(t)) {
-                Some(guided) => guided.write(model, t, kind, writer, progress)?,
+                Some(guided) => {
+                    guided.write(model, planned, kind, writer, adapter.as_deref_mut(), progress)?
+                }
+                None if planned.rank > 0 => return Err(Error::NothingKnown { tensor: t.name.clone() }),
                 None => write_blocks(model, t, planned.target, writer, progress)?,
             },
             Target::Upstream(_) | Target::Kept(_) => {

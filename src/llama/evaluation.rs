@@ -31,6 +31,14 @@ pub struct Evaluation {
 }
 
 impl Evaluation {
+    /// The same of a model with a LoRA adapter.
+    pub fn with_adapter(mut self, adapter: Option<&Path>) -> Evaluation {
+        if let Some(adapter) = adapter {
+            self.options.extend(["--lora".into(), adapter.into()]);
+        }
+        self
+    }
+
     /// Perplexity of a model; `log` gets what the program prints.
     pub fn perplexity(&self, model: &Path, log: &Path) -> Result<Perplexity, Error> {
         let run = logged(&mut self.command(model), log)?;

@@ -37,6 +37,8 @@ pub struct Candidate {
     pub target: Target,
     /// Bytes that its data take.
     pub bytes: u64,
+    /// Rank of the correction beside it, whose bytes are not counted here; 0 for none.
+    pub rank: usize,
 }
 
 /// The types that can hold a tensor.
@@ -52,7 +54,7 @@ impl Candidates {
     /// The types that can hold a tensor of a model.
     pub fn of(model: &Model, t: &SourceTensor) -> Candidates {
         let candidate =
-            |target: Target| Some(Candidate { target, bytes: target.ggml().bytes(t.elements())? });
+            |target: Target| Some(Candidate { target, bytes: target.ggml().bytes(t.elements())?, rank: 0 });
         let only = |target, why| candidate(target).map(|candidate| Candidates::One(candidate, why));
         let kept = model.exact_type(t);
         let f32 = Target::Plain(Dtype::F32);

@@ -83,6 +83,23 @@ pub enum Error {
 /// See [`Error`].
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
+    /// A rank that no tensor has use for.
+    #[error("`low_rank` is {found}, and {most} is the most")]
+    Rank {
+        /// The rank.
+        found: usize,
+        /// The most.
+        most: usize,
+    },
+    /// llama.cpp may leave corrections out.
+    #[error(
+        "`low_rank`: it is not known whether llama.cpp's graph of `{architecture}` uses adapters for all matrices; leave corrections \
+         of low rank away"
+    )]
+    NotCorrected {
+        /// The architecture.
+        architecture: String,
+    },
     /// A type that does not exist.
     #[error("there is no type `{found}`; give one of {known}")]
     Type {

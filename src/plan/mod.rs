@@ -6,8 +6,10 @@
 //! rules        recipe: ordered rules, of which the first that matches a tensor decides
 //! Plan         one list: source, header, target, and why
 //! parts        slices of that list, for files in parts
+//! adapter      corrections of low rank, in a file beside it
 //! ```
 
+mod adapter;
 mod allocation;
 mod built_in;
 mod candidates;
@@ -16,6 +18,7 @@ mod parts;
 mod rules;
 mod syntax;
 
+pub use adapter::{ADAPTER_KEY, AdapterPlan, CORRECTED, MAX_RANK, factor_type, factors, takes_correction};
 pub use allocation::{Offer, allocate};
 pub use built_in::{BUILT_IN, BuiltIn};
 pub use candidates::{Candidate, Candidates, Family, Target};
@@ -46,6 +49,8 @@ pub struct Planned {
     pub header: TensorHeader,
     /// How it is stored.
     pub target: Target,
+    /// Rank of the correction beside it; 0 for none.
+    pub rank: usize,
     /// What decided that.
     pub why: Why,
 }
@@ -62,10 +67,10 @@ impl Plan {
         }
         keys.push(("general.quantization_version".into(), QUANTIZATION_VERSION.into()));
         let tensors = recipe.choose(model)?.into_iter().zip(&model.tensors).map(|((candidate, why), t)| {
-            let Candidate { target, bytes } = candidate;
+            let Candidate { target, bytes, rank } = candidate;
             let header =
                 TensorHeader { name: t.name.clone(), shape: t.shape.clone(), kind: target.ggml(), bytes };
-            Planned { source: t.clone(), header, target, why }
+            Planned { source: t.clone(), header, target, rank, why }
         });
         Ok(Plan::of(keys, tensors.collect()))
     }

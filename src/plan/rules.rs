@@ -1,5 +1,6 @@
 //! Recipes: ordered rules, of which the first that matches a tensor decides about it.
 
+use super::adapter::{CORRECTED, MAX_RANK, takes_correction};
 use super::candidates::{Candidate, Candidates, Family, Target, weight_types};
 use super::error::{Error, Problem};
 use super::syntax::{BlockText, RecipeText, RuleText};
@@ -36,6 +37,8 @@ struct Rule {
     quantized: Option<bool>,
     exact: Option<bool>,
     types: Vec<Choice>,
+    /// Rank of the corrections of what becomes blocks of ours, if the recipe says it.
+    rank: Option<usize>,
     optional: bool,
 }
 
@@ -152,6 +155,14 @@ impl Recipe {
         self.file_type
     }
 
+    /// The same recipe with corrections of a rank, where it does not say one itself.
+    pub fn with_low_rank(mut self, rank: usize) -> Recipe {
+        for rule in &mut self.rules {
+            rule.rank = rule.rank.or(Some(rank));
+        }
+        self
+    }
+
     /// See [`crate::checkpoint::Options::keep_tied_head`].
     pub fn keep_tied_head(&self) -> bool {
         self.keep_tied_head
@@ -173,6 +184,7 @@ impl Recipe {
             }
         }
         let blocks = model.block_count();
+        let architecture = model.key("general.architecture").and_then(|v| v.as_str()).unwrap_or_default();
         let matrices: Vec<&Facts> = open.iter().map(|(_, facts, _)| facts).collect();
         for (i, rule) in self.rules.iter().enumerate().filter(|(_, rule)| !rule.optional) {
             rule.check(&matrices, blocks).map_err(|problem| self.problem(i, problem))?;
@@ -186,8 +198,15 @@ impl Recipe {
                 problem: Box::new(Problem::NoRule { tensor: t.name.clone(), role: facts.role.name() }),
             })?;
             decides[i] = true;
-            let (candidate, unfit) =
-                self.rules[i].choose(&facts, &candidates).map_err(|p| self.problem(i, p))?;
+            let rule = &self.rules[i];
+            let (mut candidate, unfit) = rule.choose(&facts, &candidates).map_err(|p| self.problem(i, p))?;
+            if matches!(candidate.target, Target::Blocks(_)) && takes_correction(t) {
+                candidate.rank = rule.rank.unwrap_or(0).min(t.rows()).min(t.columns());
+            }
+            if candidate.rank > 0 && !CORRECTED.contains(&architecture) {
+                let problem = Problem::NotCorrected { architecture: architecture.to_owned() };
+                return Err(self.problem(i, problem));
+            }
             let why = Why { rule: Some(i + 1), words: self.rules[i].why.clone(), unfit };
             chosen[at] = Some((candidate, why));
         }
@@ -223,6 +242,9 @@ impl Rule {
         if text.types.is_empty() {
             return Err(Problem::NoTypes);
         }
+        if let Some(found) = text.low_rank.filter(|rank| *rank > MAX_RANK) {
+            return Err(Problem::Rank { found, most: MAX_RANK });
+        }
         for found in text.roles.iter().flatten() {
             if !Role::NAMES.iter().any(|(_, role)| role.is_called(found)) {
                 let known = list(role_words());
@@ -243,6 +265,7 @@ impl Rule {
             quantized: text.quantized,
             exact: text.exact,
             types: types.collect::<Result<_, _>>()?,
+            rank: text.low_rank,
             optional: text.optional,
         })
     }

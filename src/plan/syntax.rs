@@ -31,6 +31,7 @@ pub(super) struct RuleText {
     pub quantized: Option<bool>,
     pub exact: Option<bool>,
     pub types: Vec<String>,
+    pub low_rank: Option<usize>,
     #[serde(default)]
     pub optional: bool,
 }

@@ -121,7 +121,7 @@ fn transpose(h: &mut [f32], n: usize) {
 /// Scales statistics so that their diagonal, at the given places, has the mean 1, and adds `damping` to it.
 ///
 /// Where every input is zero all errors count alike.
-fn normalize(h: &mut [f32], diagonal: impl Iterator<Item = usize> + Clone, damping: f32) {
+pub(super) fn normalize(h: &mut [f32], diagonal: impl Iterator<Item = usize> + Clone, damping: f32) {
     let sum: f64 = diagonal.clone().map(|i| h[i] as f64).sum();
     let n = diagonal.clone().count() as f64;
     if sum > 0.0 {

@@ -7,9 +7,12 @@
 //!     quantize each row's block with error feedback inside         the tensor type
 //!     E[b] = W[b] - Q[b]
 //! ```
+//!
+//! and what of W is taken out before and comes back as a product of two narrow matrices: low_rank.
 
 pub mod cholesky;
 mod factor;
+pub mod low_rank;
 
 pub use factor::{Factor, LEAST_DAMPING, damping};
 

@@ -24,6 +24,7 @@ mod guided;
 mod hostile_checkpoint;
 mod hostile_gguf;
 mod inspect;
+mod low_rank;
 mod plain;
 mod plans;
 mod pytorch;

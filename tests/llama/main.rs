@@ -28,6 +28,7 @@ mod gpu_check;
 mod importance;
 mod kernels;
 mod loads;
+mod low_rank;
 mod memory;
 mod own_text;
 mod parts;
