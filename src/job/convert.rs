@@ -7,7 +7,7 @@ use super::costs::{TensorCosts, costs};
 use super::event::Event;
 use super::forecast::Forecast;
 use super::foreign::ForeignOptions;
-use super::guided::Guide;
+use super::guide::Guide;
 use super::judge::{Judgement, judge};
 use super::measure::{self, Measure, Measured};
 use super::outputs::{Outputs, check_output};

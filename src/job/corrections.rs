@@ -1,6 +1,6 @@
 //! Corrections of low rank beside quantized tensors, and the adapter file that holds them. docs/quantizer.md tells the method.
 
-use super::guided::Guide;
+use super::guide::Guide;
 use super::loss::{Loss, Price};
 use super::weights::check_finite;
 use super::{Error, OutputError, Outputs};

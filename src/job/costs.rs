@@ -2,7 +2,8 @@
 
 use super::Error;
 use super::corrections::{LowRank, shrinkage};
-use super::guided::{Guide, experts};
+use super::guide::Guide;
+use super::guided::experts;
 use super::loss::{Loss, Price};
 use super::weights::check_finite;
 use crate::calibration::{Sensitivities, Statistics, TokenShares};

@@ -2,25 +2,17 @@
 
 use super::Error;
 use super::corrections::{self, Adapter};
+use super::guide::Guide;
 use super::loss::{Loss, Price};
 use super::weights::check_finite;
-use crate::calibration::{Calibration, Sensitivities, Use};
+use crate::calibration::{Sensitivities, Use};
 use crate::checkpoint::{Model, SourceTensor};
 use crate::gguf::Writer;
 use crate::plan::{Plan, Planned, Target};
-use crate::quantize::{BandQuantizer, Effort, Factor, band};
+use crate::quantize::{BandQuantizer, Factor, band};
 use crate::types::TensorType;
 use rayon::prelude::*;
 use std::sync::Arc;
-
-/// Statistics of a model's inputs and how to use them.
-#[derive(Clone, Copy)]
-pub struct Guide<'a> {
-    /// The statistics.
-    pub calibration: &'a Calibration,
-    /// How long to search.
-    pub effort: Effort,
-}
 
 /// Quantizes tensors under a guide. Factors are kept as long as there is room for them, since several weights have the
 /// same input.

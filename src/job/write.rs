@@ -1,7 +1,8 @@
 //! Writes a planned file: header, then every tensor in order, its rows in parallel.
 
 use super::corrections::Adapter;
-use super::guided::{Guide, Guided};
+use super::guide::Guide;
+use super::guided::Guided;
 use super::weights::{VALUES_AT_ONCE, check_finite};
 use super::{Error, plain, resume};
 use crate::checkpoint::{Model, SourceTensor};
