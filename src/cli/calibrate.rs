@@ -3,6 +3,7 @@
 use super::human_bytes;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use tenpak_gguf::calibration::Calibration;
 use tenpak_gguf::job;
 
 /// The name of a text that the model writes.
@@ -19,6 +20,8 @@ Examples:
   tenpak-gguf calibrate base.gguf -f calibration.txt -o smol.gram.gguf
   tenpak-gguf calibrate base.gguf -f self -o smol.gram.gguf                      on text that the model writes
   tenpak-gguf convert ./SmolLM2-135M-Instruct --calibration smol.gram.gguf -o smol.gguf
+  tenpak-gguf calibrate base.gguf -f text.txt -o 3.gram.gguf --part 3/8          the third of eight parts, on one machine
+  tenpak-gguf calibrate --merge *.gram.gguf -o all.gram.gguf                     all eight, as if by one run
 
 The text should be of the kinds that the model will meet (prose, code, several languages), and not the one that the
 result is judged on. A run that was interrupted goes on where it was when the same command is given again. The
@@ -26,10 +29,11 @@ collector is looked for as --collector says, then $TENPAK_COLLECTOR, beside this
 scripts/build_llama.sh builds it.")]
 pub struct Args {
     /// The model as a GGUF file: unquantized, or the sums are those of what a quantized model computes
-    base: PathBuf,
+    #[arg(required_unless_present = "merge")]
+    base: Option<PathBuf>,
     /// Text, UTF-8; `self` lets the model write it (a file of that name is ./self)
-    #[arg(short = 'f', long = "file", value_name = "TEXT")]
-    text: PathBuf,
+    #[arg(short = 'f', long = "file", value_name = "TEXT", required_unless_present = "merge")]
+    text: Option<PathBuf>,
     /// Of the text that the model writes; another seed, another text [default: 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=i64::MAX as u64))]
     seed: Option<u64>,
@@ -45,6 +49,13 @@ pub struct Args {
     /// Tokens of the text to use, from its start [default: 131072]
     #[arg(long, value_name = "N")]
     tokens: Option<u64>,
+    /// One of N equal parts of these tokens, so that N machines can measure; --merge adds them up
+    #[arg(long, value_name = "I/N", value_parser = super::convert::shard)]
+    part: Option<(usize, usize)>,
+    /// Instead: add up the calibrations of all parts of a text
+    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with_all = ["base", "text", "seed", "keep_text", "parse_special",
+        "tokens", "part", "context", "memory", "budget", "threads", "gpu_layers", "collector"])]
+    merge: Vec<PathBuf>,
     /// Tokens of a chunk; chunks are independent of each other [default: 512]
     #[arg(short, long, value_name = "N")]
     context: Option<u64>,
@@ -72,7 +83,14 @@ pub struct Args {
 
 impl Args {
     fn text(&self) -> anyhow::Result<job::Text> {
-        if self.text == Path::new(SELF) {
+        let text = self.text.as_deref().unwrap_or(Path::new(SELF));
+        if text == Path::new(SELF) {
+            if self.part.is_some() {
+                anyhow::bail!(
+                    "--part: needs one text for all machines, and -f {SELF} may write another on each: `--keep-text own.txt` keeps that \
+                     of a run without --part, for -f own.txt --parse-special"
+                );
+            }
             let seed = self.seed.unwrap_or(job::DEFAULT_SEED);
             return Ok(job::Text::Own { seed, keep: self.keep_text.clone() });
         }
@@ -80,18 +98,24 @@ impl Args {
         if let Some((option, _)) = only_own.iter().find(|(_, given)| *given) {
             anyhow::bail!("{option}: is for a text that the model writes; give -f {SELF}");
         }
-        let (path, parse_special) = (self.text.clone(), self.parse_special);
+        let (path, parse_special) = (text.to_owned(), self.parse_special);
         Ok(job::Text::File { path, name: None, parse_special })
     }
 }
 
 pub fn run(args: Args) -> anyhow::Result<()> {
     let text = args.text()?;
+    let output = args.output.clone();
+    let Some(base) = args.base else {
+        let merge = job::Merge { parts: args.merge, output: args.output, overwrite: args.force };
+        return print(&output, &merge.run()?);
+    };
     let job = job::Calibrate {
-        base: args.base,
+        base,
         text,
         output: args.output,
         tokens: args.tokens,
+        part: args.part,
         context: args.context,
         memory: args.memory,
         threads: args.threads,
@@ -100,8 +124,12 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         collector: args.collector,
         overwrite: args.force,
     };
-    let calibration = job.run()?;
-    let bytes = human_bytes(std::fs::metadata(&job.output)?.len());
-    writeln!(std::io::stdout(), "{}: {}, {bytes}", job.output.display(), calibration.describe())?;
+    print(&output, &job.run()?)
+}
+
+/// Says what was written.
+fn print(output: &Path, calibration: &Calibration) -> anyhow::Result<()> {
+    let bytes = human_bytes(std::fs::metadata(output)?.len());
+    writeln!(std::io::stdout(), "{}: {}, {bytes}", output.display(), calibration.describe())?;
     Ok(())
 }

@@ -55,6 +55,8 @@ pub struct Calibrate {
     pub output: PathBuf,
     /// Tokens of the text, from its start.
     pub tokens: Option<u64>,
+    /// One of some equal parts of these tokens: which, counted from 1, and of how many.
+    pub part: Option<(usize, usize)>,
     /// Tokens of a chunk.
     pub context: Option<u64>,
     /// Memory beside the model, such as `8G`.
@@ -79,6 +81,7 @@ impl Calibrate {
             text,
             output: output.into(),
             tokens: None,
+            part: None,
             context: None,
             memory: None,
             threads: None,
@@ -132,6 +135,7 @@ impl Calibrate {
             [
                 ("--text-name", name.map(str::to_owned)),
                 ("--tokens", self.tokens.map(|n| n.to_string())),
+                ("--part", self.part.map(|(i, n)| format!("{i}/{n}"))),
                 ("-c", self.context.map(|n| n.to_string())),
                 ("--memory", self.memory.clone()),
                 ("-t", self.threads.map(|n| n.to_string())),

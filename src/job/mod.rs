@@ -52,6 +52,7 @@ mod guided;
 mod judge;
 mod loss;
 mod measure;
+mod merge;
 mod outputs;
 mod own_text;
 mod plain;
@@ -78,6 +79,7 @@ pub use foreign::{ForeignOptions, Place, Prepared};
 pub use guide::Guide;
 pub use judge::Judgement;
 pub use measure::{Measure, Step};
+pub use merge::{Merge, MergeError};
 pub use outputs::{OutputError, Outputs, check_folder, check_output, save};
 pub use own_text::{DEFAULT_SEED, OwnText};
 pub use verify::{Agreement, Difference, Distance, Half, Shown, Verified, Verify, VerifyError, percent};
@@ -134,6 +136,9 @@ pub enum Error {
         /// The folder.
         folder: PathBuf,
     },
+    /// Calibrations of parts that are no whole.
+    #[error(transparent)]
+    Merge(#[from] MergeError),
     /// A size that cannot be met.
     #[error(transparent)]
     Allocation(#[from] AllocationError),

@@ -25,6 +25,7 @@ mod hostile_checkpoint;
 mod hostile_gguf;
 mod inspect;
 mod low_rank;
+mod merge;
 mod plain;
 mod plans;
 mod pytorch;

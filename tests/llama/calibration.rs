@@ -162,6 +162,45 @@ fn takes_no_more_memory_than_it_may() {
 
 /// The text that is judged on is another than the one that is calibrated on. The model is short, and its embeddings, of which
 /// nothing is collected, stay floats: the search takes all of the time of this test.
+/// Four chunks in one run, and in three parts that are added up: the sums differ by the order of additions.
+#[test]
+fn parts_add_up_to_the_whole() {
+    const MAX_DIFFERENCE: f64 = 1e-5;
+    let place = Place::new();
+    let model = short(&f16(), FEW_BLOCKS);
+    let whole = place.path("whole.gguf");
+    place.run("whole", &mut calibrate(&model, &whole, ["--tokens", "2048"]));
+    let mut merge = tenpak(["calibrate", "-o", arg(&place.path("merged.gguf")), "--merge"]);
+    for part in ["1/3", "2/3", "3/3"] {
+        let path = place.path(&format!("part{}.gguf", &part[..1]));
+        place.run("part", &mut calibrate(&model, &path, ["--tokens", "2048", "--part", part]));
+        merge.arg(path);
+    }
+    let printed = place.run("merge", &mut merge);
+    assert!(printed.contains("2048 tokens"), "{printed}");
+    let [whole, merged] =
+        [whole, place.path("merged.gguf")].map(|path| File::open(&path).expect("a calibration"));
+    let values = |file: &File, i: usize| -> Vec<f64> {
+        let bytes = file.data(&file.tensors()[i]).expect("data");
+        bytes.chunks_exact(4).map(|b| f64::from(f32::from_le_bytes([b[0], b[1], b[2], b[3]]))).collect()
+    };
+    assert_eq!(whole.keys(), merged.keys());
+    let mut sums = 0;
+    for (i, t) in whole.tensors().iter().enumerate() {
+        assert_eq!((&t.name, &t.shape), (&merged.tensors()[i].name, &merged.tensors()[i].shape));
+        // Every part measures sensitivities on chunks of its own.
+        if t.name.starts_with("sensitivity.") {
+            continue;
+        }
+        let (a, b) = (values(&whole, i), values(&merged, i));
+        let largest = a.iter().fold(0.0f64, |most, v| most.max(v.abs()));
+        let differs = a.iter().zip(&b).fold(0.0f64, |most, (a, b)| most.max((a - b).abs()));
+        assert!(differs <= MAX_DIFFERENCE * largest, "{}: {differs} of {largest}", t.name);
+        sums += 1;
+    }
+    assert!(sums > 8 * FEW_BLOCKS, "{sums}");
+}
+
 #[test]
 fn conversion_with_a_text_is_closer_to_the_model() {
     let place = Place::new();

@@ -286,11 +286,12 @@ static std::string meta(const llama_model * model, const char * key) {
 
 // Another name where special tokens of the text were parsed: the sums are others, and no run may go on with those.
 static std::string text_name(const own_params & own, const common_params & params) {
-    if (!own.text_name.empty()) {
-        return own.text_name;
+    std::string name = own.text_name;
+    if (name.empty()) {
+        name = std::filesystem::path(params.prompt_file).filename().string();
+        name += params.parse_special ? ", special tokens parsed" : "";
     }
-    const std::string file = std::filesystem::path(params.prompt_file).filename().string();
-    return params.parse_special ? file + ", special tokens parsed" : file;
+    return own.parts == 1 ? name : name + string_format(", part %" PRId64 " of %" PRId64, own.part, own.parts);
 }
 
 static void run(int argc, char ** argv) {
@@ -383,10 +384,17 @@ static void run(int argc, char ** argv) {
     if ((int64_t) tokens.size() < own.tokens) {
         fprintf(stderr, "note: %s has %zu tokens only\n", params.prompt_file.c_str(), tokens.size());
     }
-    const int64_t n_chunks = std::min<int64_t>(own.tokens, tokens.size()) / n_ctx;
-    if (n_chunks == 0) {
+    const int64_t all_chunks = std::min<int64_t>(own.tokens, tokens.size()) / n_ctx;
+    if (all_chunks == 0) {
         throw std::runtime_error(string_format("--tokens %" PRId64 ": is less than a chunk of %" PRId64, own.tokens, n_ctx));
     }
+    if (all_chunks < own.parts) {
+        throw std::runtime_error(string_format("--part %" PRId64 "/%" PRId64 ": there are %" PRId64 " chunks of %" PRId64 " tokens only",
+                                               own.part, own.parts, all_chunks, n_ctx));
+    }
+    const int64_t first_chunk = all_chunks * (own.part - 1) / own.parts;
+    const int64_t n_chunks    = all_chunks * own.part / own.parts - first_chunk;
+    tokens.erase(tokens.begin(), tokens.begin() + first_chunk * n_ctx);
     tokens.resize(n_chunks * n_ctx);
 
     runner runner(ctx, std::move(tokens), n_ctx, n_seq);

@@ -24,6 +24,7 @@ const char * const USAGE =
     "  -c, --ctx-size N    tokens of a chunk; chunks are independent of each other (default: 512)\n"
     "  --memory SIZE       memory for the sums beside the model, such as 8G or 500M; what does not fit is collected\n"
     "                      in further passes over the text (default: half of what is free)\n"
+    "  --part I/N          one of N equal parts of these tokens, for N machines; `tenpak-gguf calibrate --merge` adds up\n"
     "  --parse-special     tokens such as <|im_end|> in the text are tokens, as they are in a text of --write-text\n"
     "  --swap FILE         instead: what each quantized weight of FILE costs, a GGUF file of the same model, if it alone\n"
     "                      stands in for the model's; a line for each: name, mean KL divergence in nats, standard error\n"
@@ -77,6 +78,18 @@ int64_t parse_count(const std::string & option, const std::string & value) {
     return n;
 }
 
+// "2/8": the first of 8 is 1/8, the last 8/8
+static void parse_part(const std::string & value, own_params & own) {
+    const size_t slash = value.find('/');
+    if (slash != std::string::npos) {
+        own.part  = parse_count("--part", value.substr(0, slash));
+        own.parts = parse_count("--part", value.substr(slash + 1));
+    }
+    if (slash == std::string::npos || own.part > own.parts) {
+        throw std::runtime_error("--part " + value + ": is not a part such as 2/8; the first of 8 is 1/8, the last 8/8");
+    }
+}
+
 static double parse_minutes(const std::string & value) {
     size_t used = 0;
     double n    = -1;
@@ -103,6 +116,7 @@ std::vector<char *> take_own(int argc, char ** argv, own_params & own) {
     const std::map<std::string, std::function<void(const std::string &)>> options = {
         { "--budget", [&](const std::string & value) { own.budget = parse_minutes(value); } },
         { "--memory", [&](const std::string & value) { own.memory = parse_size(value); } },
+        { "--part", [&](const std::string & value) { parse_part(value, own); } },
         { "--seed", [&](const std::string & value) { own.seed = parse_count("--seed", value); } },
         { "--speed", [&](const std::string & value) { own.speed = value; } },
         { "--swap", [&](const std::string & value) { own.swap = value; } },

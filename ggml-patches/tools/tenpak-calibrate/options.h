@@ -15,6 +15,7 @@ struct own_params {
     int64_t     tokens = 131072;
     size_t      memory = 0; // half of what is free
     double      budget = -1; // what the sums take
+    int64_t     part = 1, parts = 1; // of the chunks
     std::string swap;       // nothing is swapped
     std::string text_name;  // that of the file
     std::string write_text; // no text is written
