@@ -18,6 +18,8 @@ mod atomic_file;
 #[cfg(feature = "converter")]
 pub mod calibration;
 #[cfg(feature = "converter")]
+pub mod chart;
+#[cfg(feature = "converter")]
 pub mod checkpoint;
 #[cfg(feature = "converter")]
 pub mod export;
@@ -45,6 +47,8 @@ pub mod printable;
 mod python_json;
 #[cfg(feature = "converter")]
 pub mod quantize;
+#[cfg(feature = "converter")]
+pub mod release;
 #[cfg(feature = "converter")]
 pub mod render;
 #[cfg(feature = "converter")]

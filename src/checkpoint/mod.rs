@@ -30,6 +30,7 @@ pub use error::Error;
 pub use foreign::Foreign;
 pub use hf_folder::{Options, tokenizer_of};
 pub use model::{Model, SourceTensor};
+pub use model_card::{HUB, base_model_keys};
 pub use transform::{Change, Order};
 
 use std::path::Path;

@@ -245,7 +245,16 @@ fn write_origins(card: &Map<String, Json>, key: &str, names: &[&str], weights: u
     }
 }
 
-const HUB: &str = "https://huggingface.co/";
+/// Where models of the hub are.
+pub const HUB: &str = "https://huggingface.co/";
+
+/// The `general.base_model.*` keys of a file that was made of a model of the hub, `ORGANIZATION/NAME`, with so many weights.
+pub fn base_model_keys(id: &str, weights: u64) -> Vec<(String, Value)> {
+    let card = Map::from_iter([("base_model".to_owned(), Json::from(id))]);
+    let mut general = General::default();
+    write_origins(&card, "base_model", &["base_model"], weights, &mut general);
+    general.0
+}
 
 /// What a name of the hub or an address says.
 fn described(id: &str, weights: u64) -> Map<String, Json> {

@@ -19,6 +19,7 @@ mod plan;
 mod progress;
 mod python;
 mod recipes;
+mod release;
 mod sizes;
 mod totals;
 mod types;
@@ -28,6 +29,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use std::process::ExitCode;
 use tenpak_gguf::checkpoint::Dtype;
 use tenpak_gguf::gguf::Tensor;
+use tenpak_gguf::job::human_bytes;
 
 /// Converts models to GGUF files ten times smaller than FP32, in trellis tensor types.
 ///
@@ -51,6 +53,7 @@ enum Command {
     Eval(eval::Args),
     Inspect(inspect::Args),
     Export(export::Args),
+    Release(release::Args),
     Recipes(recipes::Args),
     Types(types::Args),
 }
@@ -65,6 +68,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Eval(args) => return eval::run(args),
         Command::Inspect(args) => return inspect::run(args),
         Command::Export(args) => export::run(args)?,
+        Command::Release(args) => release::run(args)?,
         Command::Recipes(args) => recipes::run(args)?,
         Command::Types(args) => types::run(args)?,
     }
@@ -93,18 +97,6 @@ impl From<FloatType> for Dtype {
 fn set_threads(threads: Option<usize>) -> anyhow::Result<()> {
     let Some(threads) = threads else { return Ok(()) };
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("cannot start the threads")
-}
-
-/// `12.3 MB`, in powers of ten as file managers and model hubs count.
-fn human_bytes(n: u64) -> String {
-    let units = ["B", "kB", "MB", "GB", "TB"];
-    let mut x = n as f64;
-    let mut unit = 0;
-    while x >= 1000.0 && unit + 1 < units.len() {
-        x /= 1000.0;
-        unit += 1;
-    }
-    if unit == 0 { format!("{n} B") } else { format!("{x:.1} {}", units[unit]) }
 }
 
 /// Extents of a tensor, columns first: `576 x 1536`.

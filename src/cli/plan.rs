@@ -1,17 +1,15 @@
 //! `tenpak-gguf plan`
 
-mod curve;
-
 use super::convert::{print_plan, tell};
 use super::progress::Progress;
 use super::python::PythonArgs;
 use super::sizes::{ConverterArgs, DEFAULT_SIZE, SizeArgs, StatisticsArgs};
 use super::{human_bytes, set_threads, table};
 use anyhow::bail;
-use curve::{Curve, Point};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use tenpak_gguf::chart::{Curve, Point};
 use tenpak_gguf::job::{self, Event, Place, Priced, Size};
 
 /// Show the best mix of types for a size, or what each size would cost, without writing a model
@@ -90,7 +88,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         writeln!(std::io::stdout(), "{}: the mix, for `convert --recipe`", path.display())?;
     }
     if let Some(path) = &args.pareto {
-        let curve = Curve { ours: sizes(&priced), others: others(&priced, &args.beside)? };
+        let (ours, others) = (sizes(&priced), others(&priced, &args.beside)?);
+        let curve = Curve { name: "tenpak, best mix (expected)".into(), named: false, ours, others };
         print_curve(&curve)?;
         let text = if path.extension().is_some_and(|e| e == "csv") { curve.csv() } else { curve.svg() };
         job::save(path, text.as_bytes())?;

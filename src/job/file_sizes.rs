@@ -46,3 +46,15 @@ impl FileSizes {
 pub fn bits_per_weight(bytes: u64, weights: u64) -> f64 {
     bytes as f64 * 8.0 / weights.max(1) as f64
 }
+
+/// `12.3 MB`, in powers of ten as file managers and model hubs count.
+pub fn human_bytes(n: u64) -> String {
+    let units = ["B", "kB", "MB", "GB", "TB"];
+    let mut x = n as f64;
+    let mut unit = 0;
+    while x >= 1000.0 && unit + 1 < units.len() {
+        x /= 1000.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{n} B") } else { format!("{x:.1} {}", units[unit]) }
+}

@@ -70,10 +70,10 @@ pub use corrections::LowRank;
 pub use costs::{TensorCosts, costs};
 pub use eval::{
     DEFAULT_CHUNKS, Domain, Estimate, Eval, EvalError, EvalEvent, Figures, FileDigest, Found, Judged,
-    Receipt, Score, Speed,
+    Receipt, Score, Speed, Tables, digest, markdown_table,
 };
 pub use event::Event;
-pub use file_sizes::{FileSizes, bits_per_weight};
+pub use file_sizes::{FileSizes, bits_per_weight, human_bytes};
 pub use forecast::{Forecast, ForecastStep};
 pub use foreign::{ForeignOptions, Place, Prepared};
 pub use guide::Guide;

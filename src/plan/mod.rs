@@ -23,7 +23,7 @@ pub use allocation::{Offer, allocate};
 pub use built_in::{BUILT_IN, BuiltIn};
 pub use candidates::{Candidate, Candidates, Family, Target};
 pub use error::{Error, Problem};
-pub use parts::{Cut, Part, cut};
+pub use parts::{Cut, MAX_PARTS, Part, by_size, cut, part_keys, part_path};
 pub use rules::{Recipe, Why};
 
 use crate::checkpoint::{Model, SourceTensor};

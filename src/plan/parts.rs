@@ -4,7 +4,7 @@
 //! each part can be written alone, on any machine.
 
 use super::{Error, Plan};
-use crate::gguf::{Value, Writer};
+use crate::gguf::{TensorHeader, Value, Writer};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -45,7 +45,7 @@ pub fn cut(plan: &Plan, cut: Cut, whole: &Path) -> Result<Vec<Part>, Error> {
     let (ranges, wanted) = match cut {
         Cut::Whole => return Ok(vec![Part { plan: plan.clone(), path: whole.to_owned() }]),
         Cut::BySize(max_bytes) => {
-            let ranges = by_size(plan, max_bytes);
+            let ranges = by_size(&plan.keys, &plan.headers(), max_bytes);
             let all = 0..ranges.len();
             (ranges, all)
         }
@@ -58,22 +58,22 @@ pub fn cut(plan: &Plan, cut: Cut, whole: &Path) -> Result<Vec<Part>, Error> {
     if ranges.len() > MAX_PARTS {
         return Err(Error::TooManyParts { parts: ranges.len() });
     }
-    let part = |i| Part { plan: part(plan, &ranges, i), path: path(whole, i, ranges.len()) };
+    let part = |i| Part { plan: part(plan, &ranges, i), path: part_path(whole, i, ranges.len()) };
     Ok(wanted.map(part).collect())
 }
 
-/// Tensors of each of as many parts as it takes for none to have more bytes.
-fn by_size(plan: &Plan, max_bytes: u64) -> Vec<Range<usize>> {
+/// Tensors of each of as many parts as it takes for none to have more bytes; a larger tensor stands alone.
+pub fn by_size(keys: &[(String, Value)], tensors: &[TensorHeader], max_bytes: u64) -> Vec<Range<usize>> {
     let mut parts = Vec::new();
-    let (mut first, mut bytes) = (0, Writer::file_bytes(&plan.keys, &[]));
-    for (i, size) in sizes(plan).enumerate() {
+    let (mut first, mut bytes) = (0, Writer::file_bytes(keys, &[]));
+    for (i, size) in tensors.iter().map(size).enumerate() {
         if bytes + size > max_bytes && i > first {
             parts.push(first..i);
             (first, bytes) = (i, 0);
         }
         bytes += size;
     }
-    parts.push(first..plan.tensors.len());
+    parts.push(first..tensors.len());
     parts
 }
 
@@ -83,8 +83,9 @@ fn by_count(plan: &Plan, count: usize) -> Result<Vec<Range<usize>>, Error> {
     if count == 0 || count > tensors {
         return Err(Error::Parts { tensors, parts: count });
     }
-    let total: u64 = sizes(plan).sum();
-    let mut sums = sizes(plan).scan(0, |sum, size| {
+    let sizes = || plan.tensors.iter().map(|t| size(&t.header));
+    let total: u64 = sizes().sum();
+    let mut sums = sizes().scan(0, |sum, size| {
         *sum += size;
         Some(*sum)
     });
@@ -101,26 +102,33 @@ fn by_count(plan: &Plan, count: usize) -> Result<Vec<Range<usize>>, Error> {
     Ok(starts.zip(ends.iter().copied()).map(|(a, b)| a..b).collect())
 }
 
-fn sizes(plan: &Plan) -> impl Iterator<Item = u64> {
-    plan.tensors.iter().map(|t| t.header.bytes + t.header.name.len() as u64 + HEADER_BYTES)
+fn size(t: &TensorHeader) -> u64 {
+    t.bytes + t.name.len() as u64 + HEADER_BYTES
 }
 
-/// The plan of part `i`, counted from 0. The only part is a file like any other.
+/// The plan of part `i`, counted from 0.
 fn part(plan: &Plan, ranges: &[Range<usize>], i: usize) -> Plan {
-    let mut keys = if i == 0 { plan.keys.clone() } else { Vec::new() };
-    if ranges.len() > 1 {
+    let keys = part_keys(&plan.keys, i, ranges.len(), plan.tensors.len());
+    Plan::of(keys, plan.tensors[ranges[i].clone()].to_vec())
+}
+
+/// The keys of part `i` of `count`, counted from 0, of a file with these keys and so many tensors. The only part is a file like
+/// any other.
+pub fn part_keys(keys: &[(String, Value)], i: usize, count: usize, tensors: usize) -> Vec<(String, Value)> {
+    let mut keys = if i == 0 { keys.to_vec() } else { Vec::new() };
+    if count > 1 {
         keys.extend([
             ("split.no".into(), Value::U16(i as u16)),
-            ("split.count".into(), Value::U16(ranges.len() as u16)),
-            ("split.tensors.count".into(), Value::I32(plan.tensors.len() as i32)),
+            ("split.count".into(), Value::U16(count as u16)),
+            ("split.tensors.count".into(), Value::I32(tensors as i32)),
         ]);
     }
-    Plan::of(keys, plan.tensors[ranges[i].clone()].to_vec())
+    keys
 }
 
 /// The name of part `i` of `count`, counted from 0: `model.gguf` becomes `model-00001-of-00003.gguf`, and stays if it
 /// is the only one.
-fn path(whole: &Path, i: usize, count: usize) -> PathBuf {
+pub fn part_path(whole: &Path, i: usize, count: usize) -> PathBuf {
     if count == 1 {
         return whole.to_owned();
     }
@@ -137,7 +145,7 @@ mod tests {
 
     #[test]
     fn names_of_parts() {
-        let name = |whole, i, count| path(Path::new(whole), i, count).to_string_lossy().into_owned();
+        let name = |whole, i, count| part_path(Path::new(whole), i, count).to_string_lossy().into_owned();
         assert_eq!(name("a/model.gguf", 1, 3), "a/model-00002-of-00003.gguf");
         assert_eq!(name("model-v0.1", 0, 3), "model-v0.1-00001-of-00003.gguf");
         assert_eq!(name("model-v0.1.gguf", 2, 3), "model-v0.1-00003-of-00003.gguf");

@@ -31,6 +31,7 @@ mod plans;
 mod pytorch;
 mod quantized;
 mod recipes;
+mod release;
 mod resume;
 mod split;
 mod tables;

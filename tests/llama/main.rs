@@ -37,6 +37,7 @@ mod programs;
 mod pytorch;
 mod quantized_checkpoints;
 mod quantized_gguf;
+mod release;
 mod rpc;
 mod sizes;
 mod verify;

@@ -1,16 +1,15 @@
 //! `tenpak-gguf eval`
 
-mod tables;
-
-use super::human_bytes;
 use super::progress::Progress;
+use super::{human_bytes, table};
 use anyhow::{Context, bail};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
-use tenpak_gguf::job::{self, Cache, DEFAULT_CHUNKS, Eval, EvalEvent, Found, Receipt};
+use tenpak_gguf::job::{self, Cache, DEFAULT_CHUNKS, Eval, EvalEvent, Found, Receipt, Tables};
 use tenpak_gguf::llama::TaskKind;
+use tenpak_gguf::printable;
 
 /// Show what files cost: their predictions beside those of the model that they were made of
 ///
@@ -169,9 +168,9 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let json = serde_json::to_string_pretty(&receipt)? + "\n";
     match (args.json, args.markdown, args.csv) {
         (true, ..) => write!(out, "{json}")?,
-        (_, true, _) => write!(out, "{}", tables::markdown(&receipt))?,
-        (.., true) => write!(out, "{}", tables::csv(&receipt))?,
-        _ => write!(out, "{}", tables::text(&receipt))?,
+        (_, true, _) => write!(out, "{}", Tables::markdown(&receipt))?,
+        (.., true) => write!(out, "{}", Tables::csv(&receipt))?,
+        _ => write!(out, "{}", text(&receipt))?,
     }
     if let Some(path) = &args.receipt {
         tenpak_gguf::job::save(path, json.as_bytes())?;
@@ -191,6 +190,31 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         bail!("{}", wrong.join("\n"));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The tables for terminals.
+fn text(receipt: &Receipt) -> String {
+    let Tables { files, figures } = Tables::of(receipt);
+    let shown = |rows: Vec<Vec<String>>, left: usize| {
+        let mut shown = table::<0>([], &[]);
+        let columns = rows[0].len();
+        for (i, row) in rows.into_iter().enumerate() {
+            let row: Vec<String> = row.iter().map(|cell| printable::line(cell)).collect();
+            if i == 0 {
+                shown.set_header(row)
+            } else {
+                shown.add_row(row)
+            };
+        }
+        for i in left..columns {
+            if let Some(column) = shown.column_mut(i) {
+                column.set_cell_alignment(comfy_table::CellAlignment::Right);
+            }
+        }
+        shown.to_string()
+    };
+    let base = printable::line(receipt.base.name());
+    format!("{}\n\n{}\n\nagainst {base}\n", shown(files, 1), shown(figures, 2))
 }
 
 fn tell(event: EvalEvent, bar: &Mutex<Progress>) {

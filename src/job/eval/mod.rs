@@ -4,12 +4,15 @@ mod digest;
 mod error;
 mod receipt;
 mod repeat;
+mod tables;
 
+pub use digest::of_file as digest;
 pub use error::EvalError;
 pub use receipt::{
     Domain, Estimate, Figures, FileDigest, Judged, Model, Program, Receipt, Score, Speed, Tasks,
 };
 pub use repeat::Found;
+pub use tables::{Tables, markdown_table};
 
 use super::Cache;
 use super::cache::key_of;
@@ -240,7 +243,7 @@ impl Eval {
             speed = Some(Speed { prompt: found.prompt.into(), generation: found.generation.into() });
         }
         let all = Figures::together(&domains);
-        Ok(Judged { model, calibration_sha256, domains, all, tasks, speed })
+        Ok(Judged { model, measured: None, calibration_sha256, domains, all, tasks, speed })
     }
 }
 
@@ -268,13 +271,5 @@ fn model(file: &gguf::File, tell: &(dyn Fn(EvalEvent) + Sync)) -> Result<Model, 
         digest::of_file(path)
     };
     let files = file.paths().iter().map(digest).collect::<Result<Vec<_>, _>>()?;
-    let sizes = FileSizes::of(file);
-    Ok(Model {
-        files,
-        bytes: sizes.bytes,
-        weights: sizes.weights,
-        bpw: sizes.bpw(),
-        linear_bpw: sizes.linear_bpw(),
-        times_smaller_than_fp32: sizes.times_smaller(),
-    })
+    Ok(Model::of(files, FileSizes::of(file)))
 }

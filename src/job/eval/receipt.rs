@@ -1,5 +1,6 @@
 //! What an evaluation found, and of what: a JSON file with which anybody can repeat it.
 
+use crate::job::FileSizes;
 use crate::llama::evaluation::{CHUNK, COUNTED};
 use crate::llama::{self, Divergence, TaskKind};
 use serde::{Deserialize, Serialize};
@@ -70,6 +71,18 @@ pub struct Model {
 }
 
 impl Model {
+    /// The files of a model, whose sizes are these.
+    pub fn of(files: Vec<FileDigest>, sizes: FileSizes) -> Model {
+        Model {
+            files,
+            bytes: sizes.bytes,
+            weights: sizes.weights,
+            bpw: sizes.bpw(),
+            linear_bpw: sizes.linear_bpw(),
+            times_smaller_than_fp32: sizes.times_smaller(),
+        }
+    }
+
     /// The name of the file, of a split one the name of the first part.
     pub fn name(&self) -> &str {
         self.files.first().map_or("", |file| &file.name)
@@ -107,6 +120,9 @@ pub struct Tasks {
 pub struct Judged {
     /// The file.
     pub model: Model,
+    /// The files that were run, if they are others: with the same tensors, before their keys were completed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measured: Option<Vec<FileDigest>>,
     /// sha256 of the calibration that it was made with, if it was given.
     pub calibration_sha256: Option<String>,
     /// For each text.
@@ -117,6 +133,14 @@ pub struct Judged {
     pub tasks: Vec<Score>,
     /// Tokens a second.
     pub speed: Option<Speed>,
+}
+
+impl Judged {
+    /// The same figures of other files with the same tensors.
+    pub fn released(&self, files: Vec<FileDigest>, sizes: FileSizes) -> Judged {
+        let measured = self.measured.clone().or_else(|| Some(self.model.files.clone()));
+        Judged { model: Model::of(files, sizes), measured, ..self.clone() }
+    }
 }
 
 /// A value and its standard error; `null` where there is none.
