@@ -183,7 +183,7 @@ mod tests {
         for color in rest.split(['\"']).filter(|word| word.starts_with('#')) {
             assert!(DARK.contains(color), "{color}");
         }
-        assert!(rest.contains(">2.50 bpw<") && !curve().svg().contains(">2.50 bpw<"), "{svg}");
+        assert!(rest.contains("\n2.50 bpw\n") && !curve().svg().contains("\n2.50 bpw\n"), "{svg}");
         // One point alone is a picture too.
         let alone = Curve { others: Vec::new(), ours: named.ours[..1].to_vec(), ..named };
         assert!(alone.svg().contains("<circle"));

@@ -52,4 +52,6 @@ pub mod release;
 #[cfg(feature = "converter")]
 pub mod render;
 #[cfg(feature = "converter")]
+pub mod report;
+#[cfg(feature = "converter")]
 mod small_file;

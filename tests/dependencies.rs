@@ -31,6 +31,7 @@ const ROOMS: &[&str] = &[
     "job",
     "release",
     "export",
+    "report",
     "ffi",
     "render",
     "cli",

@@ -55,7 +55,8 @@ impl Dtype {
         }
     }
 
-    pub(super) fn from_ggml(kind: GgmlType) -> Option<Dtype> {
+    /// The float type that a type of ggml is, if it is one.
+    pub fn from_ggml(kind: GgmlType) -> Option<Dtype> {
         [Dtype::F32, Dtype::F16, Dtype::BF16].into_iter().find(|d| d.ggml() == kind)
     }
 

@@ -7,6 +7,7 @@ mod rows;
 
 pub use error::Error;
 pub use folder::to_folder;
+pub use rows::read_rows;
 
 use crate::checkpoint::Dtype;
 use crate::gguf::{File, Tensor, TensorHeader, Value, Writer};

@@ -151,12 +151,17 @@ impl Calibrate {
 }
 
 /// A folder that goes with the value, and if a signal ends the program.
-pub(super) struct WorkFolder {
+pub struct WorkFolder {
     folder: tempfile::TempDir,
     _watched: Watched,
 }
 
 impl WorkFolder {
+    /// Makes one in the system's folder for such.
+    pub fn temporary(prefix: &str) -> std::io::Result<WorkFolder> {
+        WorkFolder::new(|| tempfile::Builder::new().prefix(prefix).tempdir())
+    }
+
     /// Makes one.
     pub fn new(make: impl FnOnce() -> std::io::Result<tempfile::TempDir>) -> std::io::Result<WorkFolder> {
         let (folder, watched) = interrupt::temporary(make, |folder| folder.path().to_owned())?;

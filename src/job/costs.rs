@@ -6,7 +6,7 @@ use super::guide::Guide;
 use super::guided::experts;
 use super::loss::{Loss, Price};
 use super::weights::check_finite;
-use crate::calibration::{Sensitivities, Statistics, TokenShares};
+use crate::calibration::{Calibration, Sensitivities, Statistics, TokenShares};
 use crate::checkpoint::{Model, SourceTensor};
 use crate::gguf::{UPSTREAM_TYPES, UpstreamType};
 use crate::plan::{CORRECTED, Candidate, Candidates, Family, Target, takes_correction};
@@ -39,7 +39,7 @@ pub fn costs(
     low_rank: Option<LowRank>,
     tell: &(dyn Fn(u64) + Sync),
 ) -> Result<Vec<TensorCosts>, Error> {
-    let known = Known { sensitivities: sensitivities.clone(), tokens: guide.calibration.token_shares()? };
+    let known = Known::of(guide.calibration, sensitivities)?;
     let architecture = model.key("general.architecture").and_then(|v| v.as_str()).unwrap_or_default();
     let is_corrected = CORRECTED.contains(&architecture);
     let mut all = Vec::new();
@@ -193,16 +193,20 @@ fn some_rows(model: &Model, t: &SourceTensor, rows: &[usize]) -> Result<Vec<f32>
 }
 
 /// What a calibration says beside its sums.
-struct Known {
-    sensitivities: Sensitivities,
+pub(super) struct Known {
+    pub sensitivities: Sensitivities,
     /// How often each token comes, if the calibration says it.
     tokens: Option<TokenShares>,
 }
 
 impl Known {
+    pub fn of(calibration: &Calibration, sensitivities: &Sensitivities) -> Result<Known, Error> {
+        Ok(Known { sensitivities: sensitivities.clone(), tokens: calibration.token_shares()? })
+    }
+
     /// Rows that stand for all of an expert: where rows are taken by tokens, those of tokens as they come, else rows that are
     /// spread over the matrix.
-    fn rows(&self, t: &SourceTensor, price: Price, expert: usize, experts: usize) -> Vec<usize> {
+    pub fn rows(&self, t: &SourceTensor, price: Price, expert: usize, experts: usize) -> Vec<usize> {
         let all = t.rows() / experts;
         let rows = all.min(ROWS);
         match &self.tokens {
@@ -220,7 +224,7 @@ struct Factored {
 
 /// How much more the errors of calibrated rows cost on other text than on that of the calibration, for which the
 /// feedback is made: measured, see docs/allocation.md.
-fn excess(statistics: &Statistics) -> f64 {
+pub(super) fn excess(statistics: &Statistics) -> f64 {
     /// For each column in a token.
     const OF_RATIO: f64 = 5.0;
     /// What the damping leaves at most.

@@ -37,6 +37,11 @@ pub(super) fn find_judge(programs: Option<&Path>) -> Result<PathBuf, NotFound> {
     JUDGE.find(folder, &[])
 }
 
+/// The folder of llama.cpp's programs, which is that of the judge.
+pub fn programs(programs: Option<&Path>) -> Result<PathBuf, NotFound> {
+    Ok(find_judge(programs)?.parent().map(Path::to_owned).unwrap_or_default())
+}
+
 /// llama-perplexity over so many chunks of a text, in which tokens such as `<|im_end|>` may be tokens.
 pub(super) fn evaluation(
     programs: Option<&Path>,
@@ -47,7 +52,7 @@ pub(super) fn evaluation(
 ) -> Result<Evaluation, NotFound> {
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     Ok(Evaluation {
-        programs: find_judge(programs)?.parent().map(Path::to_owned).unwrap_or_default(),
+        programs: self::programs(programs)?,
         text,
         chunks,
         threads: threads.unwrap_or_else(cores),

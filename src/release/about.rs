@@ -183,6 +183,7 @@ pub fn keys(
     if let Some(author) = &about.author {
         keys.put("general.author", author.as_str());
     }
+    keys.0.retain(|(key, _)| about.license.is_some() || !key.starts_with("general.license"));
     if let Some(license) = &about.license {
         keys.put("general.license", license.id.as_str());
         for (key, value) in [("general.license.name", &license.name), ("general.license.link", &license.link)]
@@ -195,8 +196,10 @@ pub fn keys(
     if let (Some(base), Some(url)) = (&about.base_model, about.base_model_url()) {
         keys.put("general.source.repo_url", url);
         let weights = file.tensors().iter().map(|t| t.elements()).sum();
-        keys.0.retain(|(key, _)| !key.starts_with("general.base_model."));
-        base_model_keys(base, weights).into_iter().for_each(|(key, value)| keys.put(&key, value));
+        let new = base_model_keys(base, weights);
+        let is_new = |key: &String| new.iter().any(|(other, _)| other == key);
+        keys.0.retain(|(key, _)| !key.starts_with("general.base_model.") || is_new(key));
+        new.into_iter().for_each(|(key, value)| keys.put(&key, value));
     }
     if let Some(who) = &about.quantized_by {
         keys.put("general.quantized_by", who.as_str());

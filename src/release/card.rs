@@ -66,7 +66,7 @@ fn head(plan: &Plan) -> String {
     let least = plan.files.iter().map(|file| file.sizes.times_smaller()).fold(f64::INFINITY, f64::min);
     let most = plan.files.iter().map(|file| file.sizes.times_smaller()).fold(0.0, f64::max);
     let times = if most - least < 0.05 { format!("{most:.1}") } else { format!("{least:.1} to {most:.1}") };
-    let made = if ours(plan).is_empty() { "" } else { " in trellis-coded tensor types" };
+    let made = if ours(plan).is_empty() { "" } else { " in the tensor types of tenpak-gguf" };
     let by =
         about.quantized_by.as_ref().map_or(String::new(), |who| format!(" Quantized by {}.", plain(who)));
     format!("# {} GGUF\n\nGGUF files{of}{made}, {times} times smaller than FP32.{by}\n", plain(&about.name))

@@ -31,6 +31,11 @@ fn headers(file: &File, tensors: Range<usize>) -> Vec<TensorHeader> {
     file.tensors()[tensors].iter().map(header).collect()
 }
 
+/// Bytes of a file with other keys, as a whole.
+pub fn bytes(file: &File, keys: &[(String, Value)]) -> u64 {
+    Writer::file_bytes(keys, &headers(file, 0..file.tensors().len()))
+}
+
 /// The files that a file with other keys becomes, of at most so many bytes each, where `whole` is the name of the only one.
 pub fn parts(
     file: &File,

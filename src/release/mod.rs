@@ -163,11 +163,6 @@ impl Release {
         let mut notes = Vec::new();
         let mut planned = Vec::new();
         for (i, file) in files.into_iter().enumerate() {
-            let stem = format!("{}-{}", about.stem, naming::label(&file));
-            if let Some(other) = planned.iter().find(|other: &&Planned| other.stem == stem) {
-                let (a, b) = (other.file.path().to_owned(), file.path().to_owned());
-                return Err(Error::SameName { a, b, name: format!("{stem}.gguf") });
-            }
             let recipe = match self.recipes.get(i) {
                 Some(path) => Some(text_of(path)?),
                 None => file.key("tenpak.recipe").and_then(Value::as_str).map(str::to_owned),
@@ -182,9 +177,14 @@ impl Release {
             let judged = self.judged(&file, receipt.as_ref(), tell)?;
             let calibrated = self.calibrated(&file, judged.as_ref(), calibration.as_ref())?;
             let keys = about::keys(&file, &about, recipe.as_deref(), &calibrated);
+            let sizes = FileSizes { bytes: copy::bytes(&file, &keys), ..FileSizes::of(&file) };
+            let stem = format!("{}-{}", about.stem, naming::label(&file, sizes.times_smaller()));
+            if let Some(other) = planned.iter().find(|other: &&Planned| other.stem == stem) {
+                let (a, b) = (other.file.path().to_owned(), file.path().to_owned());
+                return Err(Error::SameName { a, b, name: format!("{stem}.gguf") });
+            }
             let whole = self.folder.join(format!("{stem}.gguf"));
             let parts = copy::parts(&file, &keys, self.max_bytes, &whole)?;
-            let sizes = FileSizes::of(&file);
             planned.push(Planned { file, stem, sizes, recipe, calibrated, parts, judged });
         }
         if receipt.is_none() {

@@ -1,7 +1,6 @@
 //! Names of files as the hub has them: `Model-T3-10x.gguf`.
 
 use crate::gguf::{File, GgmlType};
-use crate::job::FileSizes;
 use std::collections::BTreeMap;
 
 /// The type that most weights of a file have.
@@ -21,10 +20,10 @@ pub fn type_label(kind: GgmlType) -> String {
     family.to_uppercase()
 }
 
-/// `T3-10x`: the type that most weights have, and how many times smaller than FP32 the file is.
-pub fn label(file: &File) -> String {
+/// `T3-10x`: the type that most weights have, and how many times smaller than FP32 the released file is.
+pub fn label(file: &File, times_smaller: f64) -> String {
     let kind = main_type(file).map_or_else(|| "EMPTY".to_owned(), type_label);
-    format!("{kind}-{}x", times(FileSizes::of(file).times_smaller()))
+    format!("{kind}-{}x", times(times_smaller))
 }
 
 /// A whole number from ten on, with one digit more below.

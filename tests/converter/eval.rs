@@ -36,6 +36,10 @@ echo '[{"n_prompt": 512, "n_gen": 0, "avg_ts": 123.4, "stddev_ts": 1}, {"n_promp
 const COLLECTOR: &str = r#"echo "collector $*" >>asked
 echo "words of its own" >"$4""#;
 
+/// Writes another text for each model.
+const COMPLETION: &str = r#"echo "completion $*" >>asked
+printf 'text </script> of %s\n\n' "$2""#;
+
 struct Place {
     folder: TempDir,
 }
@@ -62,6 +66,7 @@ impl Place {
         std::fs::write(place.path("divergence"), DIVERGENCE).expect("a file");
         place.program("llama-perplexity", PERPLEXITY);
         place.program("llama-bench", BENCH);
+        place.program("llama-completion", COMPLETION);
         place.program("llama-tenpak-calibrate", COLLECTOR);
         place
     }
@@ -257,6 +262,73 @@ fn tasks_and_speed_are_columns() {
         asked.iter().any(|line| line.contains("-bf arc.bin --multiple-choice --multiple-choice-tasks 0"))
     );
     assert!(asked.iter().any(|line| line.starts_with("bench -m small.gguf")));
+}
+
+/// The JSON of a page, and the page without it.
+fn data_of(page: &str) -> (Json, String) {
+    let start = "<script type=\"application/json\" id=\"data\">";
+    let (before, rest) = page.split_once(start).expect("data");
+    let (json, after) = rest.split_once("</script>").expect("an end");
+    (serde_json::from_str(json).unwrap_or_else(|e| panic!("{e}")), [before, after].concat())
+}
+
+#[test]
+fn a_page_has_all_that_its_scripts_read() {
+    let place = Place::new();
+    let args =
+        ["other.gguf", "small.gguf", "--against", "base.gguf", "-f", "wiki.txt", "--report", "report.html"];
+    place.eval(&[&args[..], &["--prompt", "Once <b>", "--text-tokens", "8"]].concat()).succeeds();
+    let page = std::fs::read_to_string(place.path("report.html")).unwrap();
+    let (data, rest) = data_of(&page);
+    assert_eq!(data["receipt"]["models"][1]["domains"][0]["kld"]["value"], 0.054284);
+    for (file, name, kind) in [(0, "other.gguf", "q8_0"), (1, "small.gguf", "t2_64")] {
+        let file = &data["files"][file];
+        assert_eq!(file["name"], name);
+        let tensors = file["tensors"].as_array().expect("tensors");
+        let down = tensors.iter().find(|t| t["name"] == "blk.0.ffn_down.weight").expect("the matrix");
+        let found = [&down["type"], &down["kind"], &down["block"], &down["weights"], &down["matrix"]];
+        assert_eq!(
+            found.map(Json::to_string),
+            [&format!("\"{kind}\"")[..], "\"mlp.down\"", "0", "256", "true"]
+        );
+        assert!(down["bits"].as_f64().is_some_and(|bits| bits > 2.0 && bits < 9.0), "{down}");
+    }
+    let embeddings = &data["files"][0]["tensors"][0];
+    // Random bits are weights that are no numbers among others, or nothing changed.
+    assert!(embeddings["error"].is_null() || embeddings["error"] == 0.0, "{embeddings}");
+    let sample = &data["samples"][0];
+    let texts = sample["texts"].as_array().expect("texts");
+    let texts: Vec<String> = texts.iter().map(|text| format!("{}: {}", text["name"], text["text"])).collect();
+    let expected =
+        ["base", "other", "small"].map(|name| format!("\"{name}.gguf\": \"text </script> of {name}.gguf\""));
+    assert_eq!((&sample["prompt"], texts), (&"Once <b>".into(), expected.to_vec()));
+    let asked = place.asked();
+    let completions: Vec<&String> = asked.iter().filter(|line| line.starts_with("completion ")).collect();
+    assert!(
+        completions.len() == 3 && completions[0].contains("-n 8 ") && completions[0].contains("--temp 0")
+    );
+
+    // Everything that scripts ask for by its name is there, and nothing is loaded.
+    let script = include_str!("../../src/report/page.js");
+    for (i, _) in script.match_indices(" at(\"") {
+        let id = script[i + 5..].split('"').next().expect("a part");
+        assert!(rest.contains(&format!("id=\"{id}\"")), "{id}");
+    }
+    assert!(
+        rest.contains("default-src 'none'")
+            && !rest.contains("<link rel=\"stylesheet")
+            && !rest.contains("src=\"")
+    );
+    assert!(rest.contains("observablehq/plot v0.6.17") && rest.contains("https://d3js.org v7.9.2"));
+    place.eval(&args).fails(&["report.html", "exists already", "--force"]);
+    std::fs::remove_file(place.path("bin/llama-completion")).unwrap();
+    let again = [&args[..], &["--force"]].concat();
+    place.eval(&again).fails(&["it writes no text", "llama-completion", "--text-tokens 0"]);
+    place.eval(&[&again[..], &["--text-tokens", "0"]].concat()).succeeds();
+    assert_eq!(
+        data_of(&std::fs::read_to_string(place.path("report.html")).unwrap()).0["samples"],
+        Json::Array(vec![])
+    );
 }
 
 /// The text that conversions are judged on.

@@ -17,13 +17,23 @@ use tenpak_gguf::job::Receipt;
 const MODEL_CARD: &str = "---\nlicense: Apache-2.0\nlanguage: [en]\ntags: [tiny, 'a: b']\npipeline_tag: text-generation\nbase_model: \
                           some/ancestor\n---\n# Tiny\n";
 
-/// The tiny model, and it in two types: `t3.gguf` and `t2.gguf` beside it.
+/// The tiny model, and it in two types that are quantized in a moment: `o3.gguf` and `o4.gguf` beside it.
 static MODELS: LazyLock<Folder> = LazyLock::new(|| {
     let folder = TinyLlama::of_one_block().write();
     std::fs::write(folder.path.join("README.md"), MODEL_CARD).expect("a file");
-    for kind in ["t3", "t2"] {
+    for kind in ["o3", "o4"] {
         let (from, to) = (folder.path.to_str().unwrap(), folder.beside(&format!("{kind}.gguf")));
-        let args = ["convert", from, "-o", to.to_str().unwrap(), "--no-calibration", "--type", kind];
+        let recipe = folder.beside(&format!("{kind}.toml"));
+        std::fs::write(&recipe, format!("[[rule]]\ntypes = ['{kind}', 'f16']")).expect("a file");
+        let args = [
+            "convert",
+            from,
+            "-o",
+            to.to_str().unwrap(),
+            "--no-calibration",
+            "--recipe",
+            recipe.to_str().unwrap(),
+        ];
         let done = Command::new(env!("CARGO_BIN_EXE_tenpak-gguf")).args(args).output().expect("it starts");
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     }
@@ -68,7 +78,7 @@ impl Place {
             "base": model("base.gguf", "ba5e", 800_000),
             "domains": [{"name": "wiki|<b>", "file": {"name": "wiki.txt", "bytes": 5, "sha256": "7e47"}, "by_base": false,
                 "chunks": 2, "context": 512}],
-            "tasks": [], "speed": false, "models": [of("t3.gguf", 0.06), of("t2.gguf", 0.4),
+            "tasks": [], "speed": false, "models": [of("o3.gguf", 0.06), of("o4.gguf", 0.4),
                 judged("tiny-llama-Q4_K_M.gguf", "0ther", 0.05, 100_000)]});
         std::fs::write(place.path("receipt.json"), receipt.to_string()).unwrap();
         std::fs::write(place.path("gram.gguf"), "sums").unwrap();
@@ -93,7 +103,7 @@ impl Place {
 
     /// A release of both files with figures.
     fn both(&self, more: &[&str]) -> Output {
-        self.release(&["t3.gguf", "t2.gguf"], &[&OPTIONS[..], &["receipt.json"], more].concat())
+        self.release(&["o3.gguf", "o4.gguf"], &[&OPTIONS[..], &["receipt.json"], more].concat())
     }
 
     fn hf(&self, script: &str) {
@@ -129,24 +139,23 @@ fn front_matter(card: &str) -> Json {
 fn the_folder_has_all_that_a_hub_shows() {
     let place = Place::new();
     succeeds(&place.both(&[]));
-    let (t3, t2) = ("tiny-llama-T3-9.9x", "tiny-llama-T2-14x");
     let names = files_in(&place.path("out"));
     let models: Vec<&String> = names.iter().filter(|name| name.ends_with(".gguf")).collect();
-    let (t3, t2) = match models[..] {
+    let (o3, o4) = match models[..] {
         [a, b]
-            if a.starts_with("tiny-llama-T2-")
-                && b.starts_with("tiny-llama-T3-")
+            if a.starts_with("tiny-llama-O3-")
+                && b.starts_with("tiny-llama-O4-")
                 && b.ends_with("x.gguf") =>
         {
-            (b, a)
+            (a, b)
         }
-        _ => panic!("{names:?} are not as {t3}, {t2}"),
+        _ => panic!("{names:?}"),
     };
-    let recipes = [t2, t3].map(|name| name.replace(".gguf", ".toml"));
+    let recipes = [o4, o3].map(|name| name.replace(".gguf", ".toml"));
     let mut all = ["README.md", "SHA256SUMS", "comparison.json", "quality.svg", "receipt.json"]
         .map(str::to_owned)
         .to_vec();
-    all.extend(recipes.iter().chain([t2, t3]).cloned());
+    all.extend(recipes.iter().chain([o4, o3]).cloned());
     all.sort();
     assert_eq!(names, all);
 
@@ -170,27 +179,27 @@ fn the_folder_has_all_that_a_hub_shows() {
         &[
             "[tiny-org/tiny-llama](https://huggingface.co/tiny-org/tiny-llama)",
             "**Requires a llama.cpp with the tensor types",
-            "T3 (513)",
-            &format!("| [{t3}]({t3}) |"),
+            "O3 (530)",
+            &format!("| [{o3}]({o3}) |"),
             "![Mean KL divergence over bits per weight](quality.svg)",
-            &format!("| {t2} | wiki\\|&lt;b> | 510 | 0.4000 ± 0.0400 |"),
+            &format!("| {o4} | wiki\\|&lt;b> | 510 | 0.4000 ± 0.0400 |"),
             "| tiny-llama-Q4_K_M.gguf | wiki",
-            &format!("llama-cli -m {t3}"),
-            &format!("tenpak-gguf convert ./tiny-llama -o {t3} --recipe {} --no-calibration", recipes[1]),
+            &format!("llama-cli -m {o3}"),
+            &format!("tenpak-gguf convert ./tiny-llama -o {o3} --recipe {} --no-calibration", recipes[1]),
             "sha256sum --check SHA256SUMS",
             "tenpak-gguf eval --check receipt.json --against 'base.gguf' -f 'wiki.txt'",
         ],
     );
     let chart = place.file("out/quality.svg");
-    assert_says(&chart, &["prefers-color-scheme: dark", ">Q4_K_M<", ">T3-"]);
+    assert_says(&chart, &["prefers-color-scheme: dark", "\nQ4_K_M\n", "\nO3-"]);
 
     // The receipt is of the files that are there, and of no others; comparisons are kept.
     let receipt = Receipt::read(&place.path("out/receipt.json")).unwrap();
     let files = receipt.models.iter().map(|judged| (judged.model.name(), &judged.model.files[0].sha256[..]));
-    let expected = [t3, t2].map(|name| (name.clone(), sha256(&place.path("out").join(name))));
+    let expected = [o3, o4].map(|name| (name.clone(), sha256(&place.path("out").join(name))));
     assert!(files.eq(expected.iter().map(|(name, sum)| (&name[..], &sum[..]))));
     let measured = receipt.models[0].measured.as_ref().expect("what was run");
-    assert_eq!(measured[0].sha256, sha256(&MODELS.beside("t3.gguf")));
+    assert_eq!(measured[0].sha256, sha256(&MODELS.beside("o3.gguf")));
     assert_eq!(Receipt::read(&place.path("out/comparison.json")).unwrap().models.len(), 3);
 }
 
@@ -211,12 +220,12 @@ fn files_are_the_same_with_complete_keys() {
         "--author",
         "who",
     ];
-    let said = succeeds(&place.release(&["t3.gguf"], &options));
+    let said = succeeds(&place.release(&["o3.gguf"], &options));
     assert_says(said, &["note: without --receipt", "(--quantized-by WHO)"]);
     let names = files_in(&place.path("out"));
     let name = names.iter().find(|name| name.ends_with(".gguf")).expect("a model");
     let (before, after) =
-        (File::open(&MODELS.beside("t3.gguf")).unwrap(), File::open(&place.path("out").join(name)).unwrap());
+        (File::open(&MODELS.beside("o3.gguf")).unwrap(), File::open(&place.path("out").join(name)).unwrap());
     for (a, b) in before.tensors().iter().zip(after.tensors()) {
         assert_eq!((&a.name, &a.shape, a.kind), (&b.name, &b.shape, b.kind));
         assert!(before.data(a).unwrap() == after.data(b).unwrap(), "{}", a.name);
@@ -237,7 +246,7 @@ fn files_are_the_same_with_complete_keys() {
         assert_eq!(text(&after, key), Some(expected), "{key}");
     }
     assert_eq!(after.key("general.base_model.count").and_then(Value::as_u64), Some(1));
-    assert_eq!(after.key("general.file_type").and_then(Value::as_u64), Some(513));
+    assert_eq!(after.key("general.file_type").and_then(Value::as_u64), Some(530));
     let tags: Vec<&str> = after
         .key("general.tags")
         .and_then(Value::as_array)
@@ -271,12 +280,12 @@ fn the_recipe_of_the_folder_makes_the_file_again() {
     succeeds(&place.both(&[]));
     let names = files_in(&place.path("out"));
     let recipe =
-        names.iter().find(|name| name.contains("-T3-") && name.ends_with(".toml")).expect("a recipe");
+        names.iter().find(|name| name.contains("-O3-") && name.ends_with(".toml")).expect("a recipe");
     let mut convert = Command::new(env!("CARGO_BIN_EXE_tenpak-gguf"));
     convert.arg("convert").arg(&MODELS.path).args(["-o", "again.gguf", "--no-calibration", "--recipe"]);
     succeeds(&convert.arg(place.path("out").join(recipe)).current_dir(place.folder.path()).output().unwrap());
     let (a, b) =
-        (File::open(&MODELS.beside("t3.gguf")).unwrap(), File::open(&place.path("again.gguf")).unwrap());
+        (File::open(&MODELS.beside("o3.gguf")).unwrap(), File::open(&place.path("again.gguf")).unwrap());
     for (x, y) in a.tensors().iter().zip(b.tensors()) {
         assert!(x.kind == y.kind && a.data(x).unwrap() == b.data(y).unwrap(), "{}", x.name);
     }
@@ -287,7 +296,7 @@ fn large_files_are_cut() {
     let place = Place::new();
     let options =
         ["--base-model", "none", "--license", "none", "--no-calibration", "--split-max-size", "60K"];
-    succeeds(&place.release(&["t3.gguf"], &options));
+    succeeds(&place.release(&["o3.gguf"], &options));
     let names = files_in(&place.path("out"));
     let parts: Vec<&String> = names.iter().filter(|name| name.ends_with(".gguf")).collect();
     assert!(
@@ -295,7 +304,7 @@ fn large_files_are_cut() {
         "{names:?}"
     );
     let (a, b) = (
-        File::open(&MODELS.beside("t3.gguf")).unwrap(),
+        File::open(&MODELS.beside("o3.gguf")).unwrap(),
         File::open(&place.path("out").join(parts[0])).unwrap(),
     );
     assert!(a.tensors().iter().zip(b.tensors()).all(|(x, y)| a.data(x).unwrap() == b.data(y).unwrap()));
@@ -339,7 +348,7 @@ fn what_lacks_a_licence_or_an_origin_is_refused() {
     );
     let bare = place.path("bare.gguf");
     fails(
-        &place.release(&["t3.gguf", bare.to_str().unwrap()], &options),
+        &place.release(&["o3.gguf", bare.to_str().unwrap()], &options),
         &["bare.gguf: is another model than", "folder of its own"],
     );
 }
@@ -347,23 +356,23 @@ fn what_lacks_a_licence_or_an_origin_is_refused() {
 #[test]
 fn what_does_not_belong_together_is_refused() {
     let place = Place::new();
-    std::fs::copy(MODELS.beside("t3.gguf"), place.path("same.gguf")).unwrap();
+    std::fs::copy(MODELS.beside("o3.gguf"), place.path("same.gguf")).unwrap();
     let same = place.path("same.gguf");
     let options = ["--base-model", "a/b", "--no-calibration"];
     fails(
-        &place.release(&["t3.gguf", same.to_str().unwrap()], &options),
-        &["would both be b-T3-", "release one of them"],
+        &place.release(&["o3.gguf", same.to_str().unwrap()], &options),
+        &["would both be b-O3-", "release one of them"],
     );
     fails(&place.both(&["--recipe", "receipt.json"]), &["1 recipes for 2 files"]);
 
-    let receipt = place.file("receipt.json").replace(&sha256(&MODELS.beside("t2.gguf")), "0");
+    let receipt = place.file("receipt.json").replace(&sha256(&MODELS.beside("o4.gguf")), "0");
     std::fs::write(place.path("receipt.json"), receipt).unwrap();
-    fails(&place.both(&[]), &["receipt.json: has no figures of", "t2.gguf", "--receipt NEW.json"]);
+    fails(&place.both(&[]), &["receipt.json: has no figures of", "o4.gguf", "--receipt NEW.json"]);
 
     // The calibration of which the file says the sum, and another.
     succeeds(
         &place.release(
-            &["t3.gguf"],
+            &["o3.gguf"],
             &["--base-model", "a/b", "--calibration", "gram.gguf", "--with-calibration"],
         ),
     );
@@ -371,7 +380,7 @@ fn what_does_not_belong_together_is_refused() {
     let names = files_in(&place.path("out"));
     let released = place
         .path("out")
-        .join(names.iter().find(|name| name.starts_with("b-T3-") && name.ends_with("f")).unwrap());
+        .join(names.iter().find(|name| name.starts_with("b-O3-") && name.ends_with("f")).unwrap());
     std::fs::write(place.path("gram.gguf"), "others").unwrap();
     let run = |args: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tenpak-gguf"));
@@ -389,12 +398,12 @@ fn what_does_not_belong_together_is_refused() {
 fn nothing_is_written_over_unasked() {
     let place = Place::new();
     let said = succeeds(&place.both(&["--dry-run"]));
-    assert_says(said, &["out/tiny-llama-T3-", "out/SHA256SUMS", "base_model_relation: quantized"]);
+    assert_says(said, &["out/tiny-llama-O3-", "out/SHA256SUMS", "base_model_relation: quantized"]);
     assert!(!place.path("out").exists());
     succeeds(&place.both(&[]));
     let sums = place.file("out/SHA256SUMS");
     std::fs::write(place.path("out/mine"), "stays").unwrap();
-    fails(&place.both(&[]), &["out/tiny-llama-T3-", "exists already", "--force"]);
+    fails(&place.both(&[]), &["out/tiny-llama-O3-", "exists already", "--force"]);
     succeeds(&place.both(&["--force"]));
     assert_eq!((place.file("out/SHA256SUMS"), &place.file("out/mine")[..]), (sums, "stays"));
     // What is released stays what it is.
@@ -418,7 +427,7 @@ fn hf_gets_whole_folders() {
     assert_eq!(asked(), "upload\nme/tiny\nout\n.\n--repo-type\nmodel\n");
     succeeds(&place.both(&["--force", "--upload", "me/tiny-GGUF", "--private"]));
     assert_eq!(asked(), "upload\nme/tiny-GGUF\nout\n.\n--repo-type\nmodel\n--private\n");
-    assert_says(place.file("out/README.md"), &["hf download me/tiny-GGUF tiny-llama-T3-"]);
+    assert_says(place.file("out/README.md"), &["hf download me/tiny-GGUF tiny-llama-O3-"]);
     std::fs::remove_file(place.path("asked")).unwrap();
     let said = succeeds(&place.release(&[], &["--upload", "me/tiny", "--dry-run"]));
     assert_says(said, &["hf upload me/tiny out . --repo-type model"]);

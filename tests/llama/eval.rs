@@ -71,7 +71,8 @@ fn figures_are_those_of_llama_perplexity_and_come_again() {
     let args =
         ["small.gguf", arg(&model), "--against", arg(&model), "-f", &wiki, "-f", &code, "--chunks", &chunks];
     let more = ["--receipt", "receipt.json", "--tasks", &swag, "--tasks", &choice, "--speed"];
-    let printed = place.run("eval", &mut eval(&place, &[&args[..], &more].concat()));
+    let page = ["--report", "report.html", "--text-tokens", "8", "--prompt", "The capital of France is"];
+    let printed = place.run("eval", &mut eval(&place, &[&args[..], &more, &page].concat()));
     assert!(
         has_row(&printed, "small.gguf wiki 510 ") && has_row(&printed, "small.gguf all 1020 "),
         "{printed}"
@@ -108,6 +109,15 @@ fn figures_are_those_of_llama_perplexity_and_come_again() {
     }
     assert!(number(&of_small["speed"]["prompt"]["value"]) > 0.0);
     assert!(number(&of_small["speed"]["generation"]["value"]) > 0.0);
+    // The base beside itself has no errors and writes the same, and the small file has some.
+    let page = std::fs::read_to_string(place.path("report.html")).expect("a page");
+    let (_, json) = page.split_once("id=\"data\">").expect("data");
+    let data: Json = serde_json::from_str(json.split_once("</script>").expect("an end").0).expect("JSON");
+    let text = |i: usize| data["samples"][0]["texts"][i]["text"].as_str().expect("a text");
+    assert!(!text(0).is_empty() && text(0) == text(2), "{} {}", text(0), text(2));
+    let of = |file: usize| data["files"][file]["tensors"].as_array().expect("tensors").iter();
+    let errors = |file: usize| of(file).filter_map(|t| t["error"].as_f64()).collect::<Vec<_>>();
+    assert!(errors(1).iter().all(|error| *error == 0.0) && errors(0).iter().any(|error| *error > 1e-3));
     note(format!("KLD of two blocks without calibration: {}", figures["kld"]));
 
     // The same again, with the base's predictions from the cache, and not of another file.

@@ -10,6 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use tenpak_gguf::job::{self, Cache, DEFAULT_CHUNKS, Eval, EvalEvent, Found, Receipt, Tables};
 use tenpak_gguf::llama::TaskKind;
 use tenpak_gguf::printable;
+use tenpak_gguf::report::{self, DEFAULT_PROMPTS, DEFAULT_TOKENS, Report};
 
 /// Show what files cost: their predictions beside those of the model that they were made of
 ///
@@ -27,6 +28,7 @@ Examples:
   tenpak-gguf eval a.gguf --against base.gguf --speed               with tokens a second, by llama-bench
   tenpak-gguf eval a.gguf --against base.gguf --tasks hellaswag=hellaswag_val_full.txt --task-count 400
   tenpak-gguf eval a.gguf --against base.gguf -f wiki.txt --receipt a.json      figures, and sha256 of all that they are of
+  tenpak-gguf eval a.gguf b.gguf --against base.gguf --report report.html       charts, tensors, texts: a page that loads nothing
   tenpak-gguf eval --check a.json                                   again what the receipt says, and whether it is so
 
 The base's predictions are kept in the cache (`tenpak-gguf cache`), by the content of base, text and programs: two bytes for each token
@@ -56,7 +58,7 @@ pub struct Args {
     /// Tokens a second too, of a prompt of 512 tokens and of 64 that are written
     #[arg(long)]
     speed: bool,
-    /// Calibration that the files were made with, whose sha256 the receipt gets
+    /// Calibration that the files were made with: the receipt gets its sha256, and the page what errors are expected to do
     #[arg(long, value_name = "FILE")]
     calibration: Option<PathBuf>,
     /// Print the receipt, as JSON
@@ -71,8 +73,17 @@ pub struct Args {
     /// Write the receipt
     #[arg(long, value_name = "FILE")]
     receipt: Option<PathBuf>,
-    /// Write over an existing receipt
-    #[arg(long, requires = "receipt")]
+    /// Write a page: quality over size, tensors over depth, where the loss is, weights, texts side by side
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// What the texts of the page begin with; give several for several [default: three of its own]
+    #[arg(long = "prompt", value_name = "TEXT", requires = "report")]
+    prompts: Vec<String>,
+    /// Tokens of each text of the page, the most likely each time; 0 for no texts
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_TOKENS, requires = "report")]
+    text_tokens: u64,
+    /// Write over an existing receipt and page
+    #[arg(long)]
     force: bool,
     /// End with 1 if the mean divergence of a file, over all domains, is above this
     #[arg(long, value_name = "NATS", value_parser = limit)]
@@ -133,6 +144,24 @@ impl Args {
         })
     }
 
+    /// The page of an evaluation.
+    fn report(&self, eval: &Eval) -> Report {
+        let prompts = match self.text_tokens {
+            0 => Vec::new(),
+            _ if self.prompts.is_empty() => DEFAULT_PROMPTS.map(str::to_owned).to_vec(),
+            _ => self.prompts.clone(),
+        };
+        Report {
+            files: eval.files.clone(),
+            base: eval.base.clone(),
+            prompts,
+            tokens: self.text_tokens,
+            calibration: self.calibration.clone(),
+            programs: eval.programs.clone(),
+            threads: eval.threads,
+        }
+    }
+
     /// What is above the limits, in words.
     fn exceeded(&self, receipt: &Receipt) -> Vec<String> {
         let mut found = Vec::new();
@@ -154,7 +183,7 @@ impl Args {
 
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let inputs: Vec<PathBuf> = args.files.iter().chain(&args.against).chain(&args.check).cloned().collect();
-    if let Some(path) = &args.receipt {
+    for path in args.receipt.iter().chain(&args.report) {
         job::check_output(path, &inputs, args.force)?;
     }
     let before = args.check.as_deref().map(Receipt::read).transpose()?;
@@ -175,6 +204,14 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     if let Some(path) = &args.receipt {
         tenpak_gguf::job::save(path, json.as_bytes())?;
         say!("{}: the receipt, for `tenpak-gguf eval --check`", path.display());
+    }
+    if let Some(path) = &args.report {
+        let page = args.report(&eval).page(&receipt, &|event| match event {
+            report::Event::Weights(file) => say!("{}: weights beside those of the base", file.display()),
+            report::Event::Texts(file) => say!("{}: texts", file.display()),
+        })?;
+        job::save(path, page.as_bytes())?;
+        say!("{}: the page", path.display());
     }
     let mut wrong = args.exceeded(&receipt);
     if let Some(before) = &before {

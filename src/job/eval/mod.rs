@@ -121,7 +121,7 @@ impl Eval {
             }
         }
         self.cache.create().map_err(Box::new)?;
-        let work = WorkFolder::new(|| tempfile::Builder::new().prefix("tenpak-eval-").tempdir());
+        let work = WorkFolder::temporary("tenpak-eval-");
         let work = work.map_err(|source| EvalError::Io { path: std::env::temp_dir(), source })?;
         let log = work.path().join("log");
 
