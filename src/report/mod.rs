@@ -6,12 +6,15 @@
 //! page       template, style and scripts with the data in between; vendor/ has the library that draws
 //! ```
 
+mod error;
 mod page;
 mod weights;
 
+pub use error::Error;
+
 use crate::gguf::File;
 use crate::job::{EvalError, Receipt};
-use crate::{export, gguf, job, llama};
+use crate::{job, llama};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -42,42 +45,6 @@ pub struct Report {
     pub programs: Option<PathBuf>,
     /// Threads.
     pub threads: Option<usize>,
-}
-
-/// Why a page was not made.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// Reading a GGUF file.
-    #[error(transparent)]
-    Gguf(#[from] gguf::Error),
-    /// An input was changed while it was read.
-    #[error(transparent)]
-    Changed(#[from] gguf::Changed),
-    /// Weights that cannot be read as floats.
-    #[error(transparent)]
-    Export(#[from] export::Error),
-    /// What errors do to predictions.
-    #[error(transparent)]
-    Job(#[from] Box<job::Error>),
-    /// Finding programs.
-    #[error(transparent)]
-    Eval(#[from] EvalError),
-    /// A program failed.
-    #[error("{}: it writes no text: {} (--text-tokens 0 leaves texts out)", file.display(), source.without_log())]
-    Program {
-        /// The model.
-        file: PathBuf,
-        /// What the program printed last.
-        source: Box<llama::Error>,
-    },
-    /// A folder for the time being cannot be made.
-    #[error("{}: {source}", path.display())]
-    Io {
-        /// Where.
-        path: PathBuf,
-        /// Why not.
-        source: std::io::Error,
-    },
 }
 
 /// What happens.

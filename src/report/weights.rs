@@ -1,6 +1,6 @@
 //! What is found out about the tensors of files: bits of a weight, errors against the base, distributions.
 
-use super::Error;
+use super::error::Error;
 use crate::calibration::Calibration;
 use crate::checkpoint::{Model, Options};
 use crate::export::read_rows;
