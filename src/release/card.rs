@@ -327,7 +327,7 @@ mod tests {
 
     #[test]
     fn texts_of_others_are_no_markdown() {
-        assert_eq!(plain("a[b](c) <img> _x_\n"), "a\\[b\\](c) \\<img\\> \\_x\\_\\n");
+        assert_eq!(plain("a[b](c) <img> _x_\n"), "a\\[b\\](c) \\<img\\> \\_x\\_\\\\n");
         assert_eq!((&code("a`b")[..], &quotable("it's")[..]), ("a'b", "it'\\''s"));
     }
 }
