@@ -6,6 +6,9 @@ use std::fs::File;
 use std::path::Path;
 use std::process::Command;
 
+/// What the program prints after a text that the model ended.
+const END: &str = " [end of text]";
+
 /// What a model writes after a prompt, at most so many tokens. `folder` gets the prompt, the text and what the program says.
 pub fn greedy(
     programs: &Path,
@@ -34,5 +37,7 @@ pub fn greedy(
         return Err(Error::Failed { program, status, log, tail });
     }
     let text = std::fs::read(&written).map_err(of(&written))?;
-    Ok(String::from_utf8_lossy(&text).trim_end_matches('\n').to_owned())
+    let text = String::from_utf8_lossy(&text);
+    let text = text.trim_end_matches('\n');
+    Ok(text.strip_suffix(END).unwrap_or(text).to_owned())
 }

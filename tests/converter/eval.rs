@@ -38,7 +38,7 @@ echo "words of its own" >"$4""#;
 
 /// Writes another text for each model.
 const COMPLETION: &str = r#"echo "completion $*" >>asked
-printf 'text </script> of %s\n\n' "$2""#;
+printf 'text </script> of %s [end of text]\n\n' "$2""#;
 
 struct Place {
     folder: TempDir,
