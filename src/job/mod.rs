@@ -71,7 +71,7 @@ pub use corrections::LowRank;
 pub use costs::{TensorCosts, costs};
 pub use eval::{
     DEFAULT_CHUNKS, Domain, Estimate, Eval, EvalError, EvalEvent, Figures, FileDigest, Found, Judged,
-    Receipt, Score, Speed, Tables, digest, markdown_table,
+    Receipt, Score, Speed, Tables, check_whole, digest, markdown_table,
 };
 pub use event::Event;
 pub use file_sizes::{FileSizes, bits_per_weight, human_bytes};

@@ -8,7 +8,7 @@ use support::tiny_calibration::Parts;
 use support::{assert_says, error, files_in};
 use tempfile::TempDir;
 use tenpak_gguf::gguf::{File, GgmlType, Value};
-use tenpak_gguf::job::{Convert, Error, LowRank, Outputs, Statistics};
+use tenpak_gguf::job::{self, Convert, Error, LowRank, Outputs, Statistics};
 use tenpak_gguf::plan::Recipe;
 use tenpak_gguf::quantize::Effort;
 use tenpak_gguf::types::{self, TensorType};
@@ -202,6 +202,10 @@ fn adapters_are_those_of_llama_cpp() {
     assert_eq!(key(&adapter, "general.architecture"), Some("llama".into()));
     assert_eq!(key(&adapter, "adapter.type"), Some("lora".into()));
     assert_eq!(key(&adapter, "adapter.lora.alpha"), Some(0.0f32.into()));
+    // Nobody takes the file for the whole.
+    let whole = |name: &str, file: &File| job::check_whole(&case.path(name), file);
+    assert_says(error(whole("out.gguf", &file)), &["out.gguf", "`out.lora.gguf`", "--lora"]);
+    assert!(whole("model.gguf", &open(&case.path("model.gguf"))).is_ok());
     let tensors: Vec<_> =
         adapter.tensors().iter().map(|t| format!("{} {:?} {}", t.name, t.shape, t.kind.name())).collect();
     // Experts and what was not measured have none.

@@ -14,6 +14,18 @@ pub enum EvalError {
     /// llama.cpp's programs are not there.
     #[error(transparent)]
     NotFound(#[from] NotFound),
+    /// A model whose corrections are another file.
+    #[error(
+        "{}: computes what its model does with its adapter `{adapter}` only (--low-rank), which can be neither evaluated nor released yet: \
+         llama-perplexity --lora judges both",
+        path.display()
+    )]
+    NeedsAdapter {
+        /// The model.
+        path: PathBuf,
+        /// The name of the adapter's file.
+        adapter: String,
+    },
     /// A program failed.
     #[error("{} on {domain}: {}", file.display(), source.without_log())]
     Program {

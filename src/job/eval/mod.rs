@@ -23,6 +23,7 @@ use super::measure::kept_back_text;
 use crate::gguf;
 use crate::isa::Isa;
 use crate::llama::{Evaluation, TaskKind};
+use crate::plan::ADAPTER_KEY;
 use std::path::{Path, PathBuf};
 
 /// Chunks of 512 tokens of each text, if nothing else is asked for.
@@ -108,6 +109,7 @@ impl Eval {
     pub fn run(&self, tell: &(dyn Fn(EvalEvent) + Sync)) -> Result<Receipt, EvalError> {
         let program = find_judge(self.programs.as_deref())?;
         let files = self.files.iter().map(|path| gguf::File::open(path)).collect::<Result<Vec<_>, _>>()?;
+        self.files.iter().zip(&files).try_for_each(|(path, file)| check_whole(path, file))?;
         let base = gguf::File::open(&self.base)?;
         let is_there = |path: &PathBuf| {
             let io = |source| EvalError::Io { path: path.clone(), source };
@@ -262,6 +264,14 @@ fn watched<T>(
         domain: domain.name.clone(),
         source: Box::new(source),
     })
+}
+
+/// Refuses a file that is not all of its model: corrections of low rank are another.
+pub fn check_whole(path: &Path, file: &gguf::File) -> Result<(), EvalError> {
+    match file.key(ADAPTER_KEY).and_then(gguf::Value::as_str) {
+        Some(adapter) => Err(EvalError::NeedsAdapter { path: path.to_owned(), adapter: adapter.to_owned() }),
+        None => Ok(()),
+    }
 }
 
 /// Digests and sizes of a model.
