@@ -49,6 +49,12 @@ pub fn open(path: &Path) -> Result<Model, Error> {
 
 /// Refuses GGUF files that are no models, by what they are.
 fn refuse_others(path: &Path, file: &gguf::File) -> Result<(), Error> {
+    if let Some(adapter) = file.adapter() {
+        let problem = format!(
+            "a part of what it computes is in its adapter {adapter:?} (--low-rank): start from the model it was made of"
+        );
+        return Err(Error::unsupported(path, problem));
+    }
     let text = |key: &str| file.key(key).and_then(gguf::Value::as_str).unwrap_or_default();
     let has = |end: &str| file.tensors().iter().any(|t| t.name.ends_with(end));
     let problem = match (text("general.type"), text("general.architecture")) {

@@ -51,6 +51,12 @@ pub fn read_rows(
 
 /// Fails early if a tensor of the file cannot be exported.
 pub fn check(file: &File) -> Result<(), Error> {
+    if let Some(adapter) = file.adapter() {
+        let problem = format!(
+            "a part of what it computes is in its adapter {adapter:?} (--low-rank): export the model it was made of"
+        );
+        return Err(unsupported(file, problem));
+    }
     for t in file.tensors() {
         if t.elements() > 0 {
             // A type that is not known says nothing of how many columns the file can have.

@@ -4,6 +4,8 @@
 pub const MAGIC: [u8; 4] = *b"GGUF";
 /// Version that is written.
 pub const VERSION: u32 = 3;
+/// Key of the name of the adapter file without which a file of ours is not all of its model.
+pub const ADAPTER_KEY: &str = "tenpak.adapter";
 /// Key of the alignment.
 pub const ALIGNMENT_KEY: &str = "general.alignment";
 /// Alignment of files that do not name one.

@@ -147,6 +147,11 @@ impl File {
         self.keys.iter().find(|(k, _)| k == name).map(|(_, v)| v)
     }
 
+    /// The name of the adapter without which the file computes something else than its model, if it has one.
+    pub fn adapter(&self) -> Option<&str> {
+        self.key(ADAPTER_KEY).and_then(Value::as_str)
+    }
+
     /// Fails if the file was changed or cut short since it was opened: whoever has used its bytes asks before the result
     /// counts.
     pub fn check_unchanged(&self) -> Result<(), Changed> {

@@ -37,9 +37,6 @@ pub const CORRECTED: &[&str] = &[
 /// The largest rank.
 pub const MAX_RANK: usize = 1024;
 
-/// The key of a file that says the name of the adapter that belongs to it.
-pub const ADAPTER_KEY: &str = "tenpak.adapter";
-
 /// Whether llama.cpp reaches a tensor with corrections, if the architecture is one of [`CORRECTED`].
 pub fn takes_correction(t: &SourceTensor) -> bool {
     let attention = |part| part != Attention::Other;

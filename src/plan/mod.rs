@@ -18,7 +18,7 @@ mod parts;
 mod rules;
 mod syntax;
 
-pub use adapter::{ADAPTER_KEY, AdapterPlan, CORRECTED, MAX_RANK, factor_type, factors, takes_correction};
+pub use adapter::{AdapterPlan, CORRECTED, MAX_RANK, factor_type, factors, takes_correction};
 pub use allocation::{Offer, allocate};
 pub use built_in::{BUILT_IN, BuiltIn};
 pub use candidates::{Candidate, Candidates, Family, Target};

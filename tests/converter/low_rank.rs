@@ -7,6 +7,8 @@ use support::random::Random;
 use support::tiny_calibration::Parts;
 use support::{assert_says, error, files_in};
 use tempfile::TempDir;
+use tenpak_gguf::checkpoint::Dtype;
+use tenpak_gguf::export;
 use tenpak_gguf::gguf::{File, GgmlType, Value};
 use tenpak_gguf::job::{self, Convert, Error, LowRank, Outputs, Statistics};
 use tenpak_gguf::plan::Recipe;
@@ -205,6 +207,10 @@ fn adapters_are_those_of_llama_cpp() {
     // Nobody takes the file for the whole.
     let whole = |name: &str, file: &File| job::check_whole(&case.path(name), file);
     assert_says(error(whole("out.gguf", &file)), &["out.gguf", "`out.lora.gguf`", "--lora"]);
+    let again = Convert::new(case.path("out.gguf")).run(&Outputs::new(case.path("again.gguf")), &|_| {});
+    assert_says(error(again), &["out.gguf", "out.lora.gguf", "--low-rank"]);
+    let exported = export::to_gguf(&file, Dtype::F32, &case.path("floats.gguf"), false, &|_| {});
+    assert_says(error(exported), &["out.gguf", "out.lora.gguf", "--low-rank"]);
     assert!(whole("model.gguf", &open(&case.path("model.gguf"))).is_ok());
     let tensors: Vec<_> =
         adapter.tensors().iter().map(|t| format!("{} {:?} {}", t.name, t.shape, t.kind.name())).collect();

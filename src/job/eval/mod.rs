@@ -23,7 +23,6 @@ use super::measure::kept_back_text;
 use crate::gguf;
 use crate::isa::Isa;
 use crate::llama::{Evaluation, TaskKind};
-use crate::plan::ADAPTER_KEY;
 use std::path::{Path, PathBuf};
 
 /// Chunks of 512 tokens of each text, if nothing else is asked for.
@@ -268,7 +267,7 @@ fn watched<T>(
 
 /// Refuses a file that is not all of its model: corrections of low rank are another.
 pub fn check_whole(path: &Path, file: &gguf::File) -> Result<(), EvalError> {
-    match file.key(ADAPTER_KEY).and_then(gguf::Value::as_str) {
+    match file.adapter() {
         Some(adapter) => Err(EvalError::NeedsAdapter { path: path.to_owned(), adapter: adapter.to_owned() }),
         None => Ok(()),
     }
