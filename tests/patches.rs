@@ -6,7 +6,7 @@ use std::path::Path;
 /// Lines that a hunk of `0001-tensor-types.patch` may add: hooks, of which the enum in `ggml.h` is the longest.
 const MAX_HOOK_LINES: usize = 5;
 
-const PATCHES: [&str; 8] = [
+const PATCHES: [&str; 9] = [
     "0001-tensor-types.patch",
     "0002-calibrate-tool.patch",
     "0003-amx-configuration.patch",
@@ -14,6 +14,7 @@ const PATCHES: [&str; 8] = [
     "0005-vulkan.patch",
     "0006-perplexity.patch",
     "0007-file-type.patch",
+    "0008-space-prefix.patch",
     "tests/0001-test-tensor-types.patch",
 ];
 

@@ -23,24 +23,24 @@ fn lines(tokens: &[String]) -> Vec<String> {
         );
     }
     lines.extend(
-        ["a  b   c    d", "\t\ttabs \n\n", "模型 🦙🦙 \u{200b}\u{a0}é", " leading", "<0x0A>"]
+        ["a  b   c    d", "\t\ttabs \n\n", "模型 🦙🦙 \u{200b}\u{a0}é", " leading", "▁leading", "<0x0A>"]
             .map(str::to_owned),
     );
     let plain = lines.len();
     for (i, token) in tokens.iter().cycle().take(plain / 2).enumerate() {
         let (a, b) = (&lines[i], &lines[plain - 1 - i]);
-        let line = format!("{token}user\n{a}{token}{b} {token} ");
-        lines.push(line);
+        lines.push(format!("{token}user\n{a}{token}{b} {token} "));
     }
     lines
 }
 
-fn has_the_same_ids(name: &str) {
+/// llama.cpp's ids for the texts of a vocabulary are those of the tokenizers library; where a space is put, as a scheme says.
+fn has_the_same_ids(name: &str, scheme: Option<&str>) {
     let place = Place::new();
     let file = LLAMA.join(format!("../../models/ggml-vocab-{name}.gguf"));
     let (folder, ours) = (place.path(name), place.path("ours.gguf"));
     vocabulary::rebuild(&file, &folder).expect("a checkpoint");
-    vocabulary::pieces_as_json(&folder).expect("a tokenizer.json");
+    vocabulary::pieces_as_json(&folder, scheme).expect("a tokenizer.json");
     place.run("convert", &mut tenpak(["convert", arg(&folder), "-o", arg(&ours), "--outtype", "f16"]));
     let tokenizer = Tokenizer::from_file(folder.join("tokenizer.json")).expect("a tokenizer");
     let mut added: Vec<_> = tokenizer.get_added_tokens_decoder().into_iter().collect();
@@ -70,10 +70,20 @@ fn has_the_same_ids(name: &str) {
 
 #[test]
 fn llama_2() {
-    has_the_same_ids("llama-spm");
+    has_the_same_ids("llama-spm", None);
 }
 
 #[test]
 fn phi_3() {
-    has_the_same_ids("phi-3");
+    has_the_same_ids("phi-3", None);
+}
+
+#[test]
+fn spaces_at_the_begin_of_a_text_only() {
+    has_the_same_ids("llama-spm", Some("first"));
+}
+
+#[test]
+fn spaces_where_none_is() {
+    has_the_same_ids("llama-spm", Some("always"));
 }

@@ -160,8 +160,8 @@ fn sentencepiece(tokens: &[Token]) -> Vec<u8> {
 }
 
 /// Has tokenizer.json say what tokenizer.model and tokenizer_config.json of a folder say, as transformers would, and takes
-/// them away.
-pub fn pieces_as_json(folder: &Path) -> anyhow::Result<()> {
+/// them away. Without a scheme of Metaspace, spaces are put before text as version 4 has it.
+pub fn pieces_as_json(folder: &Path, scheme: Option<&str>) -> anyhow::Result<()> {
     let model = Model::decode(&std::fs::read(folder.join("tokenizer.model"))?[..])?;
     let config: Json = serde_json::from_slice(&std::fs::read(folder.join("tokenizer_config.json"))?)?;
     let ids: HashMap<&str, usize> = model.pieces.iter().map(|p| &p.text[..]).zip(0..).collect();
@@ -187,10 +187,20 @@ pub fn pieces_as_json(folder: &Path) -> anyhow::Result<()> {
     added.dedup_by_key(|token| token["id"].as_u64());
     // As in real files: tokens are found in the text as it is, so that what follows one gets a space of its own.
     added.iter_mut().for_each(|token| token["normalized"] = json!(false));
+    let (normalizer, pre_tokenizer) = match scheme {
+        None => {
+            let steps = json!([{"type": "Prepend", "prepend": "▁"},
+                {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}]);
+            (json!({"type": "Sequence", "normalizers": steps}), Json::Null)
+        }
+        Some(scheme) => {
+            let step =
+                json!({"type": "Metaspace", "replacement": "▁", "prepend_scheme": scheme, "split": false});
+            (Json::Null, step)
+        }
+    };
     let tokenizer = json!({
-        "version": "1.0", "added_tokens": added,
-        "normalizer": {"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": "▁"},
-            {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}]},
+        "version": "1.0", "added_tokens": added, "normalizer": normalizer, "pre_tokenizer": pre_tokenizer,
         "model": {"type": "BPE", "byte_fallback": true, "fuse_unk": true, "vocab": ids, "merges": merges},
     });
     write_json(folder, "tokenizer.json", &tokenizer)?;

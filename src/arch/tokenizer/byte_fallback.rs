@@ -50,6 +50,7 @@ pub fn write(sources: &Sources, v: &vocabulary::Vocabulary, keys: &mut KeyList) 
     if !puts_space || keys.get("ggml.add_space_prefix").is_some() {
         keys.put("ggml.add_space_prefix", puts_space);
     }
+    spaces.write_scheme(keys);
     if v.merged {
         if puts_space {
             return Err(
@@ -66,7 +67,6 @@ pub fn write(sources: &Sources, v: &vocabulary::Vocabulary, keys: &mut KeyList) 
         // llama.cpp would put a token before the text that nothing says.
         keys.put("ggml.add_bos_token", false);
     }
-    keys.notes.extend(spaces.note());
     keys.notes.extend(added::note(&bpe::added(&tokenizer)));
     Ok(())
 }

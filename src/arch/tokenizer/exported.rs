@@ -3,6 +3,7 @@
 use super::files::{ADDED_TOKENS, TOKENIZER_CONFIG, TOKENIZER_JSON, TOKENIZER_MODEL};
 use super::json_files::{added_token, pieces_json, tokenizer_json};
 use super::sentencepiece;
+use super::spaces::PREPEND_SCHEME;
 use super::token_keys::TokenKeys;
 use super::tokens::SPECIAL;
 use super::vocabulary::Vocabulary;
@@ -37,6 +38,9 @@ pub fn files(
                 .iter()
                 .map(|(id, text, special)| (id.to_string(), Json::Object(added_token(text, *special))))
                 .collect();
+            // So transformers calls the tokenizers that put a space after special tokens too.
+            let scheme = keys.key(&format!("tokenizer.{PREPEND_SCHEME}")).and_then(Value::as_str);
+            config["legacy"] = json!(scheme != Some("first"));
             files.push((TOKENIZER_MODEL, model.bytes));
             if !model.literal.is_empty() {
                 files.push((ADDED_TOKENS, bytes(&Json::Object(model.literal))));

@@ -103,12 +103,18 @@ impl TokenizerModel {
                  it would change some"
             ));
         }
-        // llama.cpp puts a space before a text unless told otherwise.
-        let spaces = sources.json.as_ref().and_then(|json| Spaces::of(json).ok());
+        // transformers takes tokenizer.json where both are there. llama.cpp puts a space before a text unless told otherwise.
+        let spaces = match &sources.json {
+            Some(json) => Spaces::of(json).ok(),
+            None => Spaces::of_class(&sources.config),
+        };
         let puts_space =
-            spaces.map_or(normalizer.add_dummy_prefix != Some(false), |s| s.prefix != Prefix::Never);
+            spaces.as_ref().map_or(normalizer.add_dummy_prefix != Some(false), |s| s.prefix != Prefix::Never);
         if !puts_space && keys.get("ggml.add_space_prefix").is_none() {
             keys.put("ggml.add_space_prefix", false);
+        }
+        if let Some(spaces) = spaces.filter(|_| keys.get("ggml.add_space_prefix") != Some(&false.into())) {
+            spaces.write_scheme(keys);
         }
         Ok(())
     }

@@ -1,6 +1,11 @@
 //! What a tokenizer.json with SentencePiece's pieces does to spaces, as its normalizer and its pre-tokenizer say it.
 
+use super::tokens::KeyList;
 use serde_json::{Map, Value as Json};
+
+/// Key, below `tokenizer.`, of where a space is put before a text, by the names that Metaspace of the tokenizers library has
+/// for it. llama.cpp with our patches reads it.
+pub const PREPEND_SCHEME: &str = "tenpak.prepend_scheme";
 
 /// What SentencePiece has for a space.
 pub const SPACE: &str = "▁";
@@ -10,7 +15,7 @@ pub const SPACE: &str = "▁";
 pub enum Prefix {
     /// Nowhere.
     Never,
-    /// Before every part of a text: at its begin and after special tokens. llama.cpp does it so.
+    /// Before every part of a text: at its begin and after special tokens. llama.cpp does it so unless told otherwise.
     Always,
     /// Before every part that does not begin with a space.
     UnlessThere,
@@ -73,16 +78,25 @@ impl Spaces {
         Ok(spaces)
     }
 
-    /// What llama.cpp does otherwise, for people.
-    pub fn note(&self) -> Option<String> {
-        let differs = match self.prefix {
-            Prefix::Never | Prefix::Always => return None,
-            Prefix::UnlessThere => "before text that begins with one",
-            Prefix::First => "after special tokens and before text that begins with one",
+    /// What transformers makes of tokenizer.model alone, if tokenizer_config.json says something about it.
+    pub fn of_class(config: &Map<String, Json>) -> Option<Spaces> {
+        let class = config.get("tokenizer_class").and_then(Json::as_str)?;
+        let is_new = class.starts_with("Llama") && config.get("legacy") == Some(&Json::Bool(false));
+        is_new.then_some(Spaces { prefix: Prefix::First, cuts: false })
+    }
+
+    /// Writes where spaces are put before text if llama.cpp, which puts some, would put others.
+    pub fn write_scheme(&self, keys: &mut KeyList) {
+        let (scheme, differs) = match self.prefix {
+            Prefix::Never | Prefix::Always => return,
+            Prefix::UnlessThere => ("always", "before text that begins with one"),
+            Prefix::First => ("first", "after special tokens and before text that begins with one"),
         };
-        Some(format!(
-            "tokenizer.json puts a space before a text; llama.cpp puts one {differs} as well, and tokens differ there"
-        ))
+        keys.put(PREPEND_SCHEME, scheme);
+        keys.note(format!(
+            "the tokenizer puts a space before a text; a llama.cpp without tenpak-gguf's patches puts one {differs} as well, \
+             and tokens differ there"
+        ));
     }
 }
 
@@ -127,6 +141,19 @@ mod tests {
         assert_eq!(spaces(Json::Null, metaspace("never", false)), Ok((Prefix::Never, false)));
         let old = json!({"type": "Metaspace", "replacement": "▁", "add_prefix_space": true});
         assert_eq!(spaces(Json::Null, old), Ok((Prefix::UnlessThere, true)));
+    }
+
+    #[test]
+    fn what_transformers_makes_of_a_model_alone() {
+        let of_class =
+            |config: Json| Spaces::of_class(config.as_object().unwrap()).map(|spaces| spaces.prefix);
+        assert_eq!(
+            of_class(json!({"tokenizer_class": "LlamaTokenizer", "legacy": false})),
+            Some(Prefix::First)
+        );
+        assert_eq!(of_class(json!({"tokenizer_class": "LlamaTokenizer", "legacy": true})), None);
+        assert_eq!(of_class(json!({"tokenizer_class": "LlamaTokenizerFast"})), None);
+        assert_eq!(of_class(json!({"tokenizer_class": "GemmaTokenizer", "legacy": false})), None);
     }
 
     #[test]

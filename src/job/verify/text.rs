@@ -24,21 +24,22 @@ impl Text {
     /// The lines for a tokenizer: none on which it is known to differ from llama.cpp.
     pub fn new(reference: &Reference) -> Text {
         let all: Vec<String> = serde_json::from_str(LINES).expect("a tested constant");
-        // SentencePiece's library, which stands in for a tokenizer that is not there, knows nothing of added tokens.
+        // SentencePiece's library, which stands in for a tokenizer that is not there, knows nothing of added tokens, and
+        // puts a space before one.
+        let stands_in = reference.tokenizer.is_none();
         let unknown: Vec<String> = match &reference.tokenizer {
             Some(_) => Vec::new(),
             None => reference.marks.iter().map(|mark| mark.text.replace('▁', " ")).collect(),
         };
         let fits = |line: &String| {
-            (reference.before_space || !line.starts_with(' '))
-                && !unknown.iter().any(|mark| line.contains(mark.as_str()))
+            !(stands_in && line.starts_with(' ')) && !unknown.iter().any(|mark| line.contains(mark.as_str()))
         };
         let mut lines: Vec<String> = all.into_iter().filter(fits).collect();
         let unmarked = lines.len();
         let begins: Vec<String> = lines.iter().map(|line| begin(line)).filter(|b| !b.is_empty()).collect();
         let marked = |(i, mark): (usize, &Mark)| {
             let at = |i: usize| &begins[i % begins.len()];
-            with_mark(mark, i, at(i), at(i + begins.len() / 2), reference.before_space)
+            with_mark(mark, i, at(i), at(i + begins.len() / 2))
         };
         lines.extend(reference.marks.iter().enumerate().map(marked));
         Text { lines, unmarked }
@@ -65,16 +66,15 @@ fn begin(line: &str) -> String {
 }
 
 /// A line with an added token, as chats and other texts have it, in turn.
-fn with_mark(mark: &Mark, i: usize, a: &str, b: &str, before_space: bool) -> String {
+fn with_mark(mark: &Mark, i: usize, a: &str, b: &str) -> String {
     let m = &mark.text;
     match mark.stands {
-        Stands::AtTheEnd => format!("{a}.{m}"),
         Stands::AmongSigns => format!("{a}.{m}({b})"),
         // Runs of spaces would become others beside spaces.
         Stands::Anywhere if m.trim_matches(['▁', ' ', '\n', '\t', '\r']).is_empty() => format!("{a}{m}{b}"),
         Stands::Anywhere => match i % 4 {
             0 => format!("{m}user\n{a}{m}\n{m}assistant\n"),
-            1 if before_space => format!("{a} {m} {b}"),
+            1 => format!("{a} {m} {b}"),
             2 => format!("{m}{m}{a}"),
             _ => format!("{a}{m}{b}"),
         },
@@ -85,14 +85,14 @@ fn with_mark(mark: &Mark, i: usize, a: &str, b: &str, before_space: bool) -> Str
 mod tests {
     use super::*;
 
-    fn reference(marks: &[(&str, Stands)], before_space: bool) -> Reference {
+    fn reference(marks: &[(&str, Stands)]) -> Reference {
         let marks = marks.iter().map(|(text, stands)| Mark { text: (*text).into(), stands: *stands });
-        Reference { tokenizer: None, marks: marks.collect(), before_space }
+        Reference { tokenizer: None, marks: marks.collect() }
     }
 
     #[test]
     fn lines_are_of_many_kinds() {
-        let text = Text::new(&reference(&[], true));
+        let text = Text::new(&reference(&[]));
         assert!(text.lines.len() >= 40 && text.lines.len() == text.unmarked);
         let has = |letters: std::ops::RangeInclusive<char>| {
             text.lines.iter().any(|line| line.contains(|c| letters.contains(&c)))
@@ -120,28 +120,15 @@ mod tests {
             ("<a>", Stands::Anywhere),
             ("<b>", Stands::Anywhere),
             ("<c>", Stands::AmongSigns),
-            ("<d>", Stands::AtTheEnd),
             ("   ", Stands::Anywhere),
         ];
-        let marked = |before_space| {
-            let text = Text::new(&reference(&marks, before_space));
-            text.lines[text.unmarked..].to_vec()
-        };
-        let lines = marked(true);
+        let text = Text::new(&reference(&marks));
+        let lines = &text.lines[text.unmarked..];
         assert!(lines[0].starts_with("<a>user\n") && lines[0].ends_with("<a>assistant\n"), "{lines:?}");
         assert!(lines[1].contains(" <b> "), "{lines:?}");
         assert!(lines[2].contains(".<c>("), "{lines:?}");
-        assert!(lines[3].ends_with(".<d>"), "{lines:?}");
-        let (before, after) = lines[4].split_once("   ").unwrap();
+        let (before, after) = lines[3].split_once("   ").unwrap();
         assert!(!before.ends_with(' ') && !after.starts_with(' ') && !after.is_empty(), "{lines:?}");
-        assert!(!marked(false)[1].contains("<b> "));
-    }
-
-    #[test]
-    fn lines_that_begin_with_a_space_are_left_out() {
-        let with = Text::new(&reference(&[], true)).lines;
-        let without = Text::new(&reference(&[], false)).lines;
-        assert!(with.len() > without.len() && without.iter().all(|line| !line.starts_with(' ')));
     }
 
     #[test]
