@@ -32,7 +32,7 @@ impl Text {
             None => reference.marks.iter().map(|mark| mark.text.replace('▁', " ")).collect(),
         };
         let fits = |line: &String| {
-            !(stands_in && line.starts_with(' ')) && !unknown.iter().any(|mark| line.contains(mark.as_str()))
+            !(unknown.iter().any(|mark| line.contains(mark.as_str())) || stands_in && line.starts_with(' '))
         };
         let mut lines: Vec<String> = all.into_iter().filter(fits).collect();
         let unmarked = lines.len();
