@@ -83,6 +83,8 @@ def write_model(folder, name, size):
     config = dict(architectures=[name], vocab_size=size, hidden_size=WIDTH, intermediate_size=WIDTH, num_hidden_layers=0,
                   num_attention_heads=1, num_key_value_heads=1, head_dim=WIDTH, max_position_embeddings=64,
                   original_max_position_embeddings=64, rms_norm_eps=1e-5, tie_word_embeddings=True)
+    if name.startswith("Gemma"):
+        config["query_pre_attn_scalar"] = WIDTH
     (folder / "config.json").write_text(json.dumps(config))
     end = size * WIDTH * 2
     header = json.dumps({
