@@ -174,6 +174,11 @@ impl Calibration {
         Ok(Calibration { path: path.to_owned(), source })
     }
 
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The input that a weight uses: weights with the same answer share statistics. `None` if there are none for it.
     pub fn input_of(&self, weight: &str) -> Option<&str> {
         match &self.source {

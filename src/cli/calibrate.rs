@@ -1,7 +1,6 @@
 //! `tenpak-gguf calibrate`
 
-use super::human_bytes;
-use std::io::Write;
+use super::{human_bytes, is_quiet};
 use std::path::{Path, PathBuf};
 use tenpak_gguf::calibration::Calibration;
 use tenpak_gguf::job;
@@ -123,6 +122,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         budget: args.budget,
         collector: args.collector,
         overwrite: args.force,
+        quiet: is_quiet(),
     };
     print(&output, &job.run()?)
 }
@@ -130,6 +130,6 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 /// Says what was written.
 fn print(output: &Path, calibration: &Calibration) -> anyhow::Result<()> {
     let bytes = human_bytes(std::fs::metadata(output)?.len());
-    writeln!(std::io::stdout(), "{}: {}, {bytes}", output.display(), calibration.describe())?;
+    report!("{}: {}, {bytes}", output.display(), calibration.describe());
     Ok(())
 }

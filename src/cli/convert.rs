@@ -1,19 +1,17 @@
 //! `tenpak-gguf convert`
 
-use super::progress::Progress;
+use super::events::Teller;
 use super::python::PythonArgs;
 use super::sizes::{ConverterArgs, DEFAULT_SIZE, SizeArgs, StatisticsArgs, bytes};
-use super::totals::Totals;
-use super::{FloatType, forecast, foreign, human_bytes, rate, set_threads, table};
+use super::{FloatType, forecast, foreign, is_quiet, planned, print_json, set_threads};
 use anyhow::{anyhow, bail};
-use std::collections::BTreeMap;
+use serde_json::json;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 use tenpak_gguf::checkpoint::Foreign;
-use tenpak_gguf::job::{self, Event, Judgement, Outputs, Place, Statistics, Step, Verified, Verify};
-use tenpak_gguf::plan::{self, Cut, Family, Plan, Recipe, Target};
+use tenpak_gguf::job::{self, Event, Outputs, Place, Statistics, Verify};
+use tenpak_gguf::plan::{self, Cut, Family, Recipe};
 
 /// Make a GGUF file of a Hugging Face folder or of another GGUF file
 #[derive(clap::Args)]
@@ -90,6 +88,9 @@ pub struct Args {
     /// Print the plan and sizes, write nothing
     #[arg(long)]
     dry_run: bool,
+    /// Print as JSON what was written and what it costs, or the plan of a dry run with every tensor
+    #[arg(long)]
+    json: bool,
     /// Threads to use [default: all cores]
     #[arg(short, long)]
     threads: Option<usize>,
@@ -189,15 +190,15 @@ impl Args {
 pub fn run(args: Args) -> anyhow::Result<()> {
     set_threads(args.threads)?;
     let recipe = args.recipe()?;
-    let bar = Mutex::new(Progress::hidden());
+    let teller = Teller::new(args.json);
     let tell = |event: Event| {
         if let (Event::Allocated { recipe, .. }, Some(path)) = (&event, &args.save_recipe) {
             match job::save(path, recipe.as_bytes()) {
                 Ok(()) => say!("{}: the chosen mix, for --recipe", path.display()),
-                Err(e) => say!("warning: {e}; the recipe is not saved"),
+                Err(e) => warn!("warning: {e}; the recipe is not saved"),
             }
         }
-        tell(event, &bar);
+        teller.tell(event);
     };
     let start = Instant::now();
     let keeps = args.keep_quantization && args.family.is_none();
@@ -224,13 +225,26 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     }
     opened.tell_what_becomes(&tell);
     if args.dry_run {
-        if let Some(found) = opened.forecast()? {
+        let forecast = opened.forecast()?;
+        if args.json {
+            let mut all = planned::json(&opened.plan());
+            all["steps"] = forecast.as_ref().map_or_else(|| json!([]), forecast::json);
+            return print_json(&all);
+        }
+        if let Some(found) = forecast {
             say!("{}\n\nTypes by rules, as they are without measurements:", forecast::text(&found));
         }
-        return print_plan(opened.plan());
+        return planned::print(&opened.plan());
     }
     opened.write(&args.outputs()?, &tell).map_err(with_advice)?;
-    writeln!(std::io::stdout(), "{:.1} s", start.elapsed().as_secs_f64())?;
+    let seconds = start.elapsed().as_secs_f64();
+    if let Some(mut all) = teller.kept() {
+        all.insert("seconds".into(), seconds.into());
+        return print_json(&all.into());
+    }
+    if !is_quiet() {
+        writeln!(std::io::stdout(), "{seconds:.1} s")?;
+    }
     Ok(())
 }
 
@@ -245,152 +259,9 @@ fn with_advice(error: job::Error) -> anyhow::Error {
     }
 }
 
-/// Says what happens.
-pub(super) fn tell(event: Event, bar: &Mutex<Progress>) {
-    let bar = || bar.lock().unwrap_or_else(PoisonError::into_inner);
-    match event {
-        Event::Note(note) => say!("note: {note}"),
-        Event::Foreign(prepared) => say!("{}", foreign::sentence(prepared)),
-        Event::Quantized { tensors, how, target } => {
-            let becomes = match target {
-                Target::Kept(kind) => format!("kept without loss as {}", kind.name()),
-                Target::Blocks(_) | Target::Upstream(_) => {
-                    format!("quantized anew to {}", target.ggml().name())
-                }
-                Target::Plain(dtype) => format!("written as {}", dtype.ggml().name()),
-            };
-            say!("quantized already: {tensors} tensors ({how}), {becomes}");
-        }
-        Event::QuantizedTwice => say!(
-            "note: these weights are quantized a second time, and both errors add up; \
-             if there is an unquantized model, start from that"
-        ),
-        Event::LeftPlain(planned) => say!(
-            "warning: tensor `{}`: rows are not a multiple of {}; it stays {}",
-            planned.header.name,
-            planned.why.unfit.unwrap_or_default(),
-            planned.header.kind.name().to_uppercase()
-        ),
-        Event::OtherModel { path, calibrated, model } => say!(
-            "warning: {}: is the calibration of {calibrated:?}, and this model is {model:?}; if it is another model, \
-             calibrate this one",
-            path.display()
-        ),
-        Event::Step { step, path, is_there } => {
-            let what = match step {
-                Step::Base => "the model as plain floats",
-                Step::OwnText => "text that the model writes",
-                Step::Calibration => "statistics and sensitivities",
-                Step::Sensitivities | Step::Costs | Step::File | Step::Judgement => return,
-            };
-            say!("{what}{}: {}", if is_there { ", from the cache" } else { "" }, path.display());
-        }
-        Event::Forecast(found) => say!("{}\n", forecast::text(found)),
-        Event::Verifying => say!("comparing the model in llama.cpp with its folder"),
-        Event::Verified(verified) => print_verified(verified),
-        Event::Statistics(words) => say!("calibration: {words}"),
-        Event::Costs { weights } => *bar() = Progress::new(weights, "finding out what types cost"),
-        Event::NoSensitivities => say!(
-            "note: the calibration does not say how much depends on each weight, so that the recipe decides about types; \
-             `tenpak-gguf calibrate` makes one that does"
-        ),
-        Event::Allocated { plan, expected, .. } => {
-            let mut by_type = BTreeMap::new();
-            for t in &plan.tensors {
-                *by_type.entry(t.header.kind).or_insert(0u64) += t.source.elements();
-            }
-            let share = |n: &u64| 100.0 * *n as f64 / plan.weights().max(1) as f64;
-            let mix: Vec<String> =
-                by_type.iter().map(|(kind, n)| format!("{:.1} % {}", share(n), kind.name())).collect();
-            let (matrices, bytes) = plan.corrections();
-            let corrections = match matrices {
-                0 => String::new(),
-                n => format!(" with {} of corrections of {n} matrices", human_bytes(bytes)),
-            };
-            say!(
-                "mix: {}; {}{corrections}; a divergence of {expected:.4} is expected",
-                mix.join(", "),
-                rate(plan.file_bytes + bytes, plan.weights())
-            );
-        }
-        Event::Judged(Judgement { divergence: d, tokens }) => {
-            let line = format!(
-                "cost: KLD {:.4} ± {:.4}, perplexity {:+.2} % ({:.3} to {:.3}), same first choice {:.1} %, on {tokens} tokens \
-                 that were kept from calibration",
-                d.mean,
-                d.uncertainty,
-                100.0 * (d.perplexity / d.base_perplexity - 1.0),
-                d.base_perplexity,
-                d.perplexity,
-                d.same_top
-            );
-            let _ = writeln!(std::io::stdout(), "{line}");
-        }
-        Event::Corrections { path, matrices, bytes } => {
-            let line = format!(
-                "{}: corrections of {matrices} matrices, {}; run the model with --lora and this file: without it the model is worse",
-                path.display(),
-                human_bytes(bytes)
-            );
-            let _ = writeln!(std::io::stdout(), "{line}");
-        }
-        Event::NotJudged(why) => say!("note: what the file costs was not measured: {why}"),
-        Event::Complete(path) => say!("{}: complete already", path.display()),
-        Event::LeftByOther(name) => {
-            say!("warning: {name} was left by a conversion with other options or of another model; delete it")
-        }
-        Event::Started { weights } => *bar() = Progress::new(weights, "converting"),
-        Event::Progress(weights) => bar().inc(weights),
-        Event::Stopped => bar().finish(),
-        Event::Written { path, tensors, weights, bytes } => {
-            // If standard output is closed, the last line says so, and the files are written all the same.
-            let line = format!("{}: {tensors} tensors, {}", path.display(), rate(bytes, weights));
-            let _ = writeln!(std::io::stdout(), "{line}");
-        }
-    }
-}
-
-/// Says what was compared, and what was not.
-fn print_verified(Verified { ids, forward }: &Verified) {
-    let mut parts = Vec::new();
-    match ids {
-        Ok((lines, tokens)) => parts.push(format!("ids of {lines} lines ({tokens} tokens)")),
-        Err(why) => say!("note: ids were not compared: {why}"),
-    }
-    match forward {
-        Ok((agreement, versions)) => {
-            let job::Agreement { tokens, blocks, of_blocks, largest } = agreement;
-            parts.push(format!(
-                "embeddings, {blocks} of {of_blocks} blocks and logits of {tokens} tokens, which differ by {} at most ({versions})",
-                job::percent(*largest)
-            ));
-        }
-        Err(why) => say!("note: the forward pass was not compared: {why}"),
-    }
-    let _ = writeln!(std::io::stdout(), "verified: {}", parts.join("; "));
-}
-
 /// `2/8`, as numbers from 1.
 pub(super) fn shard(text: &str) -> Result<(usize, usize), String> {
     let numbers = text.split_once('/').and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
     let fits = |(i, n): &(usize, usize)| (1..=*n).contains(i) && *n <= u16::MAX as usize;
     numbers.filter(fits).ok_or_else(|| "not a part such as 2/8: the first of 8 is 1/8, the last 8/8".into())
-}
-
-/// Sizes by type, the whole, and how many tensors each rule decided about.
-pub(super) fn print_plan(plan: &Plan) -> anyhow::Result<()> {
-    let mut by_rule = BTreeMap::new();
-    for t in &plan.tensors {
-        let rule = t.why.rule.unwrap_or(usize::MAX);
-        *by_rule.entry((rule, t.header.kind, t.why.to_string())).or_insert(0u64) += 1;
-    }
-    let by_type = plan.tensors.iter().map(|t| (t.header.kind, t.source.elements(), t.header.bytes));
-    let types = Totals::of(by_type).table("type", |kind| kind.name());
-    let mut rules = table(["tensors", "type", "why"], &[0]);
-    for ((_, kind, why), tensors) in by_rule {
-        rules.add_row([tensors.to_string(), kind.name(), why]);
-    }
-    let out = &mut std::io::stdout();
-    writeln!(out, "{types}\n\n{rules}\n\nfile: {}", rate(plan.file_bytes, plan.weights()))?;
-    Ok(())
 }

@@ -2,7 +2,6 @@
 
 use super::progress::Progress;
 use super::{FloatType, human_bytes, set_threads};
-use std::io::Write;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use tenpak_gguf::export;
@@ -48,6 +47,6 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         export::to_folder(&file, args.outtype.into(), &args.output, args.force, &progress)
     };
     bar().finish();
-    writeln!(std::io::stdout(), "{}: {}", args.output.display(), human_bytes(result?))?;
+    report!("{}: {}", args.output.display(), human_bytes(result?));
     Ok(())
 }

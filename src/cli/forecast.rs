@@ -1,6 +1,7 @@
 //! What will be done, and about how long it takes, as a table.
 
 use super::{human_bytes, table};
+use serde_json::{Value as Json, json};
 use tenpak_gguf::job::{Forecast, ForecastStep, Step};
 
 /// The table, and a line about all of it.
@@ -17,6 +18,20 @@ pub fn text(forecast: &Forecast) -> String {
     let all = forecast.seconds().map_or("?".into(), duration);
     let cache = forecast.cache.display();
     format!("{steps}\nall together about {all} of this machine; what is made on the way stays in {cache}")
+}
+
+/// The steps.
+pub fn json(forecast: &Forecast) -> Json {
+    let step = |step: &ForecastStep| {
+        json!({
+            "step": words(step.step),
+            "tokens": step.tokens,
+            "bytes": step.bytes,
+            "seconds": step.seconds,
+            "is_in_cache": step.is_there,
+        })
+    };
+    forecast.steps.iter().map(step).collect()
 }
 
 fn words(step: Step) -> &'static str {

@@ -1,14 +1,13 @@
 //! `tenpak-gguf plan`
 
-use super::convert::{print_plan, tell};
-use super::progress::Progress;
+use super::events::Teller;
 use super::python::PythonArgs;
 use super::sizes::{ConverterArgs, DEFAULT_SIZE, SizeArgs, StatisticsArgs};
-use super::{human_bytes, set_threads, table};
+use super::{human_bytes, planned, print_json, set_threads, table};
 use anyhow::bail;
+use serde_json::json;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use tenpak_gguf::chart::{Curve, Point};
 use tenpak_gguf::job::{self, Event, Place, Priced, Size};
 
@@ -48,6 +47,9 @@ pub struct Args {
     /// Write over existing files
     #[arg(short, long)]
     force: bool,
+    /// As JSON, with every tensor and the points of the curve
+    #[arg(long)]
+    json: bool,
     // What only a plain file needs; it is here for the options that it excludes.
     #[arg(long, hide = true)]
     outtype: Option<String>,
@@ -71,8 +73,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         threads: args.threads,
         ..job::Convert::new(&args.model)
     };
-    let bar = Mutex::new(Progress::hidden());
-    let tell = |event: Event| tell(event, &bar);
+    let teller = Teller::new(args.json);
+    let tell = |event: Event| teller.tell(event);
     let opened = job.open(&tell)?;
     opened.tell_what_becomes(&tell);
     let Some(priced) = opened.priced(&tell)? else {
@@ -81,21 +83,30 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         );
     };
     let found = priced.allocation(job.size.unwrap_or(DEFAULT_SIZE))?;
-    print_plan(&found.plan)?;
-    writeln!(std::io::stdout(), "expected divergence: {:.4} nats", found.expected)?;
+    let mut all = args.json.then(|| planned::json(&found.plan));
+    match &mut all {
+        Some(all) => all["expected_kld"] = found.expected.into(),
+        None => {
+            planned::print(&found.plan)?;
+            writeln!(std::io::stdout(), "expected divergence: {:.4} nats", found.expected)?;
+        }
+    }
     if let Some(path) = &args.save_recipe {
         job::save(path, found.text.as_bytes())?;
-        writeln!(std::io::stdout(), "{}: the mix, for `convert --recipe`", path.display())?;
+        say!("{}: the mix, for `convert --recipe`", path.display());
     }
     if let Some(path) = &args.pareto {
         let (ours, others) = (sizes(&priced), others(&priced, &args.beside)?);
         let curve = Curve { name: "tenpak, best mix (expected)".into(), named: false, ours, others };
-        print_curve(&curve)?;
+        match &mut all {
+            Some(all) => all["curve"] = curve.ours.iter().chain(&curve.others).map(json_of).collect(),
+            None => print_curve(&curve)?,
+        }
         let text = if path.extension().is_some_and(|e| e == "csv") { curve.csv() } else { curve.svg() };
         job::save(path, text.as_bytes())?;
-        writeln!(std::io::stdout(), "{}: divergence over size", path.display())?;
+        say!("{}: divergence over size", path.display());
     }
-    Ok(())
+    all.map_or(Ok(()), |all| print_json(&all))
 }
 
 /// The best mixes from the smallest file to 4.2 bits per weight.
@@ -136,6 +147,15 @@ fn others(priced: &Priced, files: &[PathBuf]) -> anyhow::Result<Vec<Point>> {
         points.push(Point { name, bytes, weights, divergence, error });
     }
     Ok(points)
+}
+
+fn json_of(point: &Point) -> serde_json::Value {
+    json!({
+        "name": point.name,
+        "bytes": point.bytes,
+        "bpw": point.bits(),
+        "kld": { "value": point.divergence, "error": point.error },
+    })
 }
 
 fn print_curve(curve: &Curve) -> anyhow::Result<()> {

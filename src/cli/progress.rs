@@ -1,6 +1,7 @@
 //! How far a job over weights is: a bar on a terminal, a line now and then in a log.
 
 use super::forecast::duration;
+use super::is_quiet;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
@@ -28,7 +29,7 @@ impl Progress {
 
     /// Nothing is done yet of a job over so many of something else.
     pub fn counting(all: u64, unit: &'static str, verb: String) -> Progress {
-        let bar = std::io::stderr().is_terminal().then(|| {
+        let bar = (is_terminal() && !is_quiet()).then(|| {
             let style = format!(
                 "{{msg}} [{{wide_bar}}] {{percent:>3}}%  {{human_pos}} of {{human_len}} {unit}  {{per_sec}}  {{eta}} left"
             );
@@ -43,7 +44,8 @@ impl Progress {
 
     /// There is no job.
     pub fn hidden() -> Progress {
-        Progress::new(0, "")
+        let now = Instant::now();
+        Progress { verb: String::new(), unit: "", all: 0, done: 0, start: now, shown: now, bar: None }
     }
 
     /// So many more are done.
@@ -84,6 +86,11 @@ impl Progress {
             duration(left)
         )
     }
+}
+
+/// Whether standard error is a terminal on which a line can be written over.
+fn is_terminal() -> bool {
+    std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|name| name != "dumb")
 }
 
 #[cfg(test)]

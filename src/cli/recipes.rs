@@ -1,6 +1,7 @@
 //! `tenpak-gguf recipes`
 
-use super::table;
+use super::{print_json, table};
+use serde_json::json;
 use std::io::Write;
 use tenpak_gguf::plan::{BUILT_IN, BuiltIn};
 
@@ -17,6 +18,9 @@ rule can say; `convert --dry-run` shows which rule decided about how many tensor
 pub struct Args {
     /// Name of a built-in recipe
     name: Option<String>,
+    /// The list as JSON
+    #[arg(long, conflicts_with = "name")]
+    json: bool,
 }
 
 pub fn run(args: Args) -> anyhow::Result<()> {
@@ -24,6 +28,13 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     if let Some(name) = args.name {
         out.write_all(BuiltIn::named(&name)?.text.as_bytes())?;
         return Ok(());
+    }
+    if args.json {
+        let recipes = BUILT_IN.iter().map(|built_in| {
+            let about = built_in.recipe(&[])?.about().to_owned();
+            Ok(json!({ "name": built_in.name, "about": about, "text": built_in.text }))
+        });
+        return print_json(&recipes.collect::<anyhow::Result<_>>()?);
     }
     let mut table = table(["recipe", ""], &[]);
     for built_in in BUILT_IN {

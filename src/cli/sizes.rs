@@ -1,5 +1,6 @@
 //! Options that commands share: how large a file is to be, and where statistics come from.
 
+use super::is_quiet;
 use super::python::PythonArgs;
 use anyhow::anyhow;
 use clap::ValueEnum;
@@ -119,7 +120,8 @@ impl StatisticsArgs {
         let cache = self.cache()?;
         let text = self.calibration_text.clone().filter(|text| text != Path::new(SELF));
         let (tokens, budget) = (self.calibration_tokens, self.budget);
-        Ok(Statistics::Measured(Measure { text, tokens, budget, collector: self.collector.clone(), cache }))
+        let (collector, quiet) = (self.collector.clone(), is_quiet());
+        Ok(Statistics::Measured(Measure { text, tokens, budget, collector, cache, quiet }))
     }
 
     /// The programs of llama.cpp's, or their folder, as given.

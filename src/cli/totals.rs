@@ -2,6 +2,7 @@
 
 use super::{human_bytes, table};
 use comfy_table::Table;
+use serde_json::{Map, Value as Json, json};
 use std::collections::BTreeMap;
 use tenpak_gguf::gguf::File;
 use tenpak_gguf::job::bits_per_weight;
@@ -43,6 +44,16 @@ impl<K: Ord> Totals<K> {
             ]);
         }
         totals
+    }
+
+    /// The sums under the names of their kinds.
+    pub fn json(&self, named: impl Fn(&K) -> String) -> Json {
+        let sum = |(kind, Sum { tensors, weights, bytes }): (&K, &Sum)| {
+            let bpw = bits_per_weight(*bytes, *weights);
+            let sum = json!({ "tensors": tensors, "weights": weights, "bytes": bytes, "bpw": bpw });
+            (named(kind), sum)
+        };
+        Json::Object(self.0.iter().map(sum).collect::<Map<_, _>>())
     }
 }
 

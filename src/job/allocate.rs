@@ -1,6 +1,7 @@
 //! The best mix of types for a size.
 
 use super::costs::TensorCosts;
+use super::origin;
 use crate::calibration::Sensitivities;
 use crate::checkpoint::{Model, SourceTensor};
 use crate::names::{Input, Mlp, Role, SharedInput};
@@ -123,7 +124,7 @@ fn allocation_beside(
     let expected = sensitivities.expected(sum);
     let text = recipe(model, &choices, sum, expected, rest);
     let parsed = Recipe::parse("the allocation", &text, &[])?;
-    let plan = Plan::new(model, &parsed)?;
+    let plan = origin::as_in(rest, Plan::new(model, &parsed)?);
     Ok(Allocation { text, plan, expected })
 }
 

@@ -71,6 +71,8 @@ pub struct Calibrate {
     pub collector: Option<PathBuf>,
     /// Write over an existing file.
     pub overwrite: bool,
+    /// Let the collector say nothing unless it fails.
+    pub quiet: bool,
 }
 
 impl Calibrate {
@@ -89,6 +91,7 @@ impl Calibrate {
             budget: None,
             collector: None,
             overwrite: false,
+            quiet: false,
         }
     }
 
@@ -119,6 +122,7 @@ impl Calibrate {
                     gpu_layers: self.gpu_layers,
                     collector: self.collector.clone(),
                     overwrite: self.overwrite,
+                    quiet: self.quiet,
                 };
                 own.write()?;
                 return Calibrate { text: Text::from(&own), ..self.clone() }.run();
@@ -146,7 +150,7 @@ impl Calibrate {
         if parse_special {
             command.arg("--parse-special");
         }
-        run_collector(&mut command, &self.output)
+        run_collector(&mut command, &self.output, self.quiet)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The collector of ggml-patches: finding and running it.
 
+use crate::atomic_file;
 use crate::checkpoint::Dtype;
 use crate::interrupt;
 use crate::llama::find::{NotFound, Wanted};
@@ -8,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// The collector.
-const COLLECTOR: Wanted = Wanted {
+pub(super) const COLLECTOR: Wanted = Wanted {
     name: "llama-tenpak-calibrate",
     is_script: false,
     option: "--collector",
@@ -30,11 +31,22 @@ pub enum CollectorError {
     /// It reported an error.
     #[error("the collector stopped with code {0}; its message is above")]
     Failed(i32),
+    /// It reported an error, and printed where nobody looks.
+    #[error("the collector stopped with code {code}:\n{said}")]
+    Said {
+        /// The code.
+        code: i32,
+        /// What it printed last.
+        said: String,
+    },
     /// It was ended by a signal.
     #[error(
         "the collector was ended by a signal ({0}); run the same command again to go on. If memory ran out, give a smaller --memory"
     )]
     Killed(String),
+    /// What it prints cannot be kept.
+    #[error("{}: {source}", std::env::temp_dir().display(), source = .0)]
+    Log(std::io::Error),
     /// It ended well and wrote nothing.
     #[error("{}: the collector {} ended well and did not write it; build it again with scripts/build_llama.sh", .0.display(), COLLECTOR.name)]
     NoOutput(PathBuf),
@@ -81,13 +93,24 @@ pub(super) fn add_options<const N: usize>(command: &mut Command, options: [(&str
     }
 }
 
-/// Runs the collector, which is to write a file.
-pub(super) fn run_collector(command: &mut Command, output: &Path) -> Result<(), CollectorError> {
+/// Runs the collector, which is to write a file. What it prints is shown, or only if it fails.
+pub(super) fn run_collector(command: &mut Command, output: &Path, quiet: bool) -> Result<(), CollectorError> {
+    let temporary = || atomic_file::temporary(&std::env::temp_dir());
+    let log = quiet.then(temporary).transpose().map_err(CollectorError::Log)?;
+    if let Some((log, _)) = &log {
+        let file = || log.as_file().try_clone().map_err(CollectorError::Log);
+        command.stdout(file()?).stderr(file()?);
+    }
     let status = run::passed_on(command).map_err(CollectorError::Start)?.status;
-    match status.code() {
-        Some(0) if output.exists() => Ok(()),
-        Some(0) => Err(CollectorError::NoOutput(output.to_owned())),
-        Some(code) => Err(CollectorError::Failed(code)),
-        None => Err(CollectorError::Killed(status.to_string())),
+    match (status.code(), log) {
+        (Some(0), _) if output.exists() => Ok(()),
+        (Some(0), _) => Err(CollectorError::NoOutput(output.to_owned())),
+        (Some(code), None) => Err(CollectorError::Failed(code)),
+        (Some(code), Some((log, _watched))) => {
+            let text = std::fs::read(log.path()).map_err(CollectorError::Log)?;
+            let said = run::last_lines(&String::from_utf8_lossy(&text));
+            Err(CollectorError::Said { code, said })
+        }
+        (None, _) => Err(CollectorError::Killed(status.to_string())),
     }
 }

@@ -13,7 +13,7 @@ use super::measure::{self, Measure, Measured};
 use super::outputs::{Outputs, check_output};
 use super::verify::{Verify, VerifyError};
 use super::write::{Resume, write_with};
-use super::{Error, resume};
+use super::{Error, origin, resume};
 use crate::calibration::{Calibration, Sensitivities};
 use crate::checkpoint::{self, Model};
 use crate::plan::{Cut, Part, Plan, Recipe, Target, cut};
@@ -134,9 +134,12 @@ impl Opened<'_> {
         &self.model
     }
 
-    /// What is to be written, as if into one file.
-    pub fn plan(&self) -> &Plan {
-        &self.plan
+    /// What is to be written, as if into one file. In the place of the digest of a calibration stand zeros.
+    pub fn plan(&self) -> Plan {
+        match self.job.statistics {
+            Statistics::None => self.plan.clone(),
+            Statistics::File(_) | Statistics::Measured(_) => origin::with_any_calibration(&self.plan),
+        }
     }
 
     /// Tells the model's notes, what becomes of tensors that are quantized already, and which matrices fit no block.
@@ -169,7 +172,9 @@ impl Opened<'_> {
     /// Writes all files.
     pub fn write(&self, outputs: &Outputs, tell: &(dyn Fn(Event) + Sync)) -> Result<(), Error> {
         let inputs = self.inputs();
-        self.check_outputs(&self.plan, outputs, &inputs)?;
+        let known = self.known_calibration()?;
+        let mut plan = origin::with_calibration(&self.plan, known.as_deref())?;
+        self.check_outputs(&plan, outputs, &inputs)?;
         if let Some(measure) = self.measure() {
             measure.check()?;
         }
@@ -185,16 +190,16 @@ impl Opened<'_> {
             .map(|statistics| Guide { calibration: statistics.calibration(), effort: self.job.effort });
         if let Some(guide) = guide {
             tell(Event::Statistics(guide.calibration.describe()));
-        }
-        let plan = match (self.job.size, guide) {
-            (Some(size), Some(guide)) => self.allocated(size, guide, tell)?,
-            (Some(_), None) => {
-                tell(Event::NoSensitivities);
-                self.plan.clone()
+            let path = guide.calibration.path();
+            if known.as_deref() != Some(path) {
+                plan = origin::with_calibration(&self.plan, Some(path))?;
             }
-            (None, _) => self.plan.clone(),
-        };
-        let mut plan = plan;
+        }
+        match (self.job.size, guide) {
+            (Some(size), Some(guide)) => plan = self.allocated(plan, size, guide, tell)?,
+            (Some(_), None) => tell(Event::NoSensitivities),
+            (None, _) => {}
+        }
         let has_corrections = plan.tensors.iter().any(|t| t.rank > 0);
         if has_corrections {
             check_output(&Adapter::path(&outputs.path), &inputs, outputs.overwrite)?;
@@ -274,6 +279,18 @@ impl Opened<'_> {
         Ok(())
     }
 
+    /// The calibration, if it is there before anything is measured.
+    fn known_calibration(&self) -> Result<Option<PathBuf>, Error> {
+        match &self.job.statistics {
+            Statistics::None => Ok(None),
+            Statistics::File(path) => Ok(Some(path.clone())),
+            Statistics::Measured(measure) => {
+                let path = measure.places(&self.model, self.job.effort)?.calibration;
+                Ok(path.filter(|path| path.exists()))
+            }
+        }
+    }
+
     fn measure(&self) -> Option<&Measure> {
         match &self.job.statistics {
             Statistics::Measured(measure) => Some(measure),
@@ -292,12 +309,19 @@ impl Opened<'_> {
         })
     }
 
-    fn allocated(&self, size: Size, guide: Guide, tell: &(dyn Fn(Event) + Sync)) -> Result<Plan, Error> {
+    /// A plan with the best mix for a size instead.
+    fn allocated(
+        &self,
+        plan: Plan,
+        size: Size,
+        guide: Guide,
+        tell: &(dyn Fn(Event) + Sync),
+    ) -> Result<Plan, Error> {
         let Some((costs, sensitivities)) = self.costs(guide, tell)? else {
             tell(Event::NoSensitivities);
-            return Ok(self.plan.clone());
+            return Ok(plan);
         };
-        let found = allocation(&self.model, &costs, &sensitivities, &self.plan, size)?;
+        let found = allocation(&self.model, &costs, &sensitivities, &plan, size)?;
         tell(Event::Allocated { plan: &found.plan, recipe: &found.text, expected: found.expected });
         Ok(found.plan)
     }
@@ -357,8 +381,8 @@ pub struct Priced<'a> {
 impl Priced<'_> {
     /// The best mix for a size.
     pub fn allocation(&self, size: Size) -> Result<Allocation, AllocationError> {
-        let Opened { model, plan, .. } = self.opened;
-        allocation(model, &self.costs, &self.sensitivities, plan, size)
+        let Opened { model, .. } = self.opened;
+        allocation(model, &self.costs, &self.sensitivities, &self.opened.plan(), size)
     }
 
     /// What a file of the same model costs, on text that was kept back. The error says why that was not found out.

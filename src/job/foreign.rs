@@ -75,8 +75,7 @@ impl Convert {
         let collector = find_collector(options.collector.as_deref()).ok();
         // TREE/build/bin/llama-tenpak-calibrate
         let tree = collector.as_deref().and_then(|path| path.ancestors().nth(3)).map(Path::to_owned);
-        let environment =
-            Cache::of_user().map_or("tenpak-python".into(), |cache| cache.folder().join("python"));
+        let environment = environment();
         let more: Vec<PathBuf> = tree.into_iter().collect();
         let found =
             Converter::find(options.converter.as_deref(), options.python.as_deref(), &more, environment);
@@ -166,6 +165,11 @@ impl Convert {
     }
 }
 
+/// Where people are told to make a Python with what the converter needs.
+pub(super) fn environment() -> PathBuf {
+    Cache::of_user().map_or("tenpak-python".into(), |cache| cache.folder().join("python"))
+}
+
 /// The key of what the converter makes: a digest of its sources, of the folder's files by name, size and time, and of options.
 fn key_of_foreign(
     foreign: &checkpoint::Foreign,
@@ -193,7 +197,7 @@ fn key_of_foreign(
 
 /// Bytes that are free for files in a folder, which need not be there.
 #[cfg(unix)]
-fn free_bytes(folder: &Path) -> Option<u64> {
+pub(super) fn free_bytes(folder: &Path) -> Option<u64> {
     let existing = folder.ancestors().find(|folder| folder.exists())?;
     let about = rustix::fs::statvfs(existing).ok()?;
     Some(about.f_bavail * about.f_frsize)
@@ -201,6 +205,6 @@ fn free_bytes(folder: &Path) -> Option<u64> {
 
 /// Bytes that are free for files in a folder.
 #[cfg(not(unix))]
-fn free_bytes(_folder: &Path) -> Option<u64> {
+pub(super) fn free_bytes(_folder: &Path) -> Option<u64> {
     None
 }

@@ -8,7 +8,7 @@ use crate::llama::{Divergence, Evaluation};
 use std::path::{Path, PathBuf};
 
 /// The judge.
-const JUDGE: Wanted = Wanted {
+pub(super) const JUDGE: Wanted = Wanted {
     name: "llama-perplexity",
     is_script: false,
     option: "--collector",

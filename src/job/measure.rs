@@ -29,6 +29,8 @@ pub struct Measure {
     pub collector: Option<PathBuf>,
     /// Where what is made on the way stays.
     pub cache: Cache,
+    /// Let the collector say nothing unless it fails.
+    pub quiet: bool,
 }
 
 /// What was measured, and on what.
@@ -90,7 +92,7 @@ pub(super) fn default_tokens(effort: Effort) -> u64 {
 impl Measure {
     /// On text that the model writes.
     pub fn new(cache: Cache) -> Measure {
-        Measure { text: None, tokens: None, budget: None, collector: None, cache }
+        Measure { text: None, tokens: None, budget: None, collector: None, cache, quiet: false }
     }
 
     /// Refuses what cannot work, before anything that takes long.
@@ -152,7 +154,7 @@ impl Measure {
             None => {
                 let write = |path: &Path, seed: u64, tokens: u64| {
                     begin(Step::OwnText, path);
-                    own_text(&base, path, (seed, tokens), self.collector.as_deref(), threads)
+                    self.own_text(&base, path, (seed, tokens), threads)
                 };
                 let kept_back = write(&own[0], DEFAULT_SEED + 1, TOKENS_KEPT_BACK)?.output;
                 (Text::from(&write(&own[1], DEFAULT_SEED, tokens)?), kept_back)
@@ -171,6 +173,7 @@ impl Measure {
                 threads,
                 budget: self.budget,
                 collector: self.collector.clone(),
+                quiet: self.quiet,
                 ..Calibrate::new(&base, text, &output)
             }
             .run()?,
@@ -191,6 +194,37 @@ impl Measure {
         Ok(base)
     }
 
+    /// Lets a model write a text of a seed and so many tokens, unless it is there.
+    fn own_text(
+        &self,
+        base: &Path,
+        path: &Path,
+        (seed, tokens): (u64, u64),
+        threads: Option<usize>,
+    ) -> Result<OwnText, Error> {
+        let mut own = OwnText::new(base, path);
+        if !path.exists() {
+            (own.tokens, own.seed) = (Some(tokens), seed);
+            (own.threads, own.collector, own.quiet) = (threads, self.collector.clone(), self.quiet);
+            own.write()?;
+        }
+        Ok(own)
+    }
+
+    /// The text of a model's own that conversions are judged on, which is written if it is not in the cache; `tell` hears where
+    /// it is, and whether it is there.
+    pub(super) fn kept_back_text(
+        &self,
+        base: &Path,
+        threads: Option<usize>,
+        tell: &dyn Fn(&Path, bool),
+    ) -> Result<PathBuf, Error> {
+        let model = Model::open(base, &checkpoint::Options::default())?;
+        let path = self.places(&model, Effort::default())?.own.swap_remove(0);
+        tell(&path, path.exists());
+        Ok(self.own_text(base, &path, (DEFAULT_SEED + 1, TOKENS_KEPT_BACK), threads)?.output)
+    }
+
     /// A text of which a tenth is to be kept back, from its end.
     fn cut(&self, text: &Path) -> Result<CutText, Error> {
         let bytes = std::fs::read(text).map_err(|source| Error::Io { path: text.to_owned(), source })?;
@@ -201,39 +235,6 @@ impl Measure {
         let (first, rest) = (self.cache.place(&key, "text.txt"), self.cache.place(&key, "kept-back.txt"));
         Ok(CutText { bytes, at, first, rest })
     }
-}
-
-/// Lets a model write a text of a seed and so many tokens, unless it is there.
-fn own_text(
-    base: &Path,
-    path: &Path,
-    (seed, tokens): (u64, u64),
-    collector: Option<&Path>,
-    threads: Option<usize>,
-) -> Result<OwnText, Error> {
-    let mut own = OwnText::new(base, path);
-    if !path.exists() {
-        (own.tokens, own.seed) = (Some(tokens), seed);
-        (own.threads, own.collector) = (threads, collector.map(Path::to_owned));
-        own.write()?;
-    }
-    Ok(own)
-}
-
-/// The text of a model's own that conversions are judged on, which is written if it is not in the cache; `tell` hears where
-/// it is, and whether it is there.
-pub(super) fn kept_back_text(
-    base: &Path,
-    cache: &Cache,
-    collector: Option<&Path>,
-    threads: Option<usize>,
-    tell: &dyn Fn(&Path, bool),
-) -> Result<PathBuf, Error> {
-    let model = Model::open(base, &checkpoint::Options::default())?;
-    let measure = Measure::new(cache.clone());
-    let path = measure.places(&model, Effort::default())?.own.swap_remove(0);
-    tell(&path, path.exists());
-    Ok(own_text(base, &path, (DEFAULT_SEED + 1, TOKENS_KEPT_BACK), collector, threads)?.output)
 }
 
 /// A text in two parts.

@@ -42,6 +42,7 @@ mod collector;
 mod convert;
 mod corrections;
 mod costs;
+mod doctor;
 mod eval;
 mod event;
 mod file_sizes;
@@ -54,10 +55,12 @@ mod judge;
 mod loss;
 mod measure;
 mod merge;
+mod origin;
 mod outputs;
 mod own_text;
 mod plain;
 mod resume;
+mod sha256;
 mod verify;
 mod weights;
 mod write;
@@ -69,6 +72,7 @@ pub use collector::CollectorError;
 pub use convert::{Convert, Opened, Priced, Statistics};
 pub use corrections::LowRank;
 pub use costs::{TensorCosts, costs};
+pub use doctor::{Ability, Diagnosis, Doctor, Levels, Part, Pin, Room, Stored};
 pub use eval::{
     DEFAULT_CHUNKS, Domain, Estimate, Eval, EvalError, EvalEvent, Figures, FileDigest, Found, Judged,
     Receipt, Score, Speed, Tables, check_whole, digest, markdown_table,
@@ -82,6 +86,7 @@ pub use guide::Guide;
 pub use judge::{Judgement, programs};
 pub use measure::{Measure, Step};
 pub use merge::{Merge, MergeError};
+pub use origin::{CALIBRATION_KEY, calibration_of};
 pub use outputs::{OutputError, Outputs, check_folder, check_output, save};
 pub use own_text::{DEFAULT_SEED, OwnText};
 pub use verify::{Agreement, Difference, Distance, Half, Shown, Verified, Verify, VerifyError, percent};

@@ -30,6 +30,8 @@ pub struct OwnText {
     pub collector: Option<PathBuf>,
     /// Write over an existing file.
     pub overwrite: bool,
+    /// Let the collector say nothing unless it fails.
+    pub quiet: bool,
 }
 
 impl OwnText {
@@ -45,6 +47,7 @@ impl OwnText {
             gpu_layers: None,
             collector: None,
             overwrite: false,
+            quiet: false,
         }
     }
 
@@ -71,6 +74,6 @@ impl OwnText {
                 ("-ngl", self.gpu_layers.map(|n| n.to_string())),
             ],
         );
-        Ok(run_collector(&mut command, &self.output)?)
+        Ok(run_collector(&mut command, &self.output, self.quiet)?)
     }
 }

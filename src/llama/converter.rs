@@ -189,7 +189,8 @@ impl Converter {
             name.split(['\'', '.']).next().map(str::to_owned)
         });
         if let Some(package) = package {
-            return Error::Package { python: self.python.clone(), package, line: self.line_to_paste() };
+            let line = line_to_paste(Some(&self.script), &self.python, &self.environment);
+            return Error::Package { python: self.python.clone(), package, line };
         }
         Error::Stopped {
             folder: order.folder.to_owned(),
@@ -198,26 +199,26 @@ impl Converter {
             said: meaning(lines),
         }
     }
+}
 
-    /// A line for a shell that makes a Python that has all packages, and names it to this program.
-    fn line_to_paste(&self) -> String {
-        let beside = self.script.with_file_name(REQUIREMENTS_FILE);
-        let packages = match beside.is_file() {
-            true => format!("-r {}", quoted(&beside)),
-            false => packages().collect::<Vec<_>>().join(" "),
-        };
-        let folder = &self.environment;
-        let (bin, variable) = if cfg!(windows) { ("Scripts", "set") } else { ("bin", "export") };
-        let program = |name: &str| quoted(&folder.join(bin).join(name));
-        format!(
-            "{} -m venv {} && {} install {packages} && {variable} {}={}",
-            quoted(&self.python),
-            quoted(folder),
-            program("pip"),
-            python::VARIABLE,
-            program("python")
-        )
-    }
+/// A line for a shell that makes a Python in `folder` that has all packages, and names it to this program. They are those of the
+/// file beside the converter, if it is there.
+pub fn line_to_paste(script: Option<&Path>, python: &Path, folder: &Path) -> String {
+    let beside = script.map(|script| script.with_file_name(REQUIREMENTS_FILE)).filter(|path| path.is_file());
+    let packages = match beside {
+        Some(path) => format!("-r {}", quoted(&path)),
+        None => packages().collect::<Vec<_>>().join(" "),
+    };
+    let (bin, variable) = if cfg!(windows) { ("Scripts", "set") } else { ("bin", "export") };
+    let program = |name: &str| quoted(&folder.join(bin).join(name));
+    format!(
+        "{} -m venv {} && {} install {packages} && {variable} {}={}",
+        quoted(python),
+        quoted(folder),
+        program("pip"),
+        python::VARIABLE,
+        program("python")
+    )
 }
 
 /// The packages of [`REQUIREMENTS`], with their versions.

@@ -1,12 +1,14 @@
 //! llama.cpp's programs: finding one, running it, reading what it prints.
 //!
 //! `find` looks for a program where users put it and `python` for a Python, `run` runs one and measures it, `printed` turns what
-//! programs print into values, `evaluation` is llama-perplexity over a text, `completion` what a model writes, and `converter` is llama.cpp's converter of folders.
+//! programs print into values, `evaluation` is llama-perplexity over a text, `completion` what a model writes, `converter` is llama.cpp's
+//! converter of folders, and `pin` says which llama.cpp the patches are made for.
 
 pub mod completion;
 pub mod converter;
 pub mod evaluation;
 pub mod find;
+pub mod pin;
 pub mod printed;
 pub mod python;
 pub mod run;

@@ -82,6 +82,13 @@ impl Plan {
         plan
     }
 
+    /// The plan of a file that has this key too, or with this value.
+    pub fn with_key(mut self, key: &str, value: Value) -> Plan {
+        self.keys.retain(|(other, _)| other != key);
+        self.keys.push((key.to_owned(), value));
+        Plan::of(self.keys, self.tensors)
+    }
+
     /// Headers of the tensors.
     pub fn headers(&self) -> Vec<TensorHeader> {
         self.tensors.iter().map(|t| t.header.clone()).collect()

@@ -217,7 +217,7 @@ pub fn keys(
         keys.put("tenpak.recipe", recipe);
     }
     if let Calibrated::With(sha256) = calibrated {
-        keys.put(super::CALIBRATION_KEY, sha256.as_str());
+        keys.put(crate::job::CALIBRATION_KEY, sha256.as_str());
     }
     keys.0
 }

@@ -24,13 +24,10 @@ pub use folder::{check, upload, upload_words};
 
 use crate::chart::{Curve, Point};
 use crate::gguf::{File, Value};
-use crate::job::{self, FileDigest, FileSizes, Judged, Receipt, check_output};
+use crate::job::{self, CALIBRATION_KEY, FileDigest, FileSizes, Judged, Receipt, check_output};
 use crate::small_file;
 use about::About;
 use std::path::{Path, PathBuf};
-
-/// The key with the sha256 of the calibration that a file was made with.
-pub const CALIBRATION_KEY: &str = "tenpak.calibration.sha256";
 
 /// Bytes of a file at most, if nothing else is asked for: hubs take 50 GB.
 pub const DEFAULT_MAX_BYTES: u64 = 45_000_000_000;

@@ -8,7 +8,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
-use tenpak_gguf::gguf::GgmlType;
+use tenpak_gguf::gguf::{GgmlType, Value};
+use tenpak_gguf::job::CALIBRATION_KEY;
 
 /// What llama-perplexity printed: KLD 0.054284 ± 0.003852, perplexity 10.653781 over 9.986361, three chunks.
 const DIVERGENCE: &str = include_str!("../golden/llama/divergence.log");
@@ -397,6 +398,20 @@ fn a_receipt_is_checked_elsewhere() {
     std::fs::write(place.path("small.gguf"), &bytes).unwrap();
     check(&["--against", "renamed.gguf"])
         .fails(&["small.gguf, sha256 ", "elsewhere/small.gguf has other bytes"]);
+}
+
+/// What a file says of its calibration the receipt says too; another one cannot be given.
+#[test]
+fn receipts_name_the_calibration_of_each_file() {
+    let place = Place::new();
+    let sha256 = "ab".repeat(32);
+    let keys = [(CALIBRATION_KEY.to_owned(), Value::String(sha256.clone()))];
+    let tensors = [tiny_gguf::tensor("blk.0.ffn_down.weight", &[64, 4], GgmlType(515))];
+    tiny_gguf::write(&place.path("small.gguf"), &keys, &tensors);
+    let json: Json = serde_json::from_str(&place.small(&["--json"]).succeeds()).unwrap();
+    assert_eq!(json["models"][0]["calibration_sha256"], sha256);
+    std::fs::write(place.path("gram.gguf"), "sums").unwrap();
+    place.small(&["--calibration", "gram.gguf"]).fails(&["small.gguf", "another one", &sha256]);
 }
 
 #[test]

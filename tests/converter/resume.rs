@@ -1,6 +1,7 @@
 //! A conversion that was killed goes on where it was, and gives the same bytes.
 
 use crate::support;
+use sha2::{Digest, Sha256};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -8,6 +9,8 @@ use std::time::{Duration, Instant};
 use support::tiny_calibration::of_tiny_llama;
 use support::tiny_llama::{Folder, TinyLlama};
 use support::{assert_says, files_in};
+use tenpak_gguf::gguf::File;
+use tenpak_gguf::job::calibration_of;
 
 fn command(folder: &Folder, output: &Path, options: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tenpak-gguf"));
@@ -191,7 +194,7 @@ fn a_killed_calibrated_conversion_goes_on() {
     }
 }
 
-/// Keys, types and size are the same with and without calibration: what decides is which file is newer.
+/// A plain file is not taken for the calibrated one, which says in its keys what it was made with.
 #[test]
 fn a_plain_part_is_not_complete_for_a_calibration_made_later() {
     let folder = TinyLlama::new().write();
@@ -206,7 +209,7 @@ fn a_plain_part_is_not_complete_for_a_calibration_made_later() {
     wait_for_the_clock();
     convert(&folder, &out, &[&options[..], &["--force"]].concat());
     let calibrated = std::fs::read(&out).unwrap();
-    assert!(calibrated.len() == plain.len() && calibrated != plain);
+    assert!(calibrated != plain);
     let again = convert(&folder, &out, &options);
     assert_says(String::from_utf8_lossy(&again.stderr), &["out.gguf", "complete already"]);
 }
@@ -255,4 +258,31 @@ fn a_changed_part_of_the_model_is_another_model() {
     let second = folder.beside(&parts[1]);
     std::fs::write(&second, std::fs::read(&second).unwrap()).unwrap();
     assert_says(refused(&model, &out, &resume), &["out.gguf", "exists already"]);
+}
+
+/// A calibrated file names its calibration, is complete for that one, and has the size that a dry run tells.
+#[test]
+fn a_calibrated_file_names_its_calibration() {
+    let folder = TinyLlama::new().write();
+    let (gram, out) = (folder.beside("tiny.gram.gguf"), folder.beside("out.gguf"));
+    of_tiny_llama().write(&gram);
+    let options = ["--type", "t3", "--calibration", gram.to_str().expect("a plain name")];
+    convert(&folder, &out, &options);
+    let named = |path: &Path| {
+        let file = File::open(path).expect("a file");
+        calibration_of(&file).map(str::to_owned)
+    };
+    let expected = format!("{:x}", Sha256::digest(std::fs::read(&gram).expect("a file")));
+    assert_eq!(named(&out), Some(expected));
+
+    let again = convert(&folder, &out, &[&options[..], &["--resume"]].concat());
+    assert_says(String::from_utf8_lossy(&again.stderr), &["out.gguf: complete already"]);
+    let mut dry = command(&folder, &out, &[&options[..], &["--dry-run", "--json"]].concat());
+    let dry = dry.stdout(Stdio::piped()).output().expect("it runs").stdout;
+    let plan: serde_json::Value = serde_json::from_slice(&dry).expect("JSON");
+    assert_eq!(plan["bytes"], std::fs::metadata(&out).expect("a file").len());
+
+    let plain = folder.beside("plain.gguf");
+    convert(&folder, &plain, &["--type", "t3", "--no-calibration"]);
+    assert_eq!(named(&plain), None);
 }

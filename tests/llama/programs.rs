@@ -1,7 +1,7 @@
 //! llama.cpp's programs that handle files, with a file of our types.
 
 use super::fixtures::*;
-use super::place::{Place, THREADS, free_port, script};
+use super::place::{Place, Started, THREADS, free_port, script};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -91,6 +91,18 @@ fn llama_server_answers() {
     let mut command = llama("llama-server");
     command.arg("-m").arg(out()).args(["--host", "127.0.0.1", "-t", &THREADS.to_string()]);
     let mut server = place.start("server", command.args(["--port", &port.to_string()]));
+    wait_until_ready(&place, &mut server, port);
+    let body = json!({"prompt": PROMPT, "n_predict": 8, "temperature": 0}).to_string();
+    let answer = request(port, "POST", "/completion", &body).expect("an answer");
+    let content = answer.split_once("\r\n\r\n").expect("a body").1;
+    let json: Value = serde_json::from_str(content).unwrap_or_else(|error| panic!("{error}: {answer}"));
+    let text = json["content"].as_str().unwrap_or_else(|| panic!("no content: {answer}"));
+    assert!(!text.trim().is_empty(), "an empty answer: {answer}");
+    note(format!("{PROMPT}{text}"));
+}
+
+/// Waits until a server answers that it is ready.
+pub fn wait_until_ready(place: &Place, server: &mut Started, port: u16) {
     let start = Instant::now();
     while !request(port, "GET", "/health", "").is_some_and(|answer| answer.contains(" 200 ")) {
         server.so_far();
@@ -101,13 +113,6 @@ fn llama_server_answers() {
         );
         std::thread::sleep(Duration::from_millis(100));
     }
-    let body = json!({"prompt": PROMPT, "n_predict": 8, "temperature": 0}).to_string();
-    let answer = request(port, "POST", "/completion", &body).expect("an answer");
-    let content = answer.split_once("\r\n\r\n").expect("a body").1;
-    let json: Value = serde_json::from_str(content).unwrap_or_else(|error| panic!("{error}: {answer}"));
-    let text = json["content"].as_str().unwrap_or_else(|| panic!("no content: {answer}"));
-    assert!(!text.trim().is_empty(), "an empty answer: {answer}");
-    note(format!("{PROMPT}{text}"));
 }
 
 /// An answer of HTTP with its head. `None` if nobody listens.

@@ -3,6 +3,8 @@
 #![allow(dead_code)]
 
 #[cfg(feature = "converter")]
+pub mod guide;
+#[cfg(feature = "converter")]
 pub mod quantized_case;
 pub mod random;
 #[cfg(feature = "converter")]

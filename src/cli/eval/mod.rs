@@ -1,7 +1,7 @@
 //! `tenpak-gguf eval`
 
 use super::progress::Progress;
-use super::{human_bytes, table};
+use super::{human_bytes, is_quiet, table};
 use anyhow::{Context, bail};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -58,7 +58,8 @@ pub struct Args {
     /// Tokens a second too, of a prompt of 512 tokens and of 64 that are written
     #[arg(long)]
     speed: bool,
-    /// Calibration that the files were made with: the receipt gets its sha256, and the page what errors are expected to do
+    /// Calibration that the files were made with: the receipt gets its sha256 if they do not name it themselves, and the page what
+    /// errors are expected to do
     #[arg(long, value_name = "FILE")]
     calibration: Option<PathBuf>,
     /// Print the receipt, as JSON
@@ -120,6 +121,7 @@ impl Args {
             programs: self.collector.clone(),
             cache: cache.context("there is no folder for caches; give --cache DIR")?,
             threads: self.threads,
+            quiet: is_quiet(),
         })
     }
 

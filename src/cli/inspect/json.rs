@@ -1,8 +1,8 @@
 //! A file as JSON.
 
 use super::digests;
-use crate::cli::totals::{Sum, Totals, of_file};
-use serde_json::{Map, Number, Value as Json, json};
+use crate::cli::totals::of_file;
+use serde_json::{Number, Value as Json, json};
 use tenpak_gguf::gguf::{File, Value};
 use tenpak_gguf::job::{FileSizes, bits_per_weight};
 use tenpak_gguf::names::{self, Role};
@@ -43,8 +43,8 @@ pub fn of(file: &File, parts: Parts, digests: Option<&[String]>) -> Json {
         }
     }
     if parts.sums {
-        all["types"] = sums(of_file(file, |t| t.kind), |kind| kind.name());
-        all["kinds"] = sums(of_file(file, |t| Role::of(&t.name).name()), |kind| (*kind).to_owned());
+        all["types"] = of_file(file, |t| t.kind).json(|kind| kind.name());
+        all["kinds"] = of_file(file, |t| Role::of(&t.name).name()).json(|kind| (*kind).to_owned());
     }
     all
 }
@@ -69,15 +69,6 @@ fn tensor(file: &File, i: usize, digests: Option<&[String]>) -> Json {
         all["sha256"] = digests[i].clone().into();
     }
     all
-}
-
-fn sums<K: Ord>(totals: Totals<K>, named: impl Fn(&K) -> String) -> Json {
-    let sum = |(kind, Sum { tensors, weights, bytes }): (&K, &Sum)| {
-        let bpw = bits_per_weight(*bytes, *weights);
-        let sum = json!({ "tensors": tensors, "weights": weights, "bytes": bytes, "bpw": bpw });
-        (named(kind), sum)
-    };
-    Json::Object(totals.0.iter().map(sum).collect::<Map<_, _>>())
 }
 
 /// A value. Floats that are no numbers are strings, and so are bytes that are no text, in hexadecimal digits.

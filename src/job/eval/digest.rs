@@ -2,28 +2,15 @@
 
 use super::error::EvalError;
 use super::receipt::FileDigest;
-use crate::mapped;
+use crate::job::sha256;
 use sha2::{Digest, Sha256};
 use std::path::Path;
-
-/// Bytes that are hashed at a time: their memory is given back then.
-const PIECE: usize = 64 << 20;
 
 /// The digest of a file.
 pub fn of_file(path: &Path) -> Result<FileDigest, EvalError> {
     let io = |source| EvalError::Io { path: path.to_owned(), source };
-    let bytes = std::fs::metadata(path).map_err(io)?.len();
-    let mut hash = Sha256::new();
-    // A map of no bytes is an error on some systems.
-    if bytes > 0 {
-        let map = mapped::map(path).map_err(io)?;
-        for piece in map.chunks(PIECE) {
-            mapped::prefetch(&map, piece);
-            hash.update(piece);
-            mapped::release(&map);
-        }
-    }
-    Ok(FileDigest { name: file_name(path), bytes, sha256: format!("{:x}", hash.finalize()) })
+    let (bytes, sha256) = sha256::of_file(path).map_err(io)?;
+    Ok(FileDigest { name: file_name(path), bytes, sha256 })
 }
 
 /// The name of a file without its folder.

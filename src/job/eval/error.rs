@@ -47,6 +47,17 @@ pub enum EvalError {
     /// The text that the base writes itself.
     #[error(transparent)]
     OwnText(#[from] Box<job::Error>),
+    /// A file says that it was made with another calibration than the one that was given.
+    #[error(
+        "--calibration: {} was made with another one, of sha256 {said}; leave it out, and the receipt names that",
+        file.display()
+    )]
+    OtherCalibration {
+        /// The file.
+        file: PathBuf,
+        /// sha256 of the calibration that it was made with.
+        said: String,
+    },
     /// Two texts would have one row.
     #[error("{0}: two texts have this name; give one of them another (-f NAME=FILE)")]
     SameName(String),

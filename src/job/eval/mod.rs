@@ -19,7 +19,8 @@ use super::cache::key_of;
 use super::calibrate::WorkFolder;
 use super::file_sizes::FileSizes;
 use super::judge::{evaluation, find_judge};
-use super::measure::kept_back_text;
+use super::measure::Measure;
+use super::origin;
 use crate::gguf;
 use crate::isa::Isa;
 use crate::llama::{Evaluation, TaskKind};
@@ -59,6 +60,8 @@ pub struct Eval {
     pub cache: Cache,
     /// Threads.
     pub threads: Option<usize>,
+    /// Let the program that writes a text say nothing unless it fails.
+    pub quiet: bool,
 }
 
 /// What happens.
@@ -141,10 +144,14 @@ impl Eval {
         let tasks = tasks.collect::<Result<Vec<_>, EvalError>>()?;
         let calibration = self.calibration.as_deref().map(digest::of_file).transpose()?;
         let calibration = calibration.map(|file| file.sha256);
+        let calibrations = files
+            .iter()
+            .map(|file| calibration_of(file, calibration.as_deref()))
+            .collect::<Result<Vec<_>, _>>()?;
         let mut models = Vec::new();
-        for (path, file) in self.files.iter().zip(&files) {
+        for ((path, file), calibration) in self.files.iter().zip(&files).zip(calibrations) {
             let model = model(file, tell)?;
-            models.push(self.judged(path, model, calibration.clone(), &ready, &log, tell)?);
+            models.push(self.judged(path, model, calibration, &ready, &log, tell)?);
         }
         Ok(Receipt {
             receipt: receipt::VERSION,
@@ -174,8 +181,9 @@ impl Eval {
             self.texts.iter().map(|(name, path)| (name.clone(), path.clone(), false)).collect();
         if texts.is_empty() {
             let own_text = |path: &Path, is_there| tell(EvalEvent::OwnText { path, is_there });
-            let text =
-                kept_back_text(&self.base, &self.cache, self.programs.as_deref(), self.threads, &own_text);
+            let (collector, quiet) = (self.programs.clone(), self.quiet);
+            let measure = Measure { collector, quiet, ..Measure::new(self.cache.clone()) };
+            let text = measure.kept_back_text(&self.base, self.threads, &own_text);
             texts.push((OWN.into(), text.map_err(Box::new)?, true));
         }
         let mut ready = Vec::new();
@@ -245,6 +253,17 @@ impl Eval {
         }
         let all = Figures::together(&domains);
         Ok(Judged { model, measured: None, calibration_sha256, domains, all, tasks, speed })
+    }
+}
+
+/// sha256 of the calibration that a file was made with: what the file says, or of the one that was given.
+fn calibration_of(file: &gguf::File, given: Option<&str>) -> Result<Option<String>, EvalError> {
+    let said = origin::calibration_of(file);
+    match (said, given) {
+        (Some(said), Some(given)) if said != given => {
+            Err(EvalError::OtherCalibration { file: file.path().to_owned(), said: said.to_owned() })
+        }
+        (said, given) => Ok(said.or(given).map(str::to_owned)),
     }
 }
 

@@ -123,7 +123,7 @@ pub struct Judged {
     /// The files that were run, if they are others: with the same tensors, before their keys were completed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub measured: Option<Vec<FileDigest>>,
-    /// sha256 of the calibration that it was made with, if it was given.
+    /// sha256 of the calibration that it was made with, if the file says it or it was given.
     pub calibration_sha256: Option<String>,
     /// For each text.
     pub domains: Vec<Figures>,
