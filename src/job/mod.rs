@@ -86,7 +86,7 @@ pub use guide::Guide;
 pub use judge::{Judgement, programs};
 pub use measure::{Measure, Step};
 pub use merge::{Merge, MergeError};
-pub use origin::{CALIBRATION_KEY, calibration_of};
+pub use origin::{CALIBRATION_KEY, calibration_of, with_calibration};
 pub use outputs::{OutputError, Outputs, check_folder, check_output, save};
 pub use own_text::{DEFAULT_SEED, OwnText};
 pub use verify::{Agreement, Difference, Distance, Half, Shown, Verified, Verify, VerifyError, percent};

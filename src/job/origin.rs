@@ -8,8 +8,8 @@ use std::path::Path;
 /// The key of the sha256 of the calibration, as hexadecimal digits.
 pub const CALIBRATION_KEY: &str = "tenpak.calibration.sha256";
 
-/// A plan whose file says that it was made with a calibration, if there is one.
-pub(super) fn with_calibration(plan: &Plan, calibration: Option<&Path>) -> Result<Plan, Error> {
+/// A plan whose file names the calibration that it is made with, if there is one. It is not cut yet: the first part has the key.
+pub fn with_calibration(plan: &Plan, calibration: Option<&Path>) -> Result<Plan, Error> {
     let Some(calibration) = calibration else { return Ok(plan.clone()) };
     let io = |source| Error::Io { path: calibration.to_owned(), source };
     let (_, sha256) = sha256::of_file(calibration).map_err(io)?;

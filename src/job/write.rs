@@ -13,7 +13,8 @@ use rayon::prelude::*;
 use std::path::Path;
 
 /// Writes a planned file and returns its size; `progress` hears of every number of weights done, from several threads.
-/// With a guide, the weights that it has statistics for are quantized with error feedback.
+/// With a guide, the weights that it has statistics for are quantized with error feedback;
+/// [`with_calibration`](super::with_calibration) is what gives such a plan the key that names them.
 pub fn write(
     model: &Model,
     plan: &Plan,

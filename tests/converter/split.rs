@@ -82,6 +82,7 @@ fn shards_are_the_parts_of_one_run() {
         let keep_tied_head = recipe.keep_tied_head();
         let model = Model::open(&folder.path, &Options { keep_tied_head, ..Options::default() }).unwrap();
         let plan = plan(&model, recipe);
+        let plan = job::with_calibration(&plan, guide.map(|guide| guide.calibration.path())).unwrap();
         for i in 0..3 {
             let shard = format!("{}/3", i + 1);
             self::convert(
