@@ -64,6 +64,28 @@ fn llama_bench_runs() {
     Place::new().run("bench", &mut command);
 }
 
+/// A pipe that has a kilobyte left, and is read some time after the program had said all.
+const SLOW_READER: &str = "{ head -c 64512 /dev/zero; exec \"$@\" 2>/dev/null; } | { sleep 2; cat; }";
+
+#[test]
+fn llama_perplexity_says_its_last_words_to_a_slow_reader() {
+    let place = Place::new();
+    let logits = place.path("logits");
+    let with_options = |command: &mut Command| {
+        command.arg("-m").arg(short(&f16(), FEW_BLOCKS)).arg("-f").arg(text("wiki"));
+        command.args(["-c", "512", "--chunks", "1", "-t", &THREADS.to_string()]);
+        command.arg("--kl-divergence-base").arg(&logits);
+    };
+    let mut base = llama("llama-perplexity");
+    with_options(&mut base);
+    place.run("base", &mut base);
+    let mut slow = Command::new("bash");
+    slow.args(["-c", SLOW_READER, "bash"]).arg(LLAMA.join("llama-perplexity"));
+    with_options(&mut slow);
+    let printed = place.run("slow", slow.arg("--kl-divergence"));
+    assert!(printed.contains("Same top p:"), "the end is missing: {}", printed.trim_start_matches('\0'));
+}
+
 #[test]
 fn llama_quantize_copies_tensors() {
     let place = Place::new();

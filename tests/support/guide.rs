@@ -14,7 +14,8 @@ pub enum Runner {
     Alone,
     /// `sh llama`: needs llama.cpp's programs.
     Llama,
-    /// `sh elsewhere`: needs what no test has: another machine, a package index. The page says what.
+    /// `sh elsewhere`: needs what no test has (another machine, a package index), which the page says, or takes long and is run by
+    /// a test of its own.
     Nobody,
 }
 
@@ -133,17 +134,22 @@ fn program(path: &Path, script: &str) {
     }
 }
 
-/// The program, with less text than it takes if nothing is said: of a random model nothing is learned from more.
+/// The program, with less text than it takes if nothing is said, which is not the model's own: of a random model nothing is learned
+/// from more, and writing takes long.
 fn little_text() -> String {
     let says =
         |options: &[&str]| options.iter().map(|o| format!("*\" {o} \"*")).collect::<Vec<_>>().join("|");
-    let measured = says(&["--calibration", "--no-calibration", "--calibration-tokens", "--outtype"]);
+    let given = says(&["--calibration", "--no-calibration", "--outtype"]);
+    let text = says(&["--calibration-text"]);
     let effort = says(&["--effort", "--outtype"]);
     format!(
         "words=\" $* \"
 case ${{1-}} in
 convert|plan)
-    case $words in {measured}) ;; *) set -- \"$@\" --calibration-tokens 1024 --budget 0 ;; esac
+    case $words in {given}) ;; *)
+        set -- \"$@\" --calibration-tokens 1024 --budget 0
+        case $words in {text}) ;; *) set -- \"$@\" --calibration-text text.txt ;; esac ;;
+    esac
     case $words in {effort}) ;; *) set -- \"$@\" --effort fast ;; esac ;;
 calibrate) set -- \"$@\" --tokens 1024 --budget 0 ;;
 eval) case $words in *\" --check \"*) ;; *) set -- \"$@\" --chunks 2 ;; esac ;;
