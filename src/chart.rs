@@ -102,6 +102,7 @@ impl Curve {
             .configure_mesh()
             .x_desc("bits per weight, whole file")
             .y_desc("mean KL divergence, nats")
+            .y_label_formatter(&|divergence: &f64| format!("{}", (divergence * 1e6).round() / 1e6))
             .label_style(("sans-serif", 14))
             .light_line_style(WHITE)
             .draw()?;
@@ -128,6 +129,7 @@ impl Curve {
         }
         chart
             .configure_series_labels()
+            .position(SeriesLabelPosition::UpperRight)
             .border_style(BLACK.mix(0.3))
             .background_style(WHITE.mix(0.8))
             .draw()?;

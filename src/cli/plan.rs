@@ -62,6 +62,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     for path in args.pareto.iter().chain(&args.save_recipe) {
         job::check_output(path, std::slice::from_ref(&args.model), args.force)?;
     }
+    // They are judged last, after minutes.
+    args.beside.iter().try_for_each(|file| tenpak_gguf::gguf::File::open(file).map(drop))?;
     set_threads(args.threads)?;
     let place = Place::Cached(args.statistics.cache()?);
     let job = job::Convert {
