@@ -2,7 +2,7 @@
 # Every check, from nothing. What it needs it installs into target/. docs/testing.md lists the tests.
 #
 #   scripts/test.sh             all
-#   scripts/test.sh code        formatting, lints, Rust tests
+#   scripts/test.sh code        formatting, lints, Rust tests, two minutes of fuzzing
 #   scripts/test.sh quick       code, and two blocks of a real model with experts: minutes, when all is built
 #   scripts/test.sh ggml        ggml's own tests over our types
 #   scripts/test.sh vocabularies    tokenizers of llama.cpp's own vocabularies; whether it loads all files, those of its converter too
@@ -103,6 +103,7 @@ esac
 case $what in all | code | quick)
     section lints lints
     section "Rust tests" rust_tests
+    section fuzzing "$ROOT/scripts/fuzz.sh"
     ;;
 esac
 case $what in all | cuda) section CUDA "$ROOT/scripts/check_cuda_build.sh" ;; esac

@@ -1,7 +1,7 @@
 //! A Hugging Face folder as a model to convert: config.json, a tokenizer, and safetensors or pytorch_model.bin.
 
 use super::error::Error;
-use super::hf_source::Source;
+use super::hf_source::{NOT_OF_ONE_MODEL, Source};
 use super::model::{Model, Storage, stamps};
 use super::model_card;
 use super::quantized;
@@ -39,8 +39,9 @@ pub fn open(folder: &Path, options: &Options) -> Result<Model, Error> {
     // Elsewhere the number of tokens follows from the tokenizer.
     let more: &[&Key] = if options.no_tokenizer { &[&arch::VOCABULARY_SIZE] } else { &[] };
     let (hyper_parameters, mut notes) = architecture.write(&config, more).map_err(at_config)?;
-    let tokenizer = tokenizer_keys(folder, architecture, &json, &config, options)?;
     let mut shards = Shards::open(folder)?;
+    check_vocabulary(&config, &shards).map_err(|e| Error::config(&config_path, e))?;
+    let tokenizer = tokenizer_keys(folder, architecture, &json, &config, options)?;
     let packed = quantized::unpack(&json, folder, &mut shards)?;
     let tokens = tokenizer.keys.iter().find(|(k, _)| k == "tokenizer.ggml.tokens");
     let tokens = tokens.and_then(|(_, v)| v.as_array()).map(<[Value]>::len);
@@ -70,6 +71,19 @@ pub fn open(folder: &Path, options: &Options) -> Result<Model, Error> {
     let notes = [notes, tokenizer.notes, shards.notes.clone()].concat();
     let storage = Storage::Folder { shards, packed, beside };
     Ok(Model { path: folder.to_owned(), keys, tensors, notes, storage, read, converted: None })
+}
+
+/// Every token of a vocabulary is written, those that no file names too, so that a few bytes of config.json could cost
+/// memory for millions: there are no more than the longest tensor has rows.
+fn check_vocabulary(config: &Config, shards: &Shards) -> Result<(), String> {
+    let size = config.integer(&["vocab_size"]).map_err(|e| e.to_string())?;
+    let most = shards.tensors.values().flat_map(|t| t.shape.iter().copied()).max();
+    match (size, most) {
+        (Some(size), Some(most)) if size > most => {
+            Err(format!("vocab_size {size}, and no tensor has more than {most} rows: {NOT_OF_ONE_MODEL}"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The files of a folder that decide what is written, beside those of its tensors.

@@ -258,6 +258,13 @@ fn fewer_embeddings_than_vocab_size() {
     config_refused(|c| c["vocab_size"] = json!(30), &words);
 }
 
+/// It is refused before memory is taken for the tokens that no file names.
+#[test]
+fn more_tokens_than_any_tensor_has_rows() {
+    let words = ["vocab_size 4000000", "no tensor has more than", "not of one model", "config.json"];
+    config_refused(|c| c["vocab_size"] = json!(4_000_000), &words);
+}
+
 #[test]
 fn shard_cut_short() {
     let folder = TinyLlama::new().write();

@@ -1,0 +1,106 @@
+//! What a call takes: memory and processor time.
+//!
+//! Both are counted for the whole process, so that threads of libraries count too; targets run one at a time.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::io::Write;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+/// No input may take longer.
+const MOST_TIME: Duration = Duration::from_secs(1);
+/// Bytes that any reader may take beside the multiple of its input: buffers, tables, messages.
+const ALWAYS: usize = 8 << 20;
+
+static LIVE: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+
+/// The system's allocator, with a count of what is allocated.
+pub struct Counting;
+
+impl Counting {
+    fn add(bytes: usize) {
+        PEAK.fetch_max(LIVE.fetch_add(bytes, Relaxed) + bytes, Relaxed);
+    }
+}
+
+// SAFETY: all calls go to the system's allocator as they are.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        Counting::add(layout.size());
+        // SAFETY: by this function's contract.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        Counting::add(layout.size());
+        // SAFETY: by this function's contract.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        Counting::add(size);
+        LIVE.fetch_sub(layout.size(), Relaxed);
+        // SAFETY: by this function's contract.
+        unsafe { System.realloc(at, layout, size) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        LIVE.fetch_sub(layout.size(), Relaxed);
+        // SAFETY: by this function's contract.
+        unsafe { System.dealloc(at, layout) }
+    }
+}
+
+/// Inputs of a target, said on standard error at its end, past the capture of the test harness.
+#[derive(Default)]
+pub struct Inputs(AtomicUsize);
+
+impl Inputs {
+    /// One more.
+    pub fn count(&self) {
+        self.0.fetch_add(1, Relaxed);
+    }
+}
+
+impl Drop for Inputs {
+    fn drop(&mut self) {
+        let thread = std::thread::current();
+        let line = format!("{}: {} inputs\n", thread.name().unwrap_or("a target"), self.0.load(Relaxed));
+        std::io::stderr().write_all(line.as_bytes()).expect("standard error is there");
+    }
+}
+
+/// Calls a reader of `bytes` of input, which may allocate `times` as many bytes, and [`ALWAYS`].
+///
+/// # Panics
+/// If it takes more, or more than [`MOST_TIME`].
+pub fn watched<T>(bytes: usize, times: usize, call: impl FnOnce() -> T) -> T {
+    let (before, start) = (LIVE.load(Relaxed), processor_time());
+    PEAK.store(before, Relaxed);
+    let result = call();
+    let (taken, time) = (PEAK.load(Relaxed).saturating_sub(before), processor_time() - start);
+    assert!(taken <= ALWAYS + times * bytes, "{taken} bytes of memory for {bytes} of input");
+    assert!(time <= MOST_TIME, "{time:?} for {bytes} bytes of input");
+    result
+}
+
+/// Processor time of all threads of this process: that of other programs does not count.
+fn processor_time() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the clock is there, and the time may be written.
+    let failed = unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut time) };
+    assert_eq!(failed, 0, "there is a clock of the processor's time");
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+#[test]
+#[should_panic(expected = "bytes of memory for 10 of input")]
+fn too_much_memory_is_seen() {
+    watched(10, 2, || std::hint::black_box(vec![1u8; ALWAYS + 21]).len());
+}
+
+#[test]
+fn memory_that_is_allowed_is_allowed() {
+    watched(10, 2, || std::hint::black_box(vec![1u8; ALWAYS]).len());
+}
