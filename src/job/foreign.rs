@@ -73,10 +73,8 @@ impl Convert {
         }
         let options = &self.foreign;
         let collector = find_collector(options.collector.as_deref()).ok();
-        // TREE/build/bin/llama-tenpak-calibrate
-        let tree = collector.as_deref().and_then(|path| path.ancestors().nth(3)).map(Path::to_owned);
+        let more = collector.as_deref().map_or_else(Vec::new, converter::folders_of);
         let environment = environment();
-        let more: Vec<PathBuf> = tree.into_iter().collect();
         let found =
             Converter::find(options.converter.as_deref(), options.python.as_deref(), &more, environment);
         let converter = found.map_err(|reason| {

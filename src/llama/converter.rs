@@ -22,6 +22,9 @@ pub const REQUIREMENTS: &str = include_str!("../../ggml-patches/converter-requir
 /// The file of [`REQUIREMENTS`], beside the converter.
 const REQUIREMENTS_FILE: &str = "converter-requirements.txt";
 
+/// Where it lies in a release.
+const IN_RELEASE: &str = "share/tenpak-gguf/llama.cpp";
+
 /// What runs it in Python.
 const RUN: &str = include_str!("run_converter.py");
 
@@ -109,6 +112,16 @@ pub enum Error {
     /// The converter ended well and wrote nothing.
     #[error("{}: llama.cpp's converter ended well and did not write it; see whether it is one: --converter", .0.display())]
     NoOutput(PathBuf),
+}
+
+/// The folders beside a program of llama.cpp in which the converter may lie: that of a release, and the tree of which the program
+/// was built.
+pub fn folders_of(program: &Path) -> Vec<PathBuf> {
+    // RELEASE/bin/PROGRAM
+    let release = program.ancestors().nth(2).map(|folder| folder.join(IN_RELEASE));
+    // TREE/build/bin/PROGRAM
+    let tree = program.ancestors().nth(3).map(Path::to_owned);
+    release.into_iter().chain(tree).collect()
 }
 
 impl Converter {

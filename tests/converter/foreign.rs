@@ -272,9 +272,17 @@ fn places_where_the_converter_is_looked_for() {
     std::fs::create_dir_all(&programs).unwrap();
     std::fs::write(programs.join("llama-tenpak-calibrate"), "").unwrap();
     place.command(&[&options[..], &["--collector", "build/bin"]].concat(), |_| ()).succeeds();
+    // In a release, too.
+    let (programs, scripts) = (place.path("release/bin"), place.path("release/share/tenpak-gguf/llama.cpp"));
+    for folder in [&programs, &scripts] {
+        std::fs::create_dir_all(folder).unwrap();
+    }
+    std::fs::write(programs.join("llama-tenpak-calibrate"), "").unwrap();
+    std::fs::copy(place.path("convert_hf_to_gguf.py"), scripts.join("convert_hf_to_gguf.py")).unwrap();
+    place.command(&[&options[..], &["--collector", "release/bin"]].concat(), |_| ()).succeeds();
     let by_variable = ["convert", "tiny-llama", "-o", "out/tiny.gguf", "--force", "--converter", "."];
     place.command(&by_variable, |c| _ = c.env("TENPAK_PYTHON", place.path("python"))).succeeds();
-    assert_eq!(place.asked().lines().count(), 3);
+    assert_eq!(place.asked().lines().count(), 4);
 }
 
 #[test]

@@ -33,6 +33,7 @@ mod loads;
 mod low_rank;
 mod memory;
 mod own_text;
+mod package;
 mod parts;
 mod pieces;
 mod programs;

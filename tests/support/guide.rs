@@ -103,7 +103,7 @@ pub fn run(page: &str, text: &str, llama: Option<&Path>, cache: Option<&Path>) {
 }
 
 /// What pages speak of: `Model`, a Hugging Face folder; `text.txt`, `wiki.txt` and `code.txt`; programs in `bin`.
-fn place(llama: Option<&Path>) -> Folder {
+pub fn place(llama: Option<&Path>) -> Folder {
     let model = model().write();
     let folder = model.parent.path();
     std::fs::rename(&model.path, folder.join("Model")).expect("another name");

@@ -4,7 +4,7 @@ use super::part::Part;
 use super::programs;
 use crate::llama::converter::{self, CONVERTER};
 use crate::llama::{python, run};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 /// The part of Python itself.
@@ -25,16 +25,14 @@ for name in sys.argv[1:]:
         print()
 ";
 
-/// The converter, Python and its packages. The converter may lie in the tree in which the collector was built.
+/// The converter, Python and its packages. The converter may lie beside the collector.
 pub fn parts(
     converter: Option<&Path>,
     given: Option<&Path>,
     collector: Option<&Path>,
     environment: &Path,
 ) -> Vec<Part> {
-    // TREE/build/bin/llama-tenpak-calibrate
-    let tree = collector.and_then(|path| path.ancestors().nth(3)).map(Path::to_owned);
-    let script = CONVERTER.find(converter, &tree.into_iter().collect::<Vec<PathBuf>>());
+    let script = CONVERTER.find(converter, &collector.map_or_else(Vec::new, converter::folders_of));
     let python = python::find(given);
     let line = converter::line_to_paste(script.as_deref().ok(), &python, environment);
     let mut parts = vec![Part {
