@@ -87,7 +87,7 @@ tools_for_vulkan() {
 }
 
 MODEL="conversion:: calibration:: calibration_experts:: importance:: quantized_gguf:: kernels:: experts:: programs::
-    quantized_checkpoints:: own_text:: sizes:: parts:: gpu_check:: rpc:: verify:: eval:: doctor:: guide:: server:: low_rank:: release:: package::"
+    quantized_checkpoints:: own_text:: sizes:: parts:: gpu_check:: rpc:: verify:: eval:: doctor:: guide:: server:: low_rank:: scaling:: release:: package::"
 case $what in
 ggml) tests=ggml:: ;;
 vocabularies) tests="vocabularies:: pieces:: loads:: foreign::" ;;

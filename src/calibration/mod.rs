@@ -49,6 +49,24 @@ pub enum Statistics {
     },
 }
 
+impl Statistics {
+    /// Those of the same inputs, divided by a factor for each column.
+    pub fn divided_by(self, factors: &[f32]) -> Statistics {
+        match self {
+            Statistics::Gram { n, mut values, tokens } => {
+                for (row, s) in values.chunks_exact_mut(n).zip(factors) {
+                    row.iter_mut().zip(factors).for_each(|(h, t)| *h /= s * t);
+                }
+                Statistics::Gram { n, values, tokens }
+            }
+            Statistics::Diagonal { mut values, tokens } => {
+                values.iter_mut().zip(factors).for_each(|(h, s)| *h /= s * s);
+                Statistics::Diagonal { values, tokens }
+            }
+        }
+    }
+}
+
 /// Why a calibration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

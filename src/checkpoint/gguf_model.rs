@@ -32,6 +32,7 @@ pub fn open(path: &Path) -> Result<Model, Error> {
             left_precise: t.kind == GgmlType::F32 && !mostly_f32,
             data: Data::Gguf(i),
             transform: Transform::NONE,
+            factors: None,
         });
     }
     let written = ["general.file_type", "general.quantization_version"];

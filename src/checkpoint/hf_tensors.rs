@@ -245,7 +245,7 @@ impl Source<'_> {
         let (shape, transform) = self.transform(hf, entry, place.row.conversion)?;
         let data = Data::Stored(vec![hf.to_owned()]);
         let name = place.name.clone();
-        let tensor = SourceTensor { name, shape, dtype, left_precise: false, data, transform };
+        let tensor = SourceTensor { name, shape, dtype, left_precise: false, data, transform, factors: None };
         Ok(Placed { row: place.row, tensor })
     }
 
@@ -297,6 +297,7 @@ impl Source<'_> {
             left_precise: false,
             data: Data::Stored(parts.values().map(|s| (*s).to_owned()).collect()),
             transform: Transform::NONE,
+            factors: None,
         };
         Ok(Placed { row, tensor })
     }
@@ -320,6 +321,7 @@ fn vector(name: &str, values: Vec<f32>) -> SourceTensor {
         left_precise: false,
         data: Data::Computed(values),
         transform: Transform::NONE,
+        factors: None,
     }
 }
 

@@ -11,6 +11,7 @@ use crate::mapped::{self, Changed, Map, Stamp};
 use crate::names;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tempfile::TempPath;
 
 /// A model: GGUF keys and tensors under their GGUF names, which read as floats however they are stored.
@@ -75,6 +76,8 @@ pub struct SourceTensor {
     pub(super) data: Data,
     /// What happens to them.
     pub(super) transform: Transform,
+    /// What the elements of each row are multiplied with, if a conversion scales them.
+    pub(super) factors: Option<Arc<[f32]>>,
 }
 
 /// Where the elements of a tensor are.
@@ -100,6 +103,20 @@ impl SourceTensor {
     /// Number of rows of [`SourceTensor::columns`].
     pub fn rows(&self) -> usize {
         self.elements() as usize / self.columns().max(1)
+    }
+
+    /// The same tensor with the elements of each row multiplied by these factors, one for each column.
+    ///
+    /// # Panics
+    /// If there are not as many factors as columns.
+    pub fn scaled(&self, factors: Arc<[f32]>) -> SourceTensor {
+        assert_eq!(factors.len(), self.columns());
+        SourceTensor { factors: Some(factors), ..self.clone() }
+    }
+
+    /// The factors of [`SourceTensor::scaled`].
+    pub fn factors(&self) -> Option<&[f32]> {
+        self.factors.as_deref()
     }
 
     /// Its name in the checkpoint.
@@ -231,6 +248,17 @@ impl Model {
 
     /// Reads rows `first..` of a tensor, as many as fill `out`, as f32.
     pub fn read_rows(&self, t: &SourceTensor, first: usize, out: &mut [f32]) -> Result<(), Error> {
+        self.read_unscaled(t, first, out)?;
+        if let Some(factors) = &t.factors {
+            for row in out.chunks_exact_mut(factors.len()) {
+                row.iter_mut().zip(&**factors).for_each(|(x, factor)| *x *= factor);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads rows `first..` of a tensor without its factors.
+    fn read_unscaled(&self, t: &SourceTensor, first: usize, out: &mut [f32]) -> Result<(), Error> {
         let (columns, bytes) = (t.columns(), t.dtype.bytes());
         if let Some(blocks) = self.blocks(t) {
             let dequantize = blocks.1.kind.dequantizer().expect("plain numbers are kept");
@@ -376,7 +404,8 @@ impl Model {
 
     /// The bytes of some rows of a tensor, if they are stored one after the other and nothing happens to them.
     pub fn stored_rows(&self, t: &SourceTensor, rows: Range<usize>) -> Result<Option<&[u8]>, Error> {
-        let is_floats = !matches!(t.data, Data::Computed(_)) && self.blocks(t).is_none();
+        let is_floats =
+            !matches!(t.data, Data::Computed(_)) && self.blocks(t).is_none() && t.factors.is_none();
         if !is_floats || t.transform != Transform::NONE || rows.is_empty() {
             return Ok(None);
         }

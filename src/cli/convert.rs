@@ -234,6 +234,9 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         if let Some(found) = forecast {
             say!("{}\n\nTypes by rules, as they are without measurements:", forecast::text(&found));
         }
+        if opened.is_provisional() {
+            say!("note: the first blocks stand for those that matter least, which a conversion finds out");
+        }
         return planned::print(&opened.plan());
     }
     opened.write(&args.outputs()?, &tell).map_err(with_advice)?;

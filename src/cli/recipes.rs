@@ -3,7 +3,7 @@
 use super::{print_json, table};
 use serde_json::json;
 use std::io::Write;
-use tenpak_gguf::plan::{BUILT_IN, BuiltIn};
+use tenpak_gguf::plan::{BUILT_IN, BuiltIn, OF_TENPAK};
 
 /// List the built-in recipes, or print one as a file for `convert --recipe`
 #[derive(clap::Args)]
@@ -30,16 +30,22 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         return Ok(());
     }
     if args.json {
-        let recipes = BUILT_IN.iter().map(|built_in| {
+        let recipes = BUILT_IN.iter().chain(OF_TENPAK).map(|built_in| {
             let about = built_in.recipe(&[])?.about().to_owned();
             Ok(json!({ "name": built_in.name, "about": about, "text": built_in.text }))
         });
         return print_json(&recipes.collect::<anyhow::Result<_>>()?);
     }
+    let tenpak = "Of TenPak's experiments, as near as the types are (docs/recipes-of-tenpak.md):";
+    writeln!(out, "{}\n\n{tenpak}\n\n{}", lines(BUILT_IN)?, lines(OF_TENPAK)?)?;
+    Ok(())
+}
+
+/// A line for each of some recipes.
+fn lines(recipes: &[BuiltIn]) -> anyhow::Result<impl std::fmt::Display> {
     let mut table = table(["recipe", ""], &[]);
-    for built_in in BUILT_IN {
+    for built_in in recipes {
         table.add_row([built_in.name, built_in.recipe(&[])?.about()]);
     }
-    writeln!(out, "{table}")?;
-    Ok(())
+    Ok(table)
 }

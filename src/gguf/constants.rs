@@ -25,3 +25,7 @@ pub const MAX_KEYS: usize = 1 << 20;
 pub const MAX_TENSORS: usize = 1 << 20;
 /// Numbers in arrays that are kept as values of their own; what goes beyond them is kept as the bytes that it is in the file.
 pub const MAX_NUMBERS: usize = 1 << 22;
+
+/// Key of a file whose norms and columns are scaled by the size of inputs: the power. Its weights are not those of the model that it
+/// was made of, though it computes the same.
+pub const SCALING_KEY: &str = "tenpak.activation_scaling";

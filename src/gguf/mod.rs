@@ -20,7 +20,7 @@ mod value;
 mod writer;
 
 pub use crate::mapped::Changed;
-pub use constants::{ADAPTER_KEY, DEFAULT_ALIGNMENT};
+pub use constants::{ADAPTER_KEY, DEFAULT_ALIGNMENT, SCALING_KEY};
 pub use dequantize::Dequantize;
 pub use error::{Error, Problem};
 pub use file::{File, Tensor};

@@ -13,10 +13,10 @@ use super::measure::{self, Measure, Measured};
 use super::outputs::{Outputs, check_output};
 use super::verify::{Verify, VerifyError};
 use super::write::{Resume, write_with};
-use super::{Error, origin, resume};
+use super::{Error, origin, resume, scaling};
 use crate::calibration::{Calibration, Sensitivities};
 use crate::checkpoint::{self, Model};
-use crate::plan::{Cut, Part, Plan, Recipe, Target, cut};
+use crate::plan::{Cut, Knowledge, Part, Plan, Recipe, Target, cut};
 use crate::quantize::Effort;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -65,6 +65,7 @@ pub enum Statistics {
 pub struct Opened<'a> {
     job: &'a Convert,
     model: Model,
+    recipe: Recipe,
     plan: Plan,
 }
 
@@ -111,8 +112,13 @@ impl Convert {
             Some(LowRank::Rank(rank)) => recipe.with_low_rank(rank),
             Some(LowRank::Auto) | None => recipe,
         };
-        let plan = Plan::new(&model, &recipe)?;
-        Ok(Opened { job: self, model, plan })
+        let plan = match &self.statistics {
+            Statistics::File(path) if recipe.needs_sensitivities() => {
+                knowing(&model, &recipe, Some(&Calibration::open(path)?))?
+            }
+            _ => Plan::knowing(&model, &recipe, Knowledge::Later)?,
+        };
+        Ok(Opened { job: self, model, recipe, plan })
     }
 
     /// Opens the model, plans the file, and writes it.
@@ -126,12 +132,18 @@ impl Convert {
 impl Opened<'_> {
     /// The same model and plan, for a job that differs in nothing but size, statistics, effort and threads.
     pub fn with(self, job: &Convert) -> Opened<'_> {
-        Opened { job, model: self.model, plan: self.plan }
+        let Opened { model, recipe, plan, .. } = self;
+        Opened { job, model, recipe, plan }
     }
 
     /// The model.
     pub fn model(&self) -> &Model {
         &self.model
+    }
+
+    /// Whether blocks of the plan stand for others, which are known when it has been measured what depends on them.
+    pub fn is_provisional(&self) -> bool {
+        self.recipe.needs_sensitivities() && !matches!(self.job.statistics, Statistics::File(_))
     }
 
     /// What is to be written, as if into one file. In the place of the digest of a calibration stand zeros.
@@ -195,10 +207,18 @@ impl Opened<'_> {
                 plan = origin::with_calibration(&self.plan, Some(path))?;
             }
         }
+        let calibration = guide.map(|guide| guide.calibration);
+        if self.recipe.needs_sensitivities() {
+            plan = origin::as_in(&plan, knowing(&self.model, &self.recipe, calibration)?);
+        }
         match (self.job.size, guide) {
             (Some(size), Some(guide)) => plan = self.allocated(plan, size, guide, tell)?,
             (Some(_), None) => tell(Event::NoSensitivities),
             (None, _) => {}
+        }
+        if let Some(power) = self.recipe.activation_scaling() {
+            let notes = scaling::scale(&self.model, &mut plan, power, calibration)?;
+            notes.iter().for_each(|note| tell(Event::Note(note)));
         }
         let has_corrections = plan.tensors.iter().any(|t| t.rank > 0);
         if has_corrections {
@@ -408,6 +428,13 @@ impl Found {
             Found::Measured(measured) => &measured.calibration,
         }
     }
+}
+
+/// The plan with what a calibration says of sensitivities.
+fn knowing(model: &Model, recipe: &Recipe, calibration: Option<&Calibration>) -> Result<Plan, Error> {
+    let sensitivities = calibration.map(Calibration::sensitivities).transpose()?.flatten();
+    let knowledge = sensitivities.as_ref().map_or(Knowledge::Nothing, Knowledge::Measured);
+    Ok(Plan::knowing(model, recipe, knowledge)?)
 }
 
 /// Completes an adapter; returns its path.

@@ -8,8 +8,9 @@ use crate::checkpoint::{Model, SourceTensor};
 use crate::gguf::{ADAPTER_KEY, GgmlType, UPSTREAM_TYPES, Writer};
 use crate::plan::{AdapterPlan, Cut, Plan, factor_type};
 use crate::quantize::low_rank::{LowRank as Product, Root, share_of_noise};
-use crate::quantize::{BandQuantizer, Effort, Factor, band};
+use crate::quantize::{BandQuantizer, Effort, Factor, band_of_groups};
 use crate::types::TensorType;
+use crate::types::feedback::Making;
 use half::f16;
 use rayon::prelude::*;
 use std::path::{Path, PathBuf};
@@ -75,6 +76,7 @@ pub(super) struct Corrected<'a> {
     pub t: &'a SourceTensor,
     pub kind: &'static TensorType,
     pub rank: usize,
+    pub making: Making,
     pub price: Price,
 }
 
@@ -150,7 +152,7 @@ fn stored(values: &[f32], columns: usize) -> Vec<u8> {
 pub(super) fn quantize(
     model: &Model,
     guide: Guide,
-    Corrected { t, kind, rank, price }: Corrected,
+    Corrected { t, kind, rank, making, price }: Corrected,
     factor: &Factor,
     adapter: &mut Adapter,
     progress: &(dyn Fn(u64) + Sync),
@@ -160,13 +162,13 @@ pub(super) fn quantize(
     let mut weights = all_rows(model, t)?;
     let first = Product::of(&weights, &root, rank);
     let row_bytes = kind.row_bytes(columns).expect("chosen to fit");
-    let rows_at_once = band(t.rows());
+    let rows_at_once = band_of_groups(t.rows(), columns, making);
     let breadth = Effort::breadth(guide.effort);
     let mut out = vec![0; t.rows() * row_bytes];
     let bands =
         out.par_chunks_mut(rows_at_once * row_bytes).zip(weights.par_chunks_mut(rows_at_once * columns));
     bands.enumerate().for_each_init(
-        || BandQuantizer::new(kind, breadth),
+        || BandQuantizer::making(kind, breadth, making),
         |quantizer, (i, (out, weights))| {
             let mut rest = weights.to_vec();
             first.subtract(0..rank, i * rows_at_once, &mut rest);

@@ -6,12 +6,13 @@ use super::guided::experts;
 use super::loss::{Loss, Price};
 use crate::calibration::{Calibration, Statistics};
 use crate::checkpoint::{Model, SourceTensor};
+use crate::gguf::SCALING_KEY;
 use rayon::prelude::*;
 use std::collections::HashMap;
 
 /// The divergence in nats that is expected of the errors of each tensor of a file, by its name, as `plan` would expect it before the
 /// file is made: by the inputs and the sensitivities of the calibration, on some rows. Tensors that the calibration knows nothing of
-/// are left out, and so are all if it has no sensitivities.
+/// are left out, and so are all if it has no sensitivities, or if the file's columns are scaled, whose weights are others.
 pub fn expected_divergences(
     base: &Model,
     file: &Model,
@@ -19,7 +20,9 @@ pub fn expected_divergences(
 ) -> Result<HashMap<String, f64>, Error> {
     let sensitivities = calibration.sensitivities()?;
     let mut found = HashMap::new();
-    let Some(sensitivities) = sensitivities else { return Ok(found) };
+    let Some(sensitivities) = sensitivities.filter(|_| file.key(SCALING_KEY).is_none()) else {
+        return Ok(found);
+    };
     let known = Known::of(calibration, &sensitivities)?;
     let before: HashMap<&str, &SourceTensor> = base.tensors.iter().map(|t| (&t.name[..], t)).collect();
     for t in &file.tensors {

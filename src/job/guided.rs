@@ -9,7 +9,7 @@ use crate::calibration::{Sensitivities, Use};
 use crate::checkpoint::{Model, SourceTensor};
 use crate::gguf::Writer;
 use crate::plan::{Plan, Planned, Target};
-use crate::quantize::{BandQuantizer, Factor, band};
+use crate::quantize::{BandQuantizer, Factor, band_of_groups};
 use crate::types::TensorType;
 use rayon::prelude::*;
 use std::sync::Arc;
@@ -72,7 +72,8 @@ impl<'a> Guided<'a> {
             let adapter = adapter.ok_or_else(|| Error::NoAdapter { tensor: t.name.clone() })?;
             let factor = self.factor(t, 0, kind)?;
             let price = Price::of(self.sensitivities.as_ref(), t);
-            let target = corrections::Corrected { t, kind, rank: planned.rank, price };
+            let Planned { rank, making, .. } = *planned;
+            let target = corrections::Corrected { t, kind, rank, making, price };
             writer.write(&corrections::quantize(model, self.guide, target, &factor, adapter, progress)?)?;
             model.release();
             return Ok(());
@@ -80,13 +81,13 @@ impl<'a> Guided<'a> {
         let columns = t.columns();
         let row_bytes = kind.row_bytes(columns).expect("chosen to fit");
         let rows = t.rows() / experts(t);
-        let band = band(rows);
+        let band = band_of_groups(rows, columns, planned.making);
         let breadth = self.guide.effort.breadth();
         let mut out = vec![0; rows * row_bytes];
         for expert in 0..experts(t) {
             let factor = self.factor(t, expert, kind)?;
             out.par_chunks_mut(band * row_bytes).enumerate().try_for_each_init(
-                || (Vec::new(), BandQuantizer::new(kind, breadth)),
+                || (Vec::new(), BandQuantizer::making(kind, breadth, planned.making)),
                 |(weights, quantizer), (i, out)| {
                     let first = expert * rows + i * band;
                     weights.resize(out.len() / row_bytes * columns, 0.0);

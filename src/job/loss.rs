@@ -62,6 +62,10 @@ impl Loss {
             return Ok(price.rows.map(|_| Loss { statistics, damping: 0.0, of_rows: 0.0, mean: 1.0 }));
         };
         calibration.release();
+        let statistics = match t.factors() {
+            Some(factors) => statistics.divided_by(factors),
+            None => statistics,
+        };
         let mean = mean_diagonal(&statistics);
         let of_rows = match price {
             Price { product: Some(product), rows: Some(rows) } if product * mean > 0.0 => {

@@ -60,6 +60,7 @@ mod outputs;
 mod own_text;
 mod plain;
 mod resume;
+mod scaling;
 mod sha256;
 mod verify;
 mod weights;
@@ -89,6 +90,7 @@ pub use merge::{Merge, MergeError};
 pub use origin::{CALIBRATION_KEY, calibration_of, with_calibration};
 pub use outputs::{OutputError, Outputs, check_folder, check_output, save};
 pub use own_text::{DEFAULT_SEED, OwnText};
+pub use scaling::SCALED;
 pub use verify::{Agreement, Difference, Distance, Half, Shown, Verified, Verify, VerifyError, percent};
 pub use write::{Resume, write, write_or_resume};
 
@@ -179,6 +181,12 @@ pub enum Error {
         /// The tensor.
         tensor: String,
     },
+    /// Columns are to be scaled by inputs that were not measured.
+    #[error(
+        "`activation_scaling`: nothing is known of the inputs; calibrate (--calibration FILE, or --calibration-text TEXT), or leave the \
+         key out of the recipe"
+    )]
+    NothingToScaleBy,
     /// A plan with corrections of low rank is written without a file for them.
     #[error(
         "tensor `{tensor}`: its correction of low rank has no file; `Convert` writes one beside the model"

@@ -29,6 +29,12 @@ pub fn id(model: &Model, plan: &Plan, guide: Option<Guide>) -> String {
     for planned in &plan.tensors {
         let (header, kept) = (&planned.header, matches!(planned.target, Target::Kept(_)));
         add(format!("{} {:?} {} {kept}", header.name, header.shape, header.kind.0).as_bytes());
+        if !planned.making.is_free() {
+            add(format!("{:?}", planned.making).as_bytes());
+        }
+        if let Some(factors) = planned.source.factors() {
+            add(bytemuck::cast_slice(factors));
+        }
     }
     if let Some(guide) = guide {
         add(format!("{:?} {}", guide.effort, guide.calibration.identity()).as_bytes());

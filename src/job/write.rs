@@ -2,12 +2,12 @@
 
 use super::corrections::Adapter;
 use super::guide::Guide;
-use super::guided::Guided;
+use super::guided::{Guided, experts};
 use super::weights::{VALUES_AT_ONCE, check_finite};
 use super::{Error, plain, resume};
-use crate::checkpoint::{Model, SourceTensor};
+use crate::checkpoint::Model;
 use crate::gguf::Writer;
-use crate::plan::{Plan, Target};
+use crate::plan::{Plan, Planned, Target};
 use crate::types::RowQuantizer;
 use rayon::prelude::*;
 use std::path::Path;
@@ -107,11 +107,9 @@ fn write_tensors(
                     guided.write(model, planned, kind, writer, adapter.as_deref_mut(), progress)?
                 }
                 None if planned.rank > 0 => return Err(Error::NothingKnown { tensor: t.name.clone() }),
-                None => write_blocks(model, t, planned.target, writer, progress)?,
+                None => write_blocks(model, planned, writer, progress)?,
             },
-            Target::Upstream(_) | Target::Kept(_) => {
-                write_blocks(model, t, planned.target, writer, progress)?
-            }
+            Target::Upstream(_) | Target::Kept(_) => write_blocks(model, planned, writer, progress)?,
         }
     }
     Ok(())
@@ -120,40 +118,55 @@ fn write_tensors(
 /// Writes a tensor in blocks: those of the checkpoint, or those that its weights are quantized to.
 fn write_blocks(
     model: &Model,
-    t: &SourceTensor,
-    target: Target,
+    planned: &Planned,
     writer: &mut Writer,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<(), Error> {
+    let Planned { source: t, target, making, .. } = planned;
     let columns = t.columns();
     let row_bytes = target.ggml().bytes(columns as u64).expect("chosen to fit") as usize;
-    let rows_at_once = (VALUES_AT_ONCE / columns.max(1)).max(1);
-    let quantizer = || match target {
-        Target::Blocks(kind) => kind.quantizer(),
+    // Rows that are made together, so that they are whole groups; those of an expert are apart from those of others.
+    let together = making.period(columns);
+    let rows_at_once = (VALUES_AT_ONCE / columns.max(1)).max(1).next_multiple_of(together);
+    let quantizer = || match *target {
+        Target::Blocks(kind) => {
+            match kind.calibrated().and_then(|c| c.makers).filter(|_| !making.is_free()) {
+                Some(makers) => Some((makers.rows)(*making)),
+                None => kind.quantizer(),
+            }
+        }
         Target::Upstream(kind) => Some(Box::new(kind) as Box<dyn RowQuantizer>),
         Target::Plain(_) | Target::Kept(_) => None,
     };
     let mut out = Vec::new();
-    for first in (0..t.rows()).step_by(rows_at_once) {
-        let rows = rows_at_once.min(t.rows() - first);
-        out.resize(rows * row_bytes, 0);
-        out.par_chunks_exact_mut(row_bytes).enumerate().try_for_each_init(
-            || (vec![0.0; columns], quantizer()),
-            |(values, quantizer), (i, out)| {
-                match quantizer {
-                    Some(quantizer) => {
-                        model.read_rows(t, first + i, values)?;
-                        check_finite(model, t, first + i, values)?;
-                        quantizer.quantize(values, out);
+    let rows_of_expert = if together > 1 { t.rows() / experts(t) } else { t.rows() };
+    for expert in (0..t.rows()).step_by(rows_of_expert.max(1)) {
+        let end = expert + rows_of_expert;
+        for first in (expert..end).step_by(rows_at_once) {
+            let rows = rows_at_once.min(end - first);
+            out.resize(rows * row_bytes, 0);
+            out.par_chunks_mut(together * row_bytes).enumerate().try_for_each_init(
+                || (Vec::new(), quantizer()),
+                |(values, quantizer), (i, out)| {
+                    let first = first + i * together;
+                    values.resize(out.len() / row_bytes * columns, 0.0);
+                    match quantizer {
+                        Some(quantizer) => {
+                            model.read_rows(t, first, values)?;
+                            for (i, row) in values.chunks_exact(columns).enumerate() {
+                                check_finite(model, t, first + i, row)?;
+                            }
+                            quantizer.quantize(values, out);
+                        }
+                        None => model.read_blocks(t, first, out)?,
                     }
-                    None => model.read_blocks(t, first + i, out)?,
-                }
-                progress(columns as u64);
-                Ok::<(), Error>(())
-            },
-        )?;
-        writer.write(&out)?;
-        model.release();
+                    progress(values.len() as u64);
+                    Ok::<(), Error>(())
+                },
+            )?;
+            writer.write(&out)?;
+            model.release();
+        }
     }
     Ok(())
 }

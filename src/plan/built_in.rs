@@ -15,7 +15,7 @@ pub struct BuiltIn {
     pub text: &'static str,
 }
 
-/// All of them.
+/// The usual ones.
 pub const BUILT_IN: &[BuiltIn] = &[
     BuiltIn { name: "default", text: include_str!("recipes/default.toml") },
     BuiltIn { name: "all", text: include_str!("recipes/all.toml") },
@@ -24,12 +24,43 @@ pub const BUILT_IN: &[BuiltIn] = &[
     BuiltIn { name: "plain", text: include_str!("recipes/plain.toml") },
 ];
 
+/// Those of TenPak's experiments, under the names that they have there; docs/recipes-of-tenpak.md says how near they are.
+pub const OF_TENPAK: &[BuiltIn] = &[
+    BuiltIn { name: "v10", text: include_str!("recipes/tenpak/v10.toml") },
+    BuiltIn { name: "v11", text: include_str!("recipes/tenpak/v11.toml") },
+    BuiltIn { name: "v12", text: include_str!("recipes/tenpak/v12.toml") },
+    BuiltIn { name: "v13", text: include_str!("recipes/tenpak/v13.toml") },
+    BuiltIn { name: "v14", text: include_str!("recipes/tenpak/v14.toml") },
+    BuiltIn { name: "v16", text: include_str!("recipes/tenpak/v16.toml") },
+    BuiltIn { name: "v17", text: include_str!("recipes/tenpak/v17.toml") },
+    BuiltIn { name: "v19", text: include_str!("recipes/tenpak/v19.toml") },
+    BuiltIn { name: "v20", text: include_str!("recipes/tenpak/v20.toml") },
+    BuiltIn { name: "v21", text: include_str!("recipes/tenpak/v21.toml") },
+    BuiltIn { name: "v22", text: include_str!("recipes/tenpak/v22.toml") },
+    BuiltIn { name: "v23", text: include_str!("recipes/tenpak/v23.toml") },
+    BuiltIn { name: "v24", text: include_str!("recipes/tenpak/v24.toml") },
+    BuiltIn { name: "v25", text: include_str!("recipes/tenpak/v25.toml") },
+    BuiltIn { name: "v32", text: include_str!("recipes/tenpak/v32.toml") },
+    BuiltIn { name: "v40", text: include_str!("recipes/tenpak/v40.toml") },
+    BuiltIn { name: "v60", text: include_str!("recipes/tenpak/v60.toml") },
+    BuiltIn { name: "int4-g8", text: include_str!("recipes/tenpak/int4-g8.toml") },
+    BuiltIn { name: "int4-g16", text: include_str!("recipes/tenpak/int4-g16.toml") },
+    BuiltIn { name: "int4-g32", text: include_str!("recipes/tenpak/int4-g32.toml") },
+    BuiltIn { name: "int4-opt", text: include_str!("recipes/tenpak/int4-opt.toml") },
+    BuiltIn { name: "int3-g32", text: include_str!("recipes/tenpak/int3-g32.toml") },
+    BuiltIn { name: "nf3", text: include_str!("recipes/tenpak/nf3.toml") },
+    BuiltIn { name: "nf4", text: include_str!("recipes/tenpak/nf4.toml") },
+    BuiltIn { name: "pq-residual", text: include_str!("recipes/tenpak/pq-residual.toml") },
+    BuiltIn { name: "aqlm-lite", text: include_str!("recipes/tenpak/aqlm-lite.toml") },
+    BuiltIn { name: "tenpak-x", text: include_str!("recipes/tenpak/tenpak-x.toml") },
+];
+
 impl BuiltIn {
     /// The built-in recipe of this name.
     pub fn named(name: &str) -> Result<BuiltIn, Error> {
-        let found = BUILT_IN.iter().copied().find(|b| b.name == name);
-        found.ok_or_else(|| {
-            let known: Vec<&str> = BUILT_IN.iter().map(|b| b.name).collect();
+        let all = || BUILT_IN.iter().chain(OF_TENPAK);
+        all().copied().find(|b| b.name == name).ok_or_else(|| {
+            let known: Vec<&str> = all().map(|b| b.name).collect();
             Error::NotBuiltIn { name: name.to_owned(), known: known.join(", ") }
         })
     }
@@ -102,7 +133,7 @@ mod tests {
 
     #[test]
     fn all_are_whole_and_say_what_they_make() {
-        for built_in in BUILT_IN {
+        for built_in in BUILT_IN.iter().chain(OF_TENPAK) {
             let recipe = built_in.recipe(&[]).unwrap_or_else(|e| panic!("{e}"));
             assert!(!recipe.about().is_empty() && built_in.text.ends_with('\n'), "{}", built_in.name);
         }

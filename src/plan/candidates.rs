@@ -3,6 +3,7 @@
 use crate::checkpoint::{Dtype, Model, SourceTensor};
 use crate::gguf::{GgmlType, UPSTREAM_TYPES, UpstreamType};
 use crate::names;
+use crate::types::feedback::Making;
 use crate::types::{REGISTRY, TensorType};
 
 /// How a tensor is stored.
@@ -39,6 +40,8 @@ pub struct Candidate {
     pub bytes: u64,
     /// Rank of the correction beside it, whose bytes are not counted here; 0 for none.
     pub rank: usize,
+    /// How its blocks are made.
+    pub making: Making,
 }
 
 /// The types that can hold a tensor.
@@ -53,8 +56,10 @@ pub enum Candidates {
 impl Candidates {
     /// The types that can hold a tensor of a model.
     pub fn of(model: &Model, t: &SourceTensor) -> Candidates {
-        let candidate =
-            |target: Target| Some(Candidate { target, bytes: target.ggml().bytes(t.elements())?, rank: 0 });
+        let candidate = |target: Target| {
+            let (bytes, making) = (target.ggml().bytes(t.elements())?, Making::default());
+            Some(Candidate { target, bytes, rank: 0, making })
+        };
         let only = |target, why| candidate(target).map(|candidate| Candidates::One(candidate, why));
         let kept = model.exact_type(t);
         let f32 = Target::Plain(Dtype::F32);

@@ -91,6 +91,48 @@ pub enum Problem {
         /// The most.
         most: usize,
     },
+    /// A group that is no number of blocks.
+    #[error("`group` is {found}; give a multiple of {block}, the weights of a block, up to {most}")]
+    Group {
+        /// The group.
+        found: usize,
+        /// Weights of a block.
+        block: usize,
+        /// The most.
+        most: usize,
+    },
+    /// More outliers than there are slots.
+    #[error("`outliers` is {found}, and the blocks of its types have {slots} slots at most")]
+    Outliers {
+        /// The outliers.
+        found: usize,
+        /// Slots of a block.
+        slots: usize,
+    },
+    /// No type that a key means something to.
+    #[error("`{key}`: it says how blocks of {known} are made, and none of these is among its `types`")]
+    NoMaking {
+        /// The key.
+        key: &'static str,
+        /// Types that have use for it.
+        known: String,
+    },
+    /// A share of blocks that is none.
+    #[error("`least_sensitive` is {0}; give a share of the blocks between 0 and 1, such as 0.25")]
+    Share(f64),
+    /// It is not known what depends on the matrices of a rule.
+    #[error(
+        "`least_sensitive`: nothing says how much depends on `{tensor}`; give --calibration a file of `tenpak-gguf calibrate` (an          imatrix does not say it), or --calibration-text for it to be measured"
+    )]
+    NoSensitivity {
+        /// A matrix.
+        tensor: String,
+    },
+    /// A power that is none.
+    #[error(
+        "`activation_scaling` is {0}; give a power of the inputs' sizes above 0 and up to 1, such as 0.5"
+    )]
+    Scaling(f64),
     /// llama.cpp may leave corrections out.
     #[error(
         "`low_rank`: it is not known whether llama.cpp's graph of `{architecture}` uses adapters for all matrices; leave corrections \

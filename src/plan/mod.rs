@@ -13,21 +13,25 @@ mod adapter;
 mod allocation;
 mod built_in;
 mod candidates;
+mod choice;
 mod error;
+mod least_sensitive;
 mod parts;
 mod rules;
 mod syntax;
 
 pub use adapter::{AdapterPlan, CORRECTED, MAX_RANK, factor_type, factors, takes_correction};
 pub use allocation::{Offer, allocate};
-pub use built_in::{BUILT_IN, BuiltIn};
+pub use built_in::{BUILT_IN, BuiltIn, OF_TENPAK};
 pub use candidates::{Candidate, Candidates, Family, Target};
 pub use error::{Error, Problem};
+pub use least_sensitive::Knowledge;
 pub use parts::{Cut, MAX_PARTS, Part, by_size, cut, part_keys, part_path};
 pub use rules::{Recipe, Why};
 
 use crate::checkpoint::{Model, SourceTensor};
 use crate::gguf::{TensorHeader, Value, Writer};
+use crate::types::feedback::Making;
 
 /// What is to be written into a file.
 #[derive(Clone, Debug)]
@@ -51,6 +55,8 @@ pub struct Planned {
     pub target: Target,
     /// Rank of the correction beside it; 0 for none.
     pub rank: usize,
+    /// How its blocks are made.
+    pub making: Making,
     /// What decided that.
     pub why: Why,
 }
@@ -59,19 +65,25 @@ pub struct Planned {
 const QUANTIZATION_VERSION: u32 = 2;
 
 impl Plan {
-    /// Chooses the type of every tensor of a model.
+    /// Chooses the type of every tensor of a model, of which nothing else is known.
     pub fn new(model: &Model, recipe: &Recipe) -> Result<Plan, Error> {
+        Plan::knowing(model, recipe, Knowledge::Nothing)
+    }
+
+    /// As [`Plan::new`], for recipes that ask what depends on each matrix.
+    pub fn knowing(model: &Model, recipe: &Recipe, knowledge: Knowledge) -> Result<Plan, Error> {
         let mut keys = model.keys.clone();
         if let Some(dtype) = recipe.file_type() {
             keys.push(("general.file_type".into(), dtype.file_type().into()));
         }
         keys.push(("general.quantization_version".into(), QUANTIZATION_VERSION.into()));
-        let tensors = recipe.choose(model)?.into_iter().zip(&model.tensors).map(|((candidate, why), t)| {
-            let Candidate { target, bytes, rank } = candidate;
-            let header =
-                TensorHeader { name: t.name.clone(), shape: t.shape.clone(), kind: target.ggml(), bytes };
-            Planned { source: t.clone(), header, target, rank, why }
-        });
+        let tensors =
+            recipe.choose(model, knowledge)?.into_iter().zip(&model.tensors).map(|((candidate, why), t)| {
+                let Candidate { target, bytes, rank, making } = candidate;
+                let header =
+                    TensorHeader { name: t.name.clone(), shape: t.shape.clone(), kind: target.ggml(), bytes };
+                Planned { source: t.clone(), header, target, rank, making, why }
+            });
         Ok(Plan::of(keys, tensors.collect()))
     }
 

@@ -1,15 +1,17 @@
 //! Recipes: ordered rules, of which the first that matches a tensor decides about it.
 
 use super::adapter::{CORRECTED, MAX_RANK, takes_correction};
-use super::candidates::{Candidate, Candidates, Family, Target, weight_types};
+use super::candidates::{Candidate, Candidates, Target, weight_types};
+use super::choice::{Choice, list, makers};
 use super::error::{Error, Problem};
+use super::least_sensitive::{self, Knowledge};
 use super::syntax::{BlockText, RecipeText, RuleText};
 use crate::checkpoint::{Dtype, Model, SourceTensor};
-use crate::gguf::{UPSTREAM_TYPES, UpstreamType};
 use crate::names::{self, Role};
-use crate::types::{self, TensorType};
+use crate::types::TensorType;
+use crate::types::feedback::Making;
 use globset::{Glob, GlobMatcher};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -23,6 +25,7 @@ pub struct Recipe {
     rules: Vec<Rule>,
     file_type: Option<Dtype>,
     keep_tied_head: bool,
+    activation_scaling: Option<f64>,
 }
 
 #[derive(Clone, Debug)]
@@ -36,7 +39,10 @@ struct Rule {
     left_precise: Option<bool>,
     quantized: Option<bool>,
     exact: Option<bool>,
+    /// The share of the blocks that it is for.
+    least_sensitive: Option<f64>,
     types: Vec<Choice>,
+    making: Making,
     /// Rank of the corrections of what becomes blocks of ours, if the recipe says it.
     rank: Option<usize>,
     optional: bool,
@@ -47,17 +53,6 @@ struct Rule {
 struct Blocks {
     first: i64,
     last: i64,
-}
-
-/// What a word among the types of a rule stands for.
-#[derive(Clone, Copy, Debug)]
-enum Choice {
-    Keep,
-    Stored,
-    Float(Dtype),
-    Family(Family),
-    Type(&'static TensorType),
-    Upstream(&'static UpstreamType),
 }
 
 /// What decided about a tensor.
@@ -126,6 +121,10 @@ impl Recipe {
             Choice::Float(dtype) => Ok(dtype),
             _ => Err(Problem::FileType(word)),
         });
+        let is_power = |power: &f64| *power > 0.0 && *power <= 1.0;
+        if let Some(power) = parsed.activation_scaling.filter(|power| !is_power(power)) {
+            return Err(of_recipe(Problem::Scaling(power)));
+        }
         let rules = parsed.rules.into_iter().enumerate().map(|(i, rule)| {
             let why = rule.why.clone().unwrap_or_default();
             let rule = Rule::parse(rule, &parameters);
@@ -142,6 +141,7 @@ impl Recipe {
             rules: rules.collect::<Result<_, _>>()?,
             file_type: file_type.transpose().map_err(of_recipe)?,
             keep_tied_head: parsed.keep_tied_head,
+            activation_scaling: parsed.activation_scaling,
         })
     }
 
@@ -153,6 +153,16 @@ impl Recipe {
     /// The float type for which llama.cpp has a number of whole files, if files of this recipe say it.
     pub fn file_type(&self) -> Option<Dtype> {
         self.file_type
+    }
+
+    /// The power of the inputs' sizes that columns of matrices are scaled by, with the norms before them, if the recipe says one.
+    pub fn activation_scaling(&self) -> Option<f64> {
+        self.activation_scaling
+    }
+
+    /// Whether it has to be known how much depends on each matrix.
+    pub fn needs_sensitivities(&self) -> bool {
+        self.rules.iter().any(|rule| rule.least_sensitive.is_some())
     }
 
     /// The same recipe with corrections of a rank, where it does not say one itself.
@@ -169,7 +179,7 @@ impl Recipe {
     }
 
     /// The type of every tensor of a model, in order, with the reason.
-    pub(super) fn choose(&self, model: &Model) -> Result<Vec<(Candidate, Why)>, Error> {
+    pub(super) fn choose(&self, model: &Model, knowledge: Knowledge) -> Result<Vec<(Candidate, Why)>, Error> {
         let mut chosen = Vec::new();
         let mut open = Vec::new();
         for (i, t) in model.tensors.iter().enumerate() {
@@ -189,10 +199,19 @@ impl Recipe {
         for (i, rule) in self.rules.iter().enumerate().filter(|(_, rule)| !rule.optional) {
             rule.check(&matrices, blocks).map_err(|problem| self.problem(i, problem))?;
         }
+        let mut least = Vec::new();
+        for (i, rule) in self.rules.iter().enumerate() {
+            let found = rule.least_sensitive_blocks(&matrices, blocks, knowledge);
+            least.push(found.map_err(|problem| self.problem(i, problem))?);
+        }
         let mut decides = vec![false; self.rules.len()];
         for (at, facts, candidates) in open {
             let t = facts.tensor;
-            let decisive = self.rules.iter().position(|rule| rule.matches(&facts, blocks));
+            let is_least = |least: &BTreeSet<u64>| facts.block.is_some_and(|block| least.contains(&block));
+            let matches = |(rule, least): (&Rule, &Option<_>)| {
+                rule.matches(&facts, blocks) && least.as_ref().is_none_or(is_least)
+            };
+            let decisive = self.rules.iter().zip(&least).position(matches);
             let i = decisive.ok_or_else(|| Error::Recipe {
                 recipe: self.label.clone(),
                 problem: Box::new(Problem::NoRule { tensor: t.name.clone(), role: facts.role.name() }),
@@ -202,6 +221,9 @@ impl Recipe {
             let (mut candidate, unfit) = rule.choose(&facts, &candidates).map_err(|p| self.problem(i, p))?;
             if matches!(candidate.target, Target::Blocks(_)) && takes_correction(t) {
                 candidate.rank = rule.rank.unwrap_or(0).min(t.rows()).min(t.columns());
+            }
+            if matches!(candidate.target, Target::Blocks(kind) if makers(kind).is_some()) {
+                candidate.making = rule.making;
             }
             if candidate.rank > 0 && !CORRECTED.contains(&architecture) {
                 let problem = Problem::NotCorrected { architecture: architecture.to_owned() };
@@ -255,6 +277,13 @@ impl Rule {
         let names = text.names.map(|names| names.iter().map(glob).collect());
         let blocks = text.blocks.map(|blocks| blocks.iter().map(Blocks::parse).collect());
         let types = text.types.iter().map(|word| Choice::parse(word, parameters));
+        let types = types.collect::<Result<Vec<_>, _>>()?;
+        let making = Making { group: text.group, outliers: text.outliers };
+        check_making(making, &types)?;
+        let is_share = |share: &f64| *share > 0.0 && *share < 1.0;
+        if let Some(found) = text.least_sensitive.filter(|share| !is_share(share)) {
+            return Err(Problem::Share(found));
+        }
         Ok(Rule {
             why: text.why.unwrap_or_default().into(),
             roles: text.roles,
@@ -264,13 +293,28 @@ impl Rule {
             left_precise: text.left_precise,
             quantized: text.quantized,
             exact: text.exact,
-            types: types.collect::<Result<_, _>>()?,
+            least_sensitive: text.least_sensitive,
+            types,
+            making,
             rank: text.low_rank,
             optional: text.optional,
         })
     }
 
-    /// Whether all conditions hold for a tensor of a model with so many blocks.
+    /// The blocks that matter least of those with matrices for which all other conditions hold, if there is such a condition.
+    fn least_sensitive_blocks(
+        &self,
+        matrices: &[&Facts],
+        blocks: u64,
+        knowledge: Knowledge,
+    ) -> Result<Option<BTreeSet<u64>>, Problem> {
+        let Some(share) = self.least_sensitive else { return Ok(None) };
+        let matching = matrices.iter().filter(|m| self.matches(m, blocks));
+        let of_blocks = matching.filter_map(|m| Some((m.block?, &m.tensor.name[..])));
+        least_sensitive::blocks(share, of_blocks, knowledge).map(Some)
+    }
+
+    /// Whether all conditions hold for a tensor of a model with so many blocks, but for that on sensitivities.
     fn matches(&self, facts: &Facts, blocks: u64) -> bool {
         fn holds<T>(condition: &Option<T>, test: impl Fn(&T) -> bool) -> bool {
             condition.as_ref().is_none_or(test)
@@ -341,6 +385,27 @@ impl Rule {
     }
 }
 
+/// Refuses a making that none of the types has use for.
+fn check_making(making: Making, types: &[Choice]) -> Result<(), Problem> {
+    if let Some(found) = making.group.filter(|n| *n == 0 || !n.is_multiple_of(BLOCK) || *n > MAX_GROUP) {
+        return Err(Problem::Group { found, block: BLOCK, most: MAX_GROUP });
+    }
+    let slots = types.iter().filter_map(Choice::makers).map(|makers| makers.slots).max();
+    let key = if making.group.is_some() { "group" } else { "outliers" };
+    match (slots, making.outliers) {
+        (None, _) if !making.is_free() => {
+            let known = weight_types().filter(|t| makers(t).is_some()).map(|t| t.name);
+            Err(Problem::NoMaking { key, known: list(known) })
+        }
+        (Some(slots), Some(found)) if found > slots => Err(Problem::Outliers { found, slots }),
+        _ => Ok(()),
+    }
+}
+
+/// Weights of the blocks that share scales, and the most that share one.
+const BLOCK: usize = crate::types::direct::layout::LEN;
+const MAX_GROUP: usize = 65536;
+
 impl Blocks {
     fn parse(text: &BlockText) -> Result<Blocks, Problem> {
         let blocks = match text {
@@ -373,61 +438,6 @@ impl fmt::Display for Blocks {
     }
 }
 
-/// Float types by their names.
-const FLOATS: [Dtype; 3] = [Dtype::F32, Dtype::F16, Dtype::BF16];
-
-impl Choice {
-    /// Understands a word, or the value of the parameter that it names.
-    fn parse(word: &str, parameters: &BTreeMap<String, String>) -> Result<Choice, Problem> {
-        let word = match word.strip_prefix('$') {
-            None => word,
-            Some(name) => parameters.get(name).ok_or_else(|| Problem::Parameter {
-                found: name.to_owned(),
-                known: list(parameters.keys()),
-            })?,
-        };
-        let float = FLOATS.into_iter().find(|d| d.ggml().name() == word).map(Choice::Float);
-        let family = || Family::named(word).map(Choice::Family);
-        let of_blocks = || types::by_name(word).filter(|t| t.kernels().is_some()).map(Choice::Type);
-        let upstream = || UpstreamType::named(word).map(Choice::Upstream);
-        match word {
-            "keep" => Ok(Choice::Keep),
-            "stored" => Ok(Choice::Stored),
-            _ => float.or_else(family).or_else(of_blocks).or_else(upstream).ok_or_else(|| {
-                let floats = FLOATS.map(|d| d.ggml().name());
-                let families = Family::all().into_iter().map(|f| f.name().to_owned());
-                let types = weight_types().map(|t| t.name.to_owned()).filter(|name| name.contains('_'));
-                let words = ["keep", "stored"].map(str::to_owned);
-                let upstream = UPSTREAM_TYPES.into_iter().map(|t| t.name.to_owned());
-                let known =
-                    list(words.into_iter().chain(floats).chain(families).chain(types).chain(upstream));
-                Problem::Type { found: word.to_owned(), known }
-            }),
-        }
-    }
-
-    fn word(&self) -> String {
-        match self {
-            Choice::Keep => "keep".to_owned(),
-            Choice::Stored => "stored".to_owned(),
-            Choice::Float(dtype) => dtype.ggml().name(),
-            Choice::Family(family) => family.name().to_owned(),
-            Choice::Type(t) => t.name.to_owned(),
-            Choice::Upstream(t) => t.name.to_owned(),
-        }
-    }
-
-    /// The length of the shortest block that a tensor can be in, if that decides whether it fits.
-    fn least_columns(&self) -> Option<usize> {
-        match self {
-            Choice::Family(family) => family.types().last().map(|t| t.block_len),
-            Choice::Type(t) => Some(t.block_len),
-            Choice::Upstream(t) => Some(t.block_len),
-            Choice::Keep | Choice::Stored | Choice::Float(_) => None,
-        }
-    }
-}
-
 /// The names of roles, each after the name that stands for it and its like.
 fn role_words() -> Vec<&'static str> {
     let mut words = Vec::new();
@@ -439,9 +449,4 @@ fn role_words() -> Vec<&'static str> {
         words.push(name);
     }
     words
-}
-
-fn list<T: AsRef<str>>(words: impl IntoIterator<Item = T>) -> String {
-    let words: Vec<T> = words.into_iter().collect();
-    words.iter().map(AsRef::as_ref).collect::<Vec<&str>>().join(", ")
 }

@@ -14,6 +14,7 @@ pub(super) struct RecipeText {
     pub file_type: Option<String>,
     #[serde(default)]
     pub keep_tied_head: bool,
+    pub activation_scaling: Option<f64>,
     #[serde(rename = "rule")]
     pub rules: Vec<RuleText>,
 }
@@ -30,7 +31,10 @@ pub(super) struct RuleText {
     pub left_precise: Option<bool>,
     pub quantized: Option<bool>,
     pub exact: Option<bool>,
+    pub least_sensitive: Option<f64>,
     pub types: Vec<String>,
+    pub group: Option<usize>,
+    pub outliers: Option<usize>,
     pub low_rank: Option<usize>,
     #[serde(default)]
     pub optional: bool,

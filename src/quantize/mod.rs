@@ -17,7 +17,7 @@ pub mod low_rank;
 pub use factor::{Factor, LEAST_DAMPING, damping};
 
 use crate::types::TensorType;
-use crate::types::feedback::{Breadth, Calibrated, FeedbackQuantizer};
+use crate::types::feedback::{Breadth, Calibrated, FeedbackQuantizer, Making};
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
 
@@ -53,11 +53,20 @@ impl Effort {
     }
 }
 
+/// Rows that a thread works on together where blocks are made in a certain way: whole groups begin and end with them.
+pub fn band_of_groups(rows: usize, columns: usize, making: Making) -> usize {
+    band(rows).next_multiple_of(making.period(columns))
+}
+
 /// Quantizes bands of rows; owns scratch memory.
 pub struct BandQuantizer {
     t: &'static TensorType,
     rotate: fn(&mut [f32]),
     blocks: Box<dyn FeedbackQuantizer>,
+    /// How the scales of groups are chosen, and the weights of a group.
+    groups: Option<(Groups, usize)>,
+    /// Scale codes of the groups of a band.
+    codes: Vec<u8>,
     errors: Vec<f32>,
     targets: Vec<f32>,
 }
@@ -69,10 +78,23 @@ impl BandQuantizer {
         BandQuantizer::with_blocks(t, quantizer(breadth))
     }
 
+    /// With blocks that are made in a certain way, if that means something to the type. Bands are those of
+    /// [`band_of_groups`].
+    pub fn making(t: &'static TensorType, breadth: Breadth, making: Making) -> Self {
+        let Calibrated { makers, .. } = t.calibrated().expect("a weight type");
+        let Some(makers) = makers.filter(|_| !making.is_free()) else {
+            return BandQuantizer::new(t, breadth);
+        };
+        let slots = making.outliers.unwrap_or(makers.slots).min(makers.slots);
+        let groups = making.group.map(|group| (Groups { scale: makers.scale, slots }, group));
+        BandQuantizer { groups, ..BandQuantizer::with_blocks(t, (makers.quantizer)(breadth, slots)) }
+    }
+
     /// With another quantizer of the type's blocks than its own.
     pub fn with_blocks(t: &'static TensorType, blocks: Box<dyn FeedbackQuantizer>) -> Self {
         let Calibrated { rotate, .. } = t.calibrated().expect("a weight type");
-        BandQuantizer { t, rotate, blocks, errors: Vec::new(), targets: Vec::new() }
+        let (codes, errors, targets) = (Vec::new(), Vec::new(), Vec::new());
+        BandQuantizer { t, rotate, blocks, groups: None, codes, errors, targets }
     }
 
     /// The sum of the squares of the errors of the last rows.
@@ -89,6 +111,10 @@ impl BandQuantizer {
         self.errors.resize(rows * n, 0.0);
         self.targets.resize(rows * len, 0.0);
         (self.rotate)(weights);
+        self.codes.clear();
+        if let Some((Groups { scale, slots }, group)) = self.groups {
+            self.codes.extend(weights.chunks(group).map(|weights| scale(weights, slots)));
+        }
         let mut loss = 0.0;
         for (b, first) in (0..n).step_by(len).enumerate() {
             for (target, w) in self.targets.chunks_exact_mut(len).zip(weights.chunks_exact(n)) {
@@ -105,6 +131,9 @@ impl BandQuantizer {
                 );
             }
             for r in 0..rows {
+                if let Some((_, group)) = self.groups {
+                    self.blocks.fix_scale(self.codes[(r * n + first) / group]);
+                }
                 loss += self.blocks.quantize(
                     &weights[r * n + first..][..len],
                     &self.targets[r * len..][..len],
@@ -116,6 +145,13 @@ impl BandQuantizer {
         }
         loss
     }
+}
+
+/// How the scale of a group is chosen: by what, and with how many slots in use.
+#[derive(Clone, Copy)]
+struct Groups {
+    scale: fn(&[f32], usize) -> u8,
+    slots: usize,
 }
 
 #[cfg(test)]

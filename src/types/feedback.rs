@@ -10,6 +10,8 @@
 //! (LDLQ: Chee et al., QuIP, 2023, section 3; the same as GPTQ's updates.) A type quantizes one block
 //! after the other; what earlier blocks add to its targets is the caller's work.
 
+use super::RowQuantizer;
+
 /// Weights whose feedback is handed over together. The length of every block is a multiple.
 pub const CHUNK: usize = 16;
 
@@ -49,10 +51,57 @@ pub struct Calibrated {
     pub rotate: fn(row: &mut [f32]),
     /// Makes a quantizer of blocks.
     pub quantizer: fn(Breadth) -> Box<dyn FeedbackQuantizer>,
+    /// Makes blocks as a [`Making`] says, if that means something to the type.
+    pub makers: Option<Makers>,
+}
+
+/// How blocks with a scale and slots are made, where that is not left to the search.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Making {
+    /// Weights that share a scale, one row after the other: a multiple of the length of a block.
+    pub group: Option<usize>,
+    /// Slots of a block that are used, at most; the others are empty.
+    pub outliers: Option<usize>,
+}
+
+impl Making {
+    /// Whether everything is left to the search.
+    pub fn is_free(self) -> bool {
+        self == Making::default()
+    }
+
+    /// The number of rows, of so many columns, after which groups begin with a row again.
+    pub fn period(self, columns: usize) -> usize {
+        let gcd = |mut a: usize, mut b: usize| {
+            while b > 0 {
+                (a, b) = (b, a % b);
+            }
+            a
+        };
+        self.group.map_or(1, |group| group / gcd(group, columns).max(1))
+    }
+}
+
+/// What makes blocks as a [`Making`] says.
+#[derive(Clone, Copy, Debug)]
+pub struct Makers {
+    /// Slots that a block has.
+    pub slots: usize,
+    /// The scale code that suits the weights of some blocks best, with so many slots in use.
+    pub scale: fn(weights: &[f32], slots: usize) -> u8,
+    /// Makes a quantizer of whole groups without calibration.
+    pub rows: fn(Making) -> Box<dyn RowQuantizer>,
+    /// Makes a quantizer of blocks that uses so many slots.
+    pub quantizer: fn(Breadth, slots: usize) -> Box<dyn FeedbackQuantizer>,
 }
 
 /// Quantizes blocks with error feedback; owns scratch memory.
 pub trait FeedbackQuantizer: Send {
+    /// Has the next blocks take the scale of this code. Types with [`Makers`] have it.
+    fn fix_scale(&mut self, _code: u8) {
+        unreachable!("a type whose blocks share no scales")
+    }
+
     /// Quantizes one rotated block. `targets` are the weights plus the feedback of earlier blocks. Writes the
     /// bytes of the block and the errors `w - q` in rotated space; returns the loss.
     fn quantize(

@@ -7,7 +7,7 @@ use support::{assert_says, family};
 use tenpak_gguf::checkpoint::{Model, Options};
 use tenpak_gguf::gguf::File;
 use tenpak_gguf::names::SharedInput;
-use tenpak_gguf::plan::{BUILT_IN, Candidates, Plan, Recipe};
+use tenpak_gguf::plan::{BUILT_IN, Candidates, OF_TENPAK, Plan, Recipe};
 
 /// Exit code, standard output and standard error of a command.
 fn tenpak(args: &[&str]) -> (Option<i32>, String, String) {
@@ -40,7 +40,7 @@ fn written(folder: &Folder, recipe: &str) -> PathBuf {
 #[test]
 fn built_in_recipes_are_listed_and_printed() {
     let (_, list, _) = tenpak(&["recipes"]);
-    for built_in in BUILT_IN {
+    for built_in in BUILT_IN.iter().chain(OF_TENPAK) {
         let about = built_in.recipe(&[]).unwrap().about().to_owned();
         let line = list.lines().find(|line| line.split_whitespace().next() == Some(built_in.name));
         assert_says(line.expect(built_in.name), &[&about]);

@@ -42,6 +42,7 @@ mod quantized_checkpoints;
 mod quantized_gguf;
 mod release;
 mod rpc;
+mod scaling;
 mod server;
 mod sizes;
 mod verify;

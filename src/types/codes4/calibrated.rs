@@ -9,6 +9,7 @@ pub const fn calibrated<T: Codes4>() -> Calibrated {
     Calibrated {
         rotate: |_| {},
         quantizer: |_| Box::new(WithFeedback::<T> { targets: Vec::new(), of: PhantomData }),
+        makers: None,
     }
 }
 

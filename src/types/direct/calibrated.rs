@@ -33,6 +33,7 @@ pub const fn calibrated<C: Codes, const SLOTS: usize>() -> Calibrated {
     Calibrated {
         rotate: |_| {},
         quantizer: |breadth| Box::new(Quantizer::<C, SLOTS>::new(breadth, Outliers::ByLoss)),
+        makers: None,
     }
 }
 
@@ -43,6 +44,10 @@ pub struct Quantizer<C, const SLOTS: usize> {
     places: usize,
     /// Scale codes that are tried below and above that of the block without feedback.
     scales: [u8; 2],
+    /// The scale code of all blocks, if they share one.
+    fixed: Option<u8>,
+    /// Slots that are used.
+    slots: usize,
     of: PhantomData<fn() -> C>,
 }
 
@@ -51,11 +56,21 @@ impl<C: Codes, const SLOTS: usize> Quantizer<C, SLOTS> {
     pub fn new(breadth: Breadth, outliers: Outliers) -> Self {
         // Targets spread as errors are fed back, so that greater scales are more likely.
         let scales = if breadth.scales > 1 { [2, 3] } else { [1, 2] };
-        Quantizer { outliers, places: (breadth.paths / 24).max(1), scales, of: PhantomData }
+        let places = (breadth.paths / 24).max(1);
+        Quantizer { outliers, places, scales, fixed: None, slots: SLOTS, of: PhantomData }
+    }
+
+    /// The same with fewer slots in use.
+    pub fn with_slots(self, slots: usize) -> Self {
+        Quantizer { slots: slots.min(SLOTS), ..self }
     }
 }
 
 impl<C: Codes, const SLOTS: usize> FeedbackQuantizer for Quantizer<C, SLOTS> {
+    fn fix_scale(&mut self, code: u8) {
+        self.fixed = Some(code);
+    }
+
     fn quantize(
         &mut self,
         weights: &[f32],
@@ -64,13 +79,13 @@ impl<C: Codes, const SLOTS: usize> FeedbackQuantizer for Quantizer<C, SLOTS> {
         out: &mut [u8],
         errors: &mut [f32],
     ) -> f32 {
-        let Quantizer { outliers, places, scales, .. } = *self;
+        let Quantizer { outliers, places, scales, fixed, slots, .. } = *self;
         let problem = Problem { weights: finite(weights), targets: finite(targets), feedback };
         let out: &mut Block<C, SLOTS> = bytemuck::from_bytes_mut(out);
         let mut loss = 0.0;
         dispatch(
             Isa::current().compiled(),
-            Search { problem, outliers, places, scales, out, loss: &mut loss },
+            Search { problem, outliers, places, scales, fixed, slots, out, loss: &mut loss },
         );
         crate::products::Definition::dequantize(std::slice::from_ref(out), errors);
         for (error, weight) in errors.iter_mut().zip(weights) {
@@ -103,6 +118,8 @@ struct Search<'a, C, const SLOTS: usize> {
     outliers: Outliers,
     places: usize,
     scales: [u8; 2],
+    fixed: Option<u8>,
+    slots: usize,
     out: &'a mut Block<C, SLOTS>,
     loss: &'a mut f32,
 }
@@ -110,24 +127,30 @@ struct Search<'a, C, const SLOTS: usize> {
 impl<L, C: Codes, const SLOTS: usize> Operation<L> for Search<'_, C, SLOTS> {
     #[inline(always)]
     fn run(self, _: L) {
-        let Search { problem, outliers, places, scales: [below, above], out, loss } = self;
-        let middle = draft::<C, SLOTS>(&problem.targets).d;
+        let Search { problem, outliers, places, scales: [below, above], fixed, slots, out, loss } = self;
+        let codes = match fixed {
+            Some(code) => code..=code,
+            None => {
+                let middle = draft::<C, SLOTS>(&problem.targets, slots).d;
+                middle.saturating_sub(below)..=middle.saturating_add(above)
+            }
+        };
         let mut given = [0; SLOTS];
         let mut n_given = 0;
         if outliers == Outliers::ByMagnitude {
             let mut sizes = problem.targets.map(f32::abs);
-            for place in &mut given {
+            for place in given.iter_mut().take(slots) {
                 let most = largest(&sizes);
                 (*place, sizes[most]) = (most as u8, 0.0);
             }
-            n_given = SLOTS;
+            n_given = slots;
         }
         let mut best: Option<[Attempt<C, SLOTS>; 2]> = None;
-        for code in middle.saturating_sub(below)..=middle.saturating_add(above) {
+        for code in codes {
             let tried = problem.attempt(code, &given[..n_given]);
-            keep_better(&mut best, problem.with_slots(tried));
+            keep_better(&mut best, problem.with_slots(tried, slots));
         }
-        for n in n_given..SLOTS {
+        for n in n_given..slots {
             let [_, before] = best.expect("a scale was tried");
             let mut gains = problem.gains(&before.misses);
             let mut best_next = None;
@@ -136,13 +159,13 @@ impl<L, C: Codes, const SLOTS: usize> Operation<L> for Search<'_, C, SLOTS> {
                 gains[place] = f32::NEG_INFINITY;
                 given[n] = place as u8;
                 let tried = problem.attempt(before.block.d, &given[..n + 1]);
-                keep_better(&mut best_next, problem.with_slots(tried));
+                keep_better(&mut best_next, problem.with_slots(tried, slots));
             }
             if let Some(next) = best_next {
                 given[n] = next[1].block.slots[n].index;
                 // What the next slot is to be added to is the attempt with this one, even if another has less loss.
                 keep_better(&mut best, next);
-                if n + 1 < SLOTS {
+                if n + 1 < slots {
                     best = best.map(|[finished, _]| [finished, next[1]]);
                 }
             }
@@ -291,16 +314,20 @@ impl Problem<'_> {
         attempt.block.slots[slot] = new;
     }
 
-    /// An attempt whose unused slots are where they gain most, all codes kept, and the attempt as it was.
+    /// An attempt with so many slots in use, the further ones where they gain most, all codes kept; and the attempt as it was.
     #[inline(always)]
-    fn with_slots<C: Codes, const SLOTS: usize>(&self, before: Attempt<C, SLOTS>) -> [Attempt<C, SLOTS>; 2] {
+    fn with_slots<C: Codes, const SLOTS: usize>(
+        &self,
+        before: Attempt<C, SLOTS>,
+        slots: usize,
+    ) -> [Attempt<C, SLOTS>; 2] {
         let mut finished = before;
-        for slot in before.used..SLOTS {
+        for slot in before.used..slots {
             let gains = self.gains(&finished.misses);
             finished.block.slots[slot].index = largest(&gains) as u8;
             self.fit(&mut finished, slot);
         }
-        finished.used = SLOTS;
+        finished.used = slots;
         finished.loss = self.loss(&finished.misses);
         [finished, before]
     }

@@ -54,15 +54,13 @@ pub fn finite(x: &[f32]) -> [f32; LEN] {
     std::array::from_fn(|i| if x[i].is_finite() { x[i].clamp(-LIMIT, LIMIT) } else { 0.0 })
 }
 
-/// The block of least squared error among those of the scales that are tried.
+/// The block of least squared error among those of the scales that are tried, with so many slots in use.
 #[inline(always)]
-pub fn draft<C: Codes, const SLOTS: usize>(x: &[f32; LEN]) -> Block<C, SLOTS> {
-    let [middle, _] = scale::neighbours(deviation::<SLOTS>(x) / C::SIGMA);
+pub fn draft<C: Codes, const SLOTS: usize>(x: &[f32; LEN], used: usize) -> Block<C, SLOTS> {
     let mut best = Block::zeroed();
     let mut least = f32::INFINITY;
-    let scales = middle.saturating_sub(TRIED[0]).max(1)..=middle.saturating_add(TRIED[1]);
-    for code in std::iter::once(0).chain(scales) {
-        let (block, error) = with_scale(x, code);
+    for code in scales::<C>(std::slice::from_ref(x), used) {
+        let (block, error) = with_scale(x, code, used);
         if error < least {
             (best, least) = (block, error);
         }
@@ -70,14 +68,26 @@ pub fn draft<C: Codes, const SLOTS: usize>(x: &[f32; LEN]) -> Block<C, SLOTS> {
     best
 }
 
-/// The standard deviation of weights, without those that get a slot if the largest do.
+/// The scale codes that are tried for blocks that have the same one.
 #[inline(always)]
-fn deviation<const SLOTS: usize>(x: &[f32; LEN]) -> f32 {
-    let mut squares = x.map(|v| v * v);
-    for _ in 0..SLOTS {
-        squares[largest(&squares)] = 0.0;
+pub fn scales<C: Codes>(blocks: &[[f32; LEN]], used: usize) -> impl Iterator<Item = u8> + use<C> {
+    let [middle, _] = scale::neighbours(deviation(blocks, used) / C::SIGMA);
+    let around = middle.saturating_sub(TRIED[0]).max(1)..=middle.saturating_add(TRIED[1]);
+    std::iter::once(0).chain(around)
+}
+
+/// The standard deviation of the weights of some blocks, without those that get a slot if the largest of each block do.
+#[inline(always)]
+fn deviation(blocks: &[[f32; LEN]], used: usize) -> f32 {
+    let mut sum = 0.0;
+    for x in blocks {
+        let mut squares = x.map(|v| v * v);
+        for _ in 0..used {
+            squares[largest(&squares)] = 0.0;
+        }
+        sum += squares.iter().map(|&v| v as f64).sum::<f64>();
     }
-    (squares.iter().map(|&v| v as f64).sum::<f64>() / (LEN - SLOTS) as f64).sqrt() as f32
+    (sum / (blocks.len() * (LEN - used)) as f64).sqrt() as f32
 }
 
 /// Where the first of the largest values is.
@@ -87,9 +97,13 @@ pub fn largest(x: &[f32; LEN]) -> usize {
     x.iter().position(|&v| v == most).unwrap_or(0)
 }
 
-/// The best block with the scale of this code, and its squared error.
+/// The best block with the scale of this code and so many slots in use, and its squared error.
 #[inline(always)]
-fn with_scale<C: Codes, const SLOTS: usize>(x: &[f32; LEN], code: u8) -> (Block<C, SLOTS>, f32) {
+pub fn with_scale<C: Codes, const SLOTS: usize>(
+    x: &[f32; LEN],
+    code: u8,
+    used: usize,
+) -> (Block<C, SLOTS>, f32) {
     let scaled = Scaled::new::<C>(code);
     let mut block: Block<C, SLOTS> = Block::zeroed();
     block.d = code;
@@ -99,7 +113,7 @@ fn with_scale<C: Codes, const SLOTS: usize>(x: &[f32; LEN], code: u8) -> (Block<
         block.codes.set_group(lane, group);
         *errors = missed;
     }
-    for slot in &mut block.slots {
+    for slot in block.slots.iter_mut().take(used) {
         let index = largest(&errors.map(f32::abs));
         *slot = Slot::new(index as u8, errors[index]);
         errors[index] -= slot.value();
@@ -165,7 +179,7 @@ impl<L, C: Codes, const SLOTS: usize> Operation<L> for Draft<'_, C, SLOTS> {
     #[inline(always)]
     fn run(self, _: L) {
         for (x, out) in self.x.chunks_exact(LEN).zip(self.out) {
-            *out = draft(&finite(x));
+            *out = draft(&finite(x), SLOTS);
         }
     }
 }

@@ -16,7 +16,8 @@
 //! | step | the place of a weight in its group |
 //!
 //! `layout` has the blocks and `levels` what codes stand for; `scalar` is the definition and `decode` gives the same bits
-//! over the `lanes` of each level; `draft` chooses codes for weights as they are, `calibrated` with error feedback.
+//! over the `lanes` of each level; `draft` chooses codes for weights as they are, `calibrated` with error feedback; `shared` has
+//! scales of several blocks.
 
 #[cfg(feature = "converter")]
 pub mod calibrated;
@@ -30,6 +31,8 @@ pub mod levels;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod scalar;
+#[cfg(feature = "converter")]
+mod shared;
 mod types;
 #[cfg(target_arch = "x86_64")]
 mod x86;

@@ -39,7 +39,10 @@ where
             kernels: products::kernels::<Block<C, SLOTS>>(),
             quantizer: draft::quantizer::<C, SLOTS>,
             #[cfg(feature = "converter")]
-            calibrated: super::calibrated::calibrated::<C, SLOTS>(),
+            calibrated: crate::types::feedback::Calibrated {
+                makers: Some(super::shared::makers::<C, SLOTS>()),
+                ..super::calibrated::calibrated::<C, SLOTS>()
+            },
         },
     }
 }

@@ -17,6 +17,7 @@ pub const fn calibrated<T: Trellis>() -> Calibrated {
     Calibrated {
         rotate: |row| quantize::rotate(row, T::LEN),
         quantizer: |breadth| Box::new(Quantizer::<T>::new(breadth)),
+        makers: None,
     }
 }
 
