@@ -54,7 +54,7 @@ row() {
     judged=$("$judge" divergence "$llama" "$text" "$chunks" "$out/$1.gguf" "$out/logits" "$out/$1.judge.log")
     speed=$("$llama/llama-bench" -m "$out/$1.gguf" -p 256 -n 32 -t "$(nproc)" -o csv 2>/dev/null | python3 -c '
 import csv, sys
-print(*(f"{float(row[\"avg_ts\"]):.1f}" for row in csv.DictReader(sys.stdin)))')
+print(*("%.1f" % float(row["avg_ts"]) for row in csv.DictReader(sys.stdin)))')
     awk -v name="$1" -v bytes="$bytes" -v weights="$weights" -v judged="$judged" -v speed="$speed" 'BEGIN {
         split(judged, j, " "); split(speed, s, " ")
         printf "%-10s %9.1f MB %7.2fx %7.3f %10.3f %+8.2f %% %9.4f %9s %9s\n", name, bytes / 1e6, 4 * weights / bytes,
