@@ -12,9 +12,9 @@ const BLOCKS: usize = 4;
 
 /// Mean divergence of two files of floats that compute the same: llama.cpp's products round their inputs. 2e-6 seen.
 const MAX_KLD: f64 = 1e-4;
-/// The same with experts: where two are about as good for a token, rounding decides, and that token's divergence is 5.6. .022 seen,
-/// with 99 % of the tokens below 4e-4.
-const MAX_KLD_OF_EXPERTS: f64 = 0.05;
+/// The median with experts: where two of them are about as good for a token, rounding decides, and that token's predictions may be
+/// others (5.6 nats seen, 99 % of the tokens below 4e-4).
+const MAX_MEDIAN_OF_EXPERTS: f64 = 1e-3;
 
 /// A dense model, and one of experts, whose router has the norm's result too.
 #[test]
@@ -22,7 +22,7 @@ fn scaled_models_predict_the_same() {
     let place = Place::new();
     let recipe = place.path("scaled.toml");
     std::fs::write(&recipe, "activation_scaling = 0.5\n[[rule]]\ntypes = ['f32']\n").expect("a file");
-    let compare = |name: &str, model: &Path, most: f64| {
+    let compare = |name: &str, model: &Path| {
         let path = |what: &str| place.path(&format!("{name}.{what}"));
         let (matrix, scaled, logits) = (path("imatrix"), path("scaled.gguf"), path("logits"));
         place.run(&format!("{name}-imatrix"), &mut imatrix(model, &matrix, "gguf", CALIBRATION));
@@ -33,10 +33,12 @@ fn scaled_models_predict_the_same() {
         assert!(file.key("tenpak.activation_scaling").is_some(), "{name}: nothing is scaled");
         let evaluation = evaluation(CHUNKS);
         place.write_logits(&format!("{name}-logits"), &evaluation, model, &logits);
-        let found = place.divergence(&format!("{name}-divergence"), &evaluation, &scaled, &logits).mean;
-        note(format!("{name}: mean KLD of a scaled model {found}"));
-        assert!(found.abs() < most, "{name}: {found}");
+        let found = place.divergence(&format!("{name}-divergence"), &evaluation, &scaled, &logits);
+        note(format!("{name}: divergence of a scaled model {:e}, median {:e}", found.mean, found.median));
+        found
     };
-    compare("dense", &short(&f16(), BLOCKS), MAX_KLD);
-    compare("experts", &experts(), MAX_KLD_OF_EXPERTS);
+    let dense = compare("dense", &short(&f16(), BLOCKS));
+    assert!(dense.mean.abs() < MAX_KLD, "{dense:?}");
+    let experts = compare("experts", &experts());
+    assert!(experts.median.abs() < MAX_MEDIAN_OF_EXPERTS, "{experts:?}");
 }
