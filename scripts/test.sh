@@ -86,8 +86,16 @@ tools_for_vulkan() {
     fi
 }
 
+tools_for_clusters() {
+    if ! PATH=$PATH:/usr/sbin command -v munged slurmctld slurmd sbatch parallel >/dev/null; then
+        say "installing munge, slurmctld, slurmd, slurm-client and parallel"
+        { apt-get update -qq && apt-get install -y -qq --no-install-recommends munge slurmctld slurmd slurm-client parallel; } >/dev/null ||
+            say "Slurm is not installed: docs/guide/clusters.md is not tested"
+    fi
+}
+
 MODEL="conversion:: calibration:: calibration_experts:: importance:: quantized_gguf:: kernels:: experts:: programs::
-    quantized_checkpoints:: own_text:: sizes:: parts:: gpu_check:: rpc:: verify:: eval:: doctor:: guide:: server:: low_rank:: scaling:: release:: package::"
+    quantized_checkpoints:: own_text:: sizes:: parts:: gpu_check:: rpc:: verify:: eval:: doctor:: guide:: server:: low_rank:: scaling:: release:: package:: clusters::"
 case $what in
 ggml) tests=ggml:: ;;
 vocabularies) tests="vocabularies:: pieces:: loads:: foreign::" ;;
@@ -109,6 +117,7 @@ esac
 case $what in all | cuda) section CUDA "$ROOT/scripts/check_cuda_build.sh" ;; esac
 case $what in all | aarch64) section "ARM tools" tools_for_aarch64 ;; esac
 case $what in all | vulkan) section "Vulkan tools" tools_for_vulkan ;; esac
+case $what in all | model) section "cluster tools" tools_for_clusters ;; esac
 if [ "$what" = all ]; then
     section llama.cpp builds
     # shellcheck disable=SC2086 # several words

@@ -6,7 +6,7 @@ use std::path::Path;
 /// Lines that a hunk of `0001-tensor-types.patch` may add: hooks, of which the enum in `ggml.h` is the longest.
 const MAX_HOOK_LINES: usize = 5;
 
-const PATCHES: [&str; 9] = [
+const PATCHES: [&str; 10] = [
     "0001-tensor-types.patch",
     "0002-calibrate-tool.patch",
     "0003-amx-configuration.patch",
@@ -15,6 +15,7 @@ const PATCHES: [&str; 9] = [
     "0006-perplexity.patch",
     "0007-file-type.patch",
     "0008-space-prefix.patch",
+    "0009-log.patch",
     "tests/0001-test-tensor-types.patch",
 ];
 

@@ -353,6 +353,44 @@ fn without_a_text_the_base_writes_one() {
     assert_eq!(place.asked().len(), 1);
 }
 
+/// Texts that are judged apart make the receipt of one run over all of them.
+#[test]
+fn receipts_of_texts_that_were_judged_apart_are_one() {
+    let place = Place::new();
+    let of = |texts: &[&str], receipt: &str| {
+        let texts: Vec<&str> = texts.iter().flat_map(|text| ["-f", text]).collect();
+        let args = [&["small.gguf", "--against", "base.gguf", "--receipt", receipt], &texts[..]].concat();
+        place.eval(&args).succeeds();
+    };
+    let read = |name: &str| -> Json {
+        serde_json::from_str(&std::fs::read_to_string(place.path(name)).unwrap()).unwrap()
+    };
+    of(&["wiki.txt", "code.txt"], "whole.json");
+    of(&["wiki.txt"], "wiki.json");
+    of(&["code.txt"], "code.json");
+    let shown = place.eval(&["--merge", "wiki.json", "code.json", "--receipt", "all.json"]).succeeds();
+    assert_says(shown, &["small.gguf  wiki.txt", "code.txt", "all"]);
+    assert_eq!(read("all.json"), read("whole.json"));
+    place.eval(&["--check", "all.json"]).succeeds();
+
+    let merge = |second: &str| place.eval(&["--merge", "wiki.json", second]);
+    merge("whole.json").fails(&["whole.json", "has the text `wiki.txt` as well as", "wiki.json"]);
+    let mut other = read("code.json");
+    other["base"]["files"][0]["sha256"] = "ab".into();
+    std::fs::write(place.path("other.json"), other.to_string()).unwrap();
+    merge("other.json").fails(&["other.json", "has another base than", "no parts of one evaluation"]);
+    let mut other = read("code.json");
+    other["models"][0]["model"]["files"][0]["bytes"] = 1.into();
+    std::fs::write(place.path("other.json"), other.to_string()).unwrap();
+    merge("other.json").fails(&["has other files than"]);
+    let mut other = read("code.json");
+    other["program"]["sha256"] = "ab".into();
+    std::fs::write(place.path("other.json"), other.to_string()).unwrap();
+    merge("other.json").fails(&["has another llama-perplexity than"]);
+    let done = place.eval(&["small.gguf", "--merge", "wiki.json"]);
+    assert!(done.code == 2 && done.err.contains("cannot be used with"), "{}", done.err);
+}
+
 #[test]
 fn a_receipt_is_checked_elsewhere() {
     let place = Place::new();

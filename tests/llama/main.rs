@@ -19,6 +19,7 @@ mod vocabulary;
 mod aarch64;
 mod calibration;
 mod calibration_experts;
+mod clusters;
 mod conversion;
 mod doctor;
 mod eval;

@@ -14,6 +14,8 @@ pub enum Runner {
     Alone,
     /// `sh llama`: needs llama.cpp's programs.
     Llama,
+    /// `sh slurm`, `sh parallel`: needs a queue, with llama.cpp's programs.
+    Cluster,
     /// `sh elsewhere`: needs what no test has (another machine, a package index), which the page says, or takes long and is run by
     /// a test of its own.
     Nobody,
@@ -61,6 +63,7 @@ pub fn blocks(page: &str, text: &str) -> Vec<Block> {
         let runner = match info {
             "sh" => Runner::Alone,
             "sh llama" => Runner::Llama,
+            "sh slurm" | "sh parallel" => Runner::Cluster,
             "sh elsewhere" => Runner::Nobody,
             "text" | "json" | "toml" | "python" => continue,
             _ => panic!("docs/guide/{page}.md:{}: a block of {info:?}", i + 1),
@@ -76,22 +79,13 @@ pub fn run(page: &str, text: &str, llama: Option<&Path>, cache: Option<&Path>) {
     let place = place(llama);
     let folder = place.parent.path();
     for Block { line, runner, text } in blocks(page, text) {
-        if runner == Runner::Nobody || runner == Runner::Llama && llama.is_none() {
+        let runs = runner == Runner::Alone || runner == Runner::Llama && llama.is_some();
+        if !runs {
             continue;
         }
-        let search = std::env::var("PATH").unwrap_or_default();
         let mut command = Command::new("bash");
-        command.args(["-euo", "pipefail", "-c", &text]).current_dir(folder);
-        command.env("PATH", format!("{}:{search}", folder.join("bin").display()));
-        let own_cache = || folder.join("cache");
-        command
-            .env("TENPAK_CACHE", cache.map_or_else(own_cache, Path::to_owned))
-            .env("HOME", folder)
-            .env_remove("TENPAK_COLLECTOR");
-        if let Some(llama) = llama {
-            command.env("TENPAK_COLLECTOR", llama);
-        }
-        let done = command.stdin(std::process::Stdio::null()).output().expect("bash");
+        command.args(["-euo", "pipefail", "-c", &text]);
+        let done = in_place(&mut command, folder, llama, cache).output().expect("bash");
         assert!(
             done.status.success(),
             "docs/guide/{page}.md:{line}: {}\n{text}\n{}{}",
@@ -100,6 +94,28 @@ pub fn run(page: &str, text: &str, llama: Option<&Path>, cache: Option<&Path>) {
             String::from_utf8_lossy(&done.stderr)
         );
     }
+}
+
+/// Has a command run in the folder of a [`place`], with its programs.
+pub fn in_place<'a>(
+    command: &'a mut Command,
+    folder: &Path,
+    llama: Option<&Path>,
+    cache: Option<&Path>,
+) -> &'a mut Command {
+    let search = std::env::var("PATH").unwrap_or_default();
+    let own_cache = || folder.join("cache");
+    command
+        .current_dir(folder)
+        .env("PATH", format!("{}:{search}", folder.join("bin").display()))
+        .env("TENPAK_CACHE", cache.map_or_else(own_cache, Path::to_owned))
+        .env("HOME", folder)
+        .env_remove("TENPAK_COLLECTOR")
+        .stdin(std::process::Stdio::null());
+    if let Some(llama) = llama {
+        command.env("TENPAK_COLLECTOR", llama);
+    }
+    command
 }
 
 /// What pages speak of: `Model`, a Hugging Face folder; `text.txt`, `wiki.txt` and `code.txt`; programs in `bin`.
@@ -151,8 +167,8 @@ convert|plan)
         case $words in {text}) ;; *) set -- \"$@\" --calibration-text text.txt ;; esac ;;
     esac
     case $words in {effort}) ;; *) set -- \"$@\" --effort fast ;; esac ;;
-calibrate) set -- \"$@\" --tokens 1024 --budget 0 ;;
-eval) case $words in *\" --check \"*) ;; *) set -- \"$@\" --chunks 2 ;; esac ;;
+calibrate) case $words in *\" --merge \"*) ;; *) set -- \"$@\" --tokens 1024 --budget 0 ;; esac ;;
+eval) case $words in *\" --check \"*|*\" --merge \"*) ;; *) set -- \"$@\" --chunks 2 ;; esac ;;
 esac
 exec '{}' \"$@\"",
         env!("CARGO_BIN_EXE_tenpak-gguf")

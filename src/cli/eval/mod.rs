@@ -29,6 +29,7 @@ Examples:
   tenpak-gguf eval a.gguf --against base.gguf --tasks hellaswag=hellaswag_val_full.txt --task-count 400
   tenpak-gguf eval a.gguf --against base.gguf -f wiki.txt --receipt a.json      figures, and sha256 of all that they are of
   tenpak-gguf eval a.gguf b.gguf --against base.gguf --report report.html       charts, tensors, texts: a page that loads nothing
+  tenpak-gguf eval --merge wiki.json code.json --receipt all.json   texts that were judged on several machines
   tenpak-gguf eval --check a.json                                   again what the receipt says, and whether it is so
 
 The base's predictions are kept in the cache (`tenpak-gguf cache`), by the content of base, text and programs: two bytes for each token
@@ -38,10 +39,10 @@ among the files that are given (FILE, --against, -f, --tasks), by sha256; figure
 Task files are llama.cpp's: HellaSwag as text with six lines for each task, multiple choice as its binary files.")]
 pub struct Args {
     /// GGUF files; of split ones the first parts
-    #[arg(value_name = "FILE", required_unless_present = "check")]
+    #[arg(value_name = "FILE", required_unless_present_any = ["check", "merge"])]
     files: Vec<PathBuf>,
     /// What they are compared with: a plain GGUF file of the same model
-    #[arg(long, value_name = "BASE", required_unless_present = "check")]
+    #[arg(long, value_name = "BASE", required_unless_present_any = ["check", "merge"])]
     against: Option<PathBuf>,
     /// Text, UTF-8; give several for several domains [default: the base writes one, of 8 chunks]
     #[arg(short = 'f', long = "text", value_name = "[NAME=]TEXT")]
@@ -95,6 +96,11 @@ pub struct Args {
     /// Repeat the evaluation of a receipt and say whether the figures are the same; ends with 1 if not
     #[arg(long, value_name = "RECEIPT", conflicts_with_all = ["chunks", "task_count", "speed", "calibration"])]
     check: Option<PathBuf>,
+    /// Instead: one receipt of receipts whose texts or tasks were judged apart, of the same files
+    #[arg(long, value_name = "RECEIPT", num_args = 1.., conflicts_with_all = [
+        "files", "against", "texts", "chunks", "tasks", "task_count", "speed", "calibration", "report", "check"
+    ])]
+    merge: Vec<PathBuf>,
     /// llama-perplexity, or its folder
     #[arg(long, value_name = "PATH")]
     collector: Option<PathBuf>,
@@ -184,17 +190,22 @@ impl Args {
 }
 
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let inputs: Vec<PathBuf> = args.files.iter().chain(&args.against).chain(&args.check).cloned().collect();
+    let inputs = args.files.iter().chain(&args.against).chain(&args.check).chain(&args.merge);
+    let inputs: Vec<PathBuf> = inputs.cloned().collect();
     for path in args.receipt.iter().chain(&args.report) {
         job::check_output(path, &inputs, args.force)?;
     }
     let before = args.check.as_deref().map(Receipt::read).transpose()?;
-    let eval = match (&before, &args.check) {
-        (Some(receipt), Some(at)) => args.job_of(receipt, at)?,
-        _ => args.job()?,
-    };
     let bar = Mutex::new(Progress::hidden());
-    let receipt = eval.run(&|event| tell(event, &bar))?;
+    let (receipt, eval) = if args.merge.is_empty() {
+        let eval = match (&before, &args.check) {
+            (Some(receipt), Some(at)) => args.job_of(receipt, at)?,
+            _ => args.job()?,
+        };
+        (eval.run(&|event| tell(event, &bar))?, Some(eval))
+    } else {
+        (Receipt::read_merged(&args.merge)?, None)
+    };
     let out = &mut std::io::stdout();
     let json = serde_json::to_string_pretty(&receipt)? + "\n";
     match (args.json, args.markdown, args.csv) {
@@ -207,8 +218,8 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         tenpak_gguf::job::save(path, json.as_bytes())?;
         say!("{}: the receipt, for `tenpak-gguf eval --check`", path.display());
     }
-    if let Some(path) = &args.report {
-        let page = args.report(&eval).page(&receipt, &|event| match event {
+    if let (Some(path), Some(eval)) = (&args.report, &eval) {
+        let page = args.report(eval).page(&receipt, &|event| match event {
             report::Event::Weights(file) => say!("{}: weights beside those of the base", file.display()),
             report::Event::Texts(file) => say!("{}: texts", file.display()),
         })?;

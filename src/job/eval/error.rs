@@ -61,6 +61,19 @@ pub enum EvalError {
     /// Two texts would have one row.
     #[error("{0}: two texts have this name; give one of them another (-f NAME=FILE)")]
     SameName(String),
+    /// No receipt is given.
+    #[error("--merge: no receipt is given")]
+    NothingToMerge,
+    /// Receipts that cannot be one.
+    #[error("{}: has {what} {}, so that they are no parts of one evaluation", path.display(), first.display())]
+    NotOfOne {
+        /// The receipt.
+        path: PathBuf,
+        /// The first of the receipts.
+        first: PathBuf,
+        /// What differs.
+        what: String,
+    },
     /// A receipt that cannot be read.
     #[error("{}: not a receipt of tenpak-gguf eval: {why}", path.display())]
     NoReceipt {

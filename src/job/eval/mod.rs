@@ -2,6 +2,7 @@
 
 mod digest;
 mod error;
+mod merge;
 mod receipt;
 mod repeat;
 mod tables;
