@@ -18,8 +18,15 @@ fn a_model_from_folder_to_release() {
     let commands: Vec<String> = commands.map(|block| block.text).collect();
     let (place, model) = (Place::new(), guide::place(Some(&LLAMA)));
     let folder = model.parent.path();
-    let mut command = Command::new(root.join("scripts/one_node_slurm.sh"));
-    command.arg(place.path("slurm")).args(["bash", "-euo", "pipefail", "-c", &commands.join("\n")]);
+    // A queue that does not go on is an error too.
+    let mut command = Command::new("timeout");
+    command.arg("600").arg(root.join("scripts/one_node_slurm.sh")).arg(place.path("slurm")).args([
+        "bash",
+        "-euo",
+        "pipefail",
+        "-c",
+        &commands.join("\n"),
+    ]);
     let done = in_place(&mut command, folder, Some(&LLAMA), None).output().expect("bash");
     let printed = [&done.stdout[..], &done.stderr].map(String::from_utf8_lossy).concat();
     if done.status.code() == Some(CANNOT) {
