@@ -43,7 +43,7 @@ fn a_model_from_folder_to_release() {
         receipt["domains"].as_array().expect("texts").iter().filter_map(|d| d["name"].as_str()).collect();
     assert_eq!(domains, ["wiki", "code"]);
     assert!(folder.join("Model-GGUF/SHA256SUMS").exists(), "{logs}");
-    // Both ways make the same shards: the calibrations are of the same parts.
+    // Both ways make shards of the same sizes; that parts and shards are those of one run other tests show.
     for shard in ["00001", "00002"] {
         let bytes = |name: &str| {
             std::fs::read(folder.join(format!("{name}-{shard}-of-00002.gguf"))).expect("a shard")
