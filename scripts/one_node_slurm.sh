@@ -54,6 +54,10 @@ PartitionName=all Nodes=ALL Default=YES State=UP
 EOF
 export SLURM_CONF=$folder/slurm.conf
 stop() {
+    local status=$?
+    if [ $status != 0 ] && [ $status != 77 ]; then
+        { squeue --format '%i %j %T %r' && sinfo --format '%n %T %E' && tail -n 5 "$folder"/slurm{ctld,d}.log; } >&2 || true
+    fi
     for program in slurmd slurmctld; do
         [ ! -e "$folder/$program.pid" ] || kill "$(cat "$folder/$program.pid")" 2>/dev/null || true
     done
@@ -69,4 +73,7 @@ for i in $(seq 100); do
     [ "$i" != 100 ] || cannot "the node is $(sinfo --noheader --format %T 2>&1): see $folder"
     sleep 0.1
 done
+# A node that is idle may still start no job, where slurmstepd may not do what it does to start one.
+timeout 60 sbatch --wait --output="$folder/first.out" --wrap true >"$folder/first.printed" 2>&1 ||
+    cannot "a first job did not run: $(squeue --noheader --format '%T %r' 2>&1 | head -n 1); $(tail -n 1 "$folder/slurmd.log" 2>&1)"
 "$@"
