@@ -71,6 +71,7 @@ fn say_event(event: Event, bar: &Mutex<Progress>, is_reported: bool) {
                 Step::Base => "the model as plain floats",
                 Step::OwnText => "text that the model writes",
                 Step::Calibration => "statistics and sensitivities",
+                Step::Trial => "a trial of some layers",
                 Step::Sensitivities | Step::Costs | Step::File | Step::Judgement => return,
             };
             say!("{what}{}: {}", if is_there { ", from the cache" } else { "" }, path.display());
@@ -80,6 +81,15 @@ fn say_event(event: Event, bar: &Mutex<Progress>, is_reported: bool) {
         Event::Verified(verified) => report_verified(verified, is_reported),
         Event::Statistics(words) => say!("calibration: {words}"),
         Event::Costs { weights } => *bar() = Progress::new(weights, "finding out what types cost"),
+        Event::Trying { weights } => *bar() = Progress::new(weights, "quantizing for the trial"),
+        Event::Tried(trial) => {
+            let kinds: Vec<String> = trial.kinds().map(|(kind, f)| format!("{f:.2} {kind}")).collect();
+            say!(
+                "trial: some layers in t3 cost {:.2} times what is expected of them; by kinds: {}",
+                trial.of_all(),
+                kinds.join(", ")
+            );
+        }
         Event::NoSensitivities => say!(
             "note: the calibration does not say how much depends on each weight, so that the recipe decides about types; \
              `tenpak-gguf calibrate` makes one that does"

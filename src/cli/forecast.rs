@@ -41,6 +41,7 @@ fn words(step: Step) -> &'static str {
         Step::Calibration => "statistics of the inputs of its weights",
         Step::Sensitivities => "how much depends on each weight",
         Step::Costs => "what types cost, and the best mix",
+        Step::Trial => "a trial of some layers",
         Step::File => "the file",
         Step::Judgement => "what the file costs, on text kept back",
     }

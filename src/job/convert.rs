@@ -11,6 +11,7 @@ use super::guide::Guide;
 use super::judge::{Judgement, judge};
 use super::measure::{self, Measure, Measured};
 use super::outputs::{Outputs, check_output};
+use super::trial::{Trial, Trying};
 use super::verify::{Verify, VerifyError};
 use super::write::{Resume, write_with};
 use super::{Error, origin, resume, scaling};
@@ -211,8 +212,8 @@ impl Opened<'_> {
         if self.recipe.needs_sensitivities() {
             plan = origin::as_in(&plan, knowing(&self.model, &self.recipe, calibration)?);
         }
-        match (self.job.size, guide) {
-            (Some(size), Some(guide)) => plan = self.allocated(plan, size, guide, tell)?,
+        match (self.job.size, &statistics) {
+            (Some(size), Some(statistics)) => plan = self.allocated(plan, size, statistics, tell)?,
             (Some(_), None) => tell(Event::NoSensitivities),
             (None, _) => {}
         }
@@ -253,22 +254,55 @@ impl Opened<'_> {
     /// What every type would cost every tensor, for sizes to be compared. `None` if the statistics do not say it.
     pub fn priced(&self, tell: &(dyn Fn(Event) + Sync)) -> Result<Option<Priced<'_>>, Error> {
         let Some(statistics) = self.statistics(tell)? else { return Ok(None) };
-        let guide = Guide { calibration: statistics.calibration(), effort: self.job.effort };
-        let Some((costs, sensitivities)) = self.costs(guide, tell)? else { return Ok(None) };
+        let Some((costs, sensitivities)) = self.costs(&statistics, tell)? else { return Ok(None) };
         Ok(Some(Priced { opened: self, statistics, costs, sensitivities }))
     }
 
     fn costs(
         &self,
-        guide: Guide,
+        statistics: &Found,
         tell: &(dyn Fn(Event) + Sync),
     ) -> Result<Option<(Vec<TensorCosts>, Sensitivities)>, Error> {
+        let guide = Guide { calibration: statistics.calibration(), effort: self.job.effort };
         let Some(sensitivities) = guide.calibration.sensitivities()? else { return Ok(None) };
         tell(Event::Costs { weights: self.plan.weights() });
         let costs =
             costs(&self.model, guide, &sensitivities, self.job.low_rank, &|n| tell(Event::Progress(n)));
         tell(Event::Stopped);
-        Ok(Some((costs?, sensitivities)))
+        let mut costs = costs?;
+        if let Some(trial) = self.trial(statistics, &sensitivities, &costs, tell)? {
+            tell(Event::Tried(&trial));
+            for tensor in &mut costs {
+                let factor = trial.factor(&self.model.tensors[tensor.index].name);
+                tensor.offers.iter_mut().for_each(|(_, cost)| *cost *= factor);
+            }
+        }
+        Ok(Some((costs, sensitivities)))
+    }
+
+    /// What errors of the quantizer cost beside what is expected of them. `None` for statistics of a file: there is no model to run
+    /// and no text that was kept back.
+    fn trial(
+        &self,
+        statistics: &Found,
+        sensitivities: &Sensitivities,
+        costs: &[TensorCosts],
+        tell: &(dyn Fn(Event) + Sync),
+    ) -> Result<Option<Trial>, Error> {
+        let (Found::Measured(measured), Some(measure)) = (statistics, self.measure()) else {
+            return Ok(None);
+        };
+        let trying = Trying {
+            model: &self.model,
+            measured,
+            sensitivities,
+            costs,
+            collector: measure.collector.as_deref(),
+            threads: self.job.threads,
+            quiet: measure.quiet,
+            place: measure.place_of_trial(measured.calibration.path(), &measured.kept_back)?,
+        };
+        trying.run(tell)
     }
 
     /// The parts of a plan, none of which may be written over something.
@@ -334,10 +368,10 @@ impl Opened<'_> {
         &self,
         plan: Plan,
         size: Size,
-        guide: Guide,
+        statistics: &Found,
         tell: &(dyn Fn(Event) + Sync),
     ) -> Result<Plan, Error> {
-        let Some((costs, sensitivities)) = self.costs(guide, tell)? else {
+        let Some((costs, sensitivities)) = self.costs(statistics, tell)? else {
             tell(Event::NoSensitivities);
             return Ok(plan);
         };

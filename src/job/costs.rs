@@ -129,6 +129,18 @@ fn offers(
     candidates.iter().filter_map(|candidate| Some((*candidate, cost(candidate)?))).collect()
 }
 
+/// What a type of ours is expected to cost a tensor; `None` if nothing is known of the tensor.
+pub(super) fn cost_of(
+    model: &Model,
+    guide: Guide,
+    known: &Known,
+    t: &SourceTensor,
+    kind: &'static TensorType,
+) -> Result<Option<f64>, Error> {
+    let losses = losses(model, guide, known, t, &[Kind::Ours(kind)], &mut LastFactor::default())?;
+    Ok(losses.map(|losses| losses.iter().sum()))
+}
+
 /// The expected divergence of each type; `None` if nothing is known of the tensor.
 fn losses(
     model: &Model,

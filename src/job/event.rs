@@ -4,6 +4,7 @@ use super::forecast::Forecast;
 use super::foreign::Prepared;
 use super::judge::Judgement;
 use super::measure::Step;
+use super::trial::Trial;
 use super::verify::Verified;
 use crate::plan::{Plan, Planned, Target};
 use std::path::Path;
@@ -59,6 +60,13 @@ pub enum Event<'a> {
         /// Weights of the model.
         weights: u64,
     },
+    /// Some layers are quantized for a trial of what errors cost: so many weights.
+    Trying {
+        /// Weights that are quantized.
+        weights: u64,
+    },
+    /// What the trial found.
+    Tried(&'a Trial),
     /// There is a size to meet, and the statistics do not say what the errors of tensors cost: the recipe decides.
     NoSensitivities,
     /// The best mix of types for the size.

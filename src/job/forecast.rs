@@ -5,7 +5,7 @@ use super::collector::{Speed, measure_speed};
 use super::costs::{EXPERTS, ROWS};
 use super::guided::experts;
 use super::measure::{Measure, Step, TOKENS_KEPT_BACK, default_tokens};
-use super::{Error, judge};
+use super::{Error, judge, trial};
 use crate::calibration::Statistics;
 use crate::checkpoint::{Model, SourceTensor};
 use crate::names::{Input, Role, SharedInput};
@@ -13,7 +13,7 @@ use crate::plan::{Family, Plan};
 use crate::quantize::{BandQuantizer, Effort, Factor};
 use crate::types::trellis::T3;
 use rayon::prelude::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -70,6 +70,12 @@ struct Work {
     tried: f64,
     /// Cubes of the columns of all inputs, each of which is factored.
     cubes: f64,
+    /// Weights that are quantized for the trial.
+    trial: f64,
+    /// Cubes of the columns of their inputs.
+    cubes_of_trial: f64,
+    /// Kinds of these weights.
+    kinds: usize,
 }
 
 impl Work {
@@ -81,21 +87,39 @@ impl Work {
             _ => 1.0,
         };
         let has_head = model.tensors.iter().any(|t| Role::of(&t.name) == Role::Head);
-        let mut work = Work { active: 0.0, sums: 0.0, weights: 0.0, tried: 0.0, cubes: 0.0 };
+        let mut work = Work {
+            active: 0.0,
+            sums: 0.0,
+            weights: 0.0,
+            tried: 0.0,
+            cubes: 0.0,
+            trial: 0.0,
+            cubes_of_trial: 0.0,
+            kinds: 0,
+        };
+        let mut kinds = BTreeSet::new();
         let mut inputs = BTreeMap::new();
         for t in model.tensors.iter().filter(|t| model.is_quantizable(t)) {
             let (n, matrices) = (t.columns() as f64, experts(t));
             work.weights += t.elements() as f64;
+            let is_tried = trial::is_tried(model, &t.name);
+            if is_tried {
+                work.trial += t.elements() as f64;
+                kinds.insert(trial::kind(&t.name));
+            }
             work.tried += (ROWS * matrices.min(EXPERTS)) as f64 * n;
             if Role::of(&t.name) == Role::Embeddings && has_head {
                 continue;
             }
             work.active += t.elements() as f64 * if matrices > 1 { share } else { 1.0 };
-            inputs.insert(input(t), (n, matrices));
+            inputs.insert(input(t), (n, matrices, is_tried));
         }
-        for (n, matrices) in inputs.into_values() {
+        work.kinds = kinds.len();
+        for (n, matrices, is_tried) in inputs.into_values() {
             work.sums += n * n * if matrices > 1 { share * matrices as f64 } else { 1.0 };
-            work.cubes += n.powi(3) * matrices as f64;
+            let cubes = n.powi(3) * matrices as f64;
+            work.cubes += cubes;
+            work.cubes_of_trial += if is_tried { cubes } else { 0.0 };
         }
         work
     }
@@ -188,6 +212,18 @@ impl Measure {
                 Step::Costs,
                 of_quantizer(&|q| kinds * work.tried / q.weights + work.cubes * q.of_cube),
             ));
+            let tokens = trial::tokens(work.kinds) as u64;
+            let quantized = Quantizing::measured(trial::EFFORT)
+                .map(|q| work.trial / q.weights + work.cubes_of_trial * q.of_cube);
+            let judged = of_collector(&|s| run(tokens, s.many));
+            let seconds = quantized.zip(judged).map(|(quantized, judged)| quantized + judged);
+            let is_there = match &places.calibration {
+                Some(calibration) if is_there && places.kept_back.exists() => {
+                    self.place_of_trial(calibration, &places.kept_back)?.exists()
+                }
+                _ => false,
+            };
+            steps.push(ForecastStep { tokens: Some(tokens), is_there, ..step(Step::Trial, seconds) });
         }
         let file = of_quantizer(&|q| work.weights / q.weights + FACTORS * work.cubes * q.of_cube);
         steps

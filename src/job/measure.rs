@@ -5,10 +5,11 @@ use super::calibrate::{Calibrate, Text, check_text};
 use super::collector::find_collector;
 use super::own_text::{DEFAULT_SEED, OwnText};
 use super::write::{Resume, write_or_resume};
-use super::{Error, Event};
+use super::{Error, Event, judge, trial};
 use crate::atomic_file::AtomicFile;
 use crate::calibration::Calibration;
 use crate::checkpoint::{self, Dtype, Model};
+use crate::llama::evaluation::CHUNK;
 use crate::names;
 use crate::plan::{Plan, Recipe};
 use crate::quantize::Effort;
@@ -57,6 +58,8 @@ pub enum Step {
     Sensitivities,
     /// What each type costs each tensor is found out.
     Costs,
+    /// Some layers are quantized, and what they cost is compared with what was expected.
+    Trial,
     /// The file is written.
     File,
     /// What the file costs is measured.
@@ -73,12 +76,15 @@ pub(super) struct Places {
     pub base: PathBuf,
     /// Texts of the model's own, if there is no other: the one that is kept back, and the one to measure on.
     pub own: Vec<PathBuf>,
+    /// Text that nothing is measured on: the model's own or the end of another.
+    pub kept_back: PathBuf,
     /// The calibration, if the text is there already, which decides about its name.
     pub calibration: Option<PathBuf>,
 }
 
-/// Tokens that the model writes for the judgement of the result.
-pub(super) const TOKENS_KEPT_BACK: u64 = 4608;
+/// Tokens that the model writes for the judgement of the result and, after those, for the trial; some more, since what is written is
+/// not always read as the same tokens.
+pub(super) const TOKENS_KEPT_BACK: u64 = (judge::TOKENS + trial::CHUNKS * CHUNK + CHUNK) as u64;
 
 /// Tokens to measure on.
 pub(super) fn default_tokens(effort: Effort) -> u64 {
@@ -117,21 +123,33 @@ impl Measure {
                 .map(|(tokens, seed)| self.cache.place(&model_key, &format!("own-{tokens}-{seed}.txt")))
                 .collect(),
         };
-        let text = match &self.text {
-            Some(text) => Some(self.cut(text)?.first),
-            None => own.get(1).cloned(),
+        let (text, kept_back) = match &self.text {
+            Some(text) => {
+                let cut = self.cut(text)?;
+                (Some(cut.first), cut.rest)
+            }
+            None => (own.get(1).cloned(), own[0].clone()),
         };
         let text = text.filter(|path| path.exists());
         let calibration =
             text.map(|text| self.place_of_calibration(&model_key, &text, tokens)).transpose()?;
-        Ok(Places { model_key, plain, base, own, calibration })
+        Ok(Places { model_key, plain, base, own, kept_back, calibration })
     }
 
     fn place_of_calibration(&self, model_key: &str, text: &Path, tokens: u64) -> Result<PathBuf, Error> {
         /// Counts up when the collector measures something else of the same text.
-        const MEASURED: &str = "2";
+        const MEASURED: &str = "3";
         let key = key_of(&[model_key, &digest(text)?, &tokens.to_string(), MEASURED]);
         Ok(self.cache.place(&key, "gram.gguf"))
+    }
+
+    /// Where what a trial found is or will be.
+    pub(super) fn place_of_trial(&self, calibration: &Path, kept_back: &Path) -> Result<PathBuf, Error> {
+        /// Counts up when a trial does something else.
+        const TRIED: &str = "3";
+        let calibration = calibration.file_name().unwrap_or_default().to_string_lossy();
+        let key = key_of(&[&calibration, &digest(kept_back)?, TRIED]);
+        Ok(self.cache.place(&key, "trial.tsv"))
     }
 
     /// Measures, or takes from the cache what is there.

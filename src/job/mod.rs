@@ -62,6 +62,7 @@ mod plain;
 mod resume;
 mod scaling;
 mod sha256;
+mod trial;
 mod verify;
 mod weights;
 mod write;
@@ -91,6 +92,7 @@ pub use origin::{CALIBRATION_KEY, calibration_of, with_calibration};
 pub use outputs::{OutputError, Outputs, check_folder, check_output, save};
 pub use own_text::{DEFAULT_SEED, OwnText};
 pub use scaling::SCALED;
+pub use trial::Trial;
 pub use verify::{Agreement, Difference, Distance, Half, Shown, Verified, Verify, VerifyError, percent};
 pub use write::{Resume, write, write_or_resume};
 
@@ -209,6 +211,9 @@ pub enum Error {
         /// What went wrong.
         source: std::io::Error,
     },
+    /// What a trial measured.
+    #[error("{}: is damaged; delete it, and the trial is made again", .0.display())]
+    DamagedTrial(PathBuf),
     /// NaN or infinity among the weights.
     #[error(
         "{}: tensor `{tensor}`, row {row}: {value} is not a finite number: either the file is damaged, then fetch it again, or the \

@@ -94,6 +94,13 @@ impl Plan {
         plan
     }
 
+    /// The plan of a file with the same keys and some of the tensors.
+    pub fn only(self, is_wanted: impl Fn(&Planned) -> bool) -> Plan {
+        let Plan { keys, mut tensors, .. } = self;
+        tensors.retain(is_wanted);
+        Plan::of(keys, tensors)
+    }
+
     /// The plan of a file that has this key too, or with this value.
     pub fn with_key(mut self, key: &str, value: Value) -> Plan {
         self.keys.retain(|(other, _)| other != key);

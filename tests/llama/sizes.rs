@@ -65,6 +65,10 @@ fn sizes_are_met_by_mixes_that_cost_less() {
     let options = ["--size", &size, "--save-recipe", arg(&recipe)];
     let printed = place.run("mixed", &mut sized(&place, &model, &mixed, &options));
     assert!(printed.contains("statistics and sensitivities, from the cache"), "{printed}");
+    assert!(
+        printed.contains("too little text is kept back for a trial") && !printed.contains("trial: some"),
+        "{printed}"
+    );
     let wanted = bytes(&uniform);
     let of_size = bytes(&mixed) as f64 / wanted as f64;
     assert!((1.0 - UNUSED..=1.0).contains(&of_size), "{} of {wanted} bytes", bytes(&mixed));
@@ -118,6 +122,10 @@ fn without_a_text_the_model_writes_it() {
         printed.contains("text that the model writes") && printed.contains("of self, seed 1"),
         "{printed}"
     );
+    // Every layer is tried, and its quantized weights cost about what noise does.
+    let of_trial = number(&printed, "trial: some layers in t3 cost ");
+    note(format!("{of_trial} times what is expected"));
+    assert!((0.3..3.0).contains(&of_trial) && printed.contains(" ffn_down.weight"), "{printed}");
     // How long each step takes is said before, of all of them.
     assert!(printed.contains("all together about ") && !printed.contains("about ?"), "{printed}");
     let bytes_of_fp32 = 4 * File::open(&model).unwrap().tensors().iter().map(|t| t.elements()).sum::<u64>();

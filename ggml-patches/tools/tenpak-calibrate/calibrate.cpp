@@ -327,7 +327,7 @@ static void run(int argc, char ** argv) {
         return;
     }
     const std::string & out = params.out_file;
-    if (params.model.path.empty() || params.prompt_file.empty() || (out.empty() && own.swap.empty())) {
+    if (params.model.path.empty() || params.prompt_file.empty() || (out.empty() && (own.swap.empty() || !own.swap_kinds.empty()))) {
         throw std::runtime_error("-m BASE.gguf, -f TEXT and -o OUT are needed; see --help");
     }
     if (params.n_ctx <= 0) {
@@ -375,8 +375,16 @@ static void run(int argc, char ** argv) {
     }
 
     // Text beyond what any tokenizer needs for the tokens wanted is left out.
-    const std::string text  = params.prompt.substr(0, 64 * own.tokens + 64);
+    const std::string text  = params.prompt.substr(0, 64 * (own.skip + own.tokens) + 64);
     auto              tokens = common_tokenize(ctx, text, true, params.parse_special);
+    if (!own.swap_kinds.empty() && (int64_t) tokens.size() < own.skip + 2 * n_ctx) {
+        fprintf(stderr, "note: no trial on %s: of its %zu tokens too few are left\n", params.prompt_file.c_str(), tokens.size());
+        output_file file(out);
+        file.clear();
+        file.finish();
+        return;
+    }
+    tokens.erase(tokens.begin(), tokens.begin() + std::min<int64_t>(own.skip, tokens.size()));
     if ((int64_t) tokens.size() < n_ctx) {
         throw std::runtime_error(string_format("%s: is too short: %zu tokens, and a chunk has %" PRId64,
                                                params.prompt_file.c_str(), tokens.size(), n_ctx));
@@ -442,9 +450,19 @@ static void run(int argc, char ** argv) {
         observer = [&](ggml_tensor * t, bool ask) { return c.on_node(t, ask); };
     }
     if (!own.swap.empty()) {
-        observer = [&](ggml_tensor * t, bool ask) { return meter.on_node(t, ask); };
-        measure_swaps(meter, own.swap, [&](int64_t chunk, int64_t n) { runner.run_again(chunk, n); }, n_chunks,
-                      n_together);
+        if (!meter.on_host()) {
+            throw std::runtime_error("--swap: the model has to be in the host's memory: give -ngl 0");
+        }
+        observer              = [&](ggml_tensor * t, bool ask) { return meter.on_node(t, ask); };
+        const auto run_chunk = [&](int64_t chunk, int64_t n) { runner.run_again(chunk, n); };
+        if (!own.swap_kinds.empty()) {
+            output_file file(out);
+            file.clear();
+            measure_kinds(meter, own.swap, read_errors(own.swap_kinds), run_chunk, n_chunks, n_together, file.stream());
+            file.finish();
+        } else {
+            measure_swaps(meter, own.swap, run_chunk, n_chunks, n_together);
+        }
         return;
     }
     header.sites = meter.names();

@@ -28,6 +28,10 @@ const char * const USAGE =
     "  --parse-special     tokens such as <|im_end|> in the text are tokens, as they are in a text of --write-text\n"
     "  --swap FILE         instead: what each quantized weight of FILE costs, a GGUF file of the same model, if it alone\n"
     "                      stands in for the model's; a line for each: name, mean KL divergence in nats, standard error\n"
+    "  --swap-kinds FILE   of --swap: instead of each weight those that are called alike in all blocks, together, and all of\n"
+    "                      them, beside noise; FILE has a line for each weight: its name and the noise in its outputs, as\n"
+    "                      a share of their squares; into the file of -o\n"
+    "  --skip N            leaves out so many tokens at the start of the text\n"
     "  --text-name NAME    what the result calls the text (default: the name of the file)\n"
     "  --write-text FILE   a text of --tokens tokens that the model writes\n"
     "  --seed N            of that text (default: 1)\n"
@@ -119,7 +123,9 @@ std::vector<char *> take_own(int argc, char ** argv, own_params & own) {
         { "--part", [&](const std::string & value) { parse_part(value, own); } },
         { "--seed", [&](const std::string & value) { own.seed = parse_count("--seed", value); } },
         { "--speed", [&](const std::string & value) { own.speed = value; } },
+        { "--skip", [&](const std::string & value) { own.skip = parse_count("--skip", value); } },
         { "--swap", [&](const std::string & value) { own.swap = value; } },
+        { "--swap-kinds", [&](const std::string & value) { own.swap_kinds = value; } },
         { "--text-name", [&](const std::string & value) { own.text_name = value; } },
         { "--tokens", [&](const std::string & value) { own.tokens = parse_count("--tokens", value); } },
         { "--tokenize", [&](const std::string & value) { own.tokenize = value; } },

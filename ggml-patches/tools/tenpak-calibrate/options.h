@@ -17,6 +17,8 @@ struct own_params {
     double      budget = -1; // what the sums take
     int64_t     part = 1, parts = 1; // of the chunks
     std::string swap;       // nothing is swapped
+    std::string swap_kinds; // each weight alone
+    int64_t     skip       = 0; // tokens at the start of the text
     std::string text_name;  // that of the file
     std::string write_text; // no text is written
     std::string speed;      // is not measured

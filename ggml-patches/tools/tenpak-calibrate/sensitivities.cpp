@@ -18,10 +18,9 @@ static const int64_t LEAST_TOKENS = 64;
 static const int64_t SKIPPED      = 16;
 
 // Some text is far more sensitive than other. Noise at all sites at once takes one run instead of one for every group, so that
-// its level is found on more of it: so many further chunks in a round, and this many times the tokens of each, of which the second half
-// counts, as in llama-perplexity: predictions with little before them diverge more.
+// its level is found on more of it: so many further chunks in a round, all tokens of each. The second half of them counts, as in
+// llama-perplexity, however little time there is: predictions with little before them diverge more.
 static const int64_t CHUNKS_OF_LEVEL = 6;
-static const int64_t TIMES_OF_LEVEL  = 2;
 
 // Sites whose weights share an input, together. Values are apart: they are few, and more depends on them.
 static std::vector<std::set<size_t>> groups_of(const std::vector<sensitivity_site> &      sites,
@@ -59,6 +58,13 @@ sensitivities measure_sensitivities(sensitivity_meter & meter, const std::functi
     for (size_t i = 0; i < meter.sites.size(); i++) {
         all.insert(i);
     }
+    const auto noise_at = [](const std::set<size_t> & sites, double error) {
+        std::map<size_t, double> errors;
+        for (size_t site : sites) {
+            errors[site] = error;
+        }
+        return errors;
+    };
 
     // A round takes about half a run for every group.
     int64_t chunk = 0;
@@ -75,36 +81,36 @@ sensitivities measure_sensitivities(sensitivity_meter & meter, const std::functi
     const double before = elapsed();
     base_of(0, n_alone, SKIPPED);
     const double of_token = (elapsed() - before) / n_alone;
-    const double runs     = 0.6 * groups.size() + 1 + CURVE.size() + CHUNKS_OF_LEVEL * TIMES_OF_LEVEL * 2;
-    n_alone = std::max(n_alone, std::min(n_tokens / TIMES_OF_LEVEL, (int64_t) (seconds / (runs * of_token))));
+    const double runs            = 0.6 * groups.size() + 1 + CURVE.size();
+    const double tokens_of_level = 2.0 * CHUNKS_OF_LEVEL * n_tokens;
+    n_alone = std::max(n_alone, std::min(n_tokens / 2, (int64_t) ((seconds / of_token - tokens_of_level) / runs)));
 
     double   longest = 0;
     uint64_t spread  = 0; // places all over the text
     for (uint64_t number = 0;; number++) {
         const double began = elapsed();
-        double       done  = 0; // runs of this round
+        double       done  = 0; // tokens that this round has run
         const auto   step  = [&](double n) {
             done += n;
             // of this round, and of the rounds that there is time for
-            const double of_round = done / runs;
+            const double of_round = done / (runs * n_alone + tokens_of_level);
             const double took     = number == 0 ? elapsed() / of_round : longest;
             const double rounds   = std::max(floor(seconds / took), number + 1.0);
             tell(std::min((number + of_round) / rounds, 1.0));
         };
         base_of(GOLDEN * spread++, n_alone, SKIPPED);
         for (size_t g = 0; g < groups.size(); g++) {
-            alone[g].add(meter.perturbed(groups[g], LEVEL, number));
-            step(0.6);
+            alone[g].add(meter.perturbed(noise_at(groups[g], LEVEL), number));
+            step(0.6 * n_alone);
         }
         for (size_t i = 0; i < CURVE.size(); i++) {
-            together[i].add(meter.perturbed(all, CURVE[i], number));
-            step(1);
+            together[i].add(meter.perturbed(noise_at(all, CURVE[i]), number));
+            step(n_alone);
         }
         for (int64_t c = 0; c < CHUNKS_OF_LEVEL; c++) {
-            const int64_t n = std::min(n_tokens, TIMES_OF_LEVEL * n_alone);
-            base_of(GOLDEN * spread++, n, n / 2);
-            of_level.add(meter.perturbed(all, LEVEL, number));
-            step(2 * TIMES_OF_LEVEL);
+            base_of(GOLDEN * spread++, n_tokens, n_tokens / 2);
+            of_level.add(meter.perturbed(noise_at(all, LEVEL), number));
+            step(2 * n_tokens);
         }
         longest = std::max(longest, elapsed() - began);
         if (elapsed() + longest > seconds) {

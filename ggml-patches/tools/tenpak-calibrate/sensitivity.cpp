@@ -145,13 +145,14 @@ bool sensitivity_meter::on_node(ggml_tensor * t, bool ask) {
     if (site == site_of.end()) {
         return false;
     }
-    if (swap && sites[site->second].weight == swap->weight) {
+    const auto swap = swaps ? swaps->find(sites[site->second].weight) : sensitivity_swaps::const_iterator();
+    if (swaps && swap != swaps->end()) {
         const auto * root = (const uint8_t *) root_of(t->src[0])->data;
         for (auto * w = t->src[0]; w; w = w->view_src) {
             swapped_data.emplace(w, w->data);
         }
         for (const auto & [w, data] : swapped_data) {
-            w->data = swap->data + ((uint8_t *) data - root);
+            w->data = swap->second + ((uint8_t *) data - root);
         }
         return true;
     }
@@ -357,7 +358,8 @@ void sensitivity_meter::measure(const ggml_tensor * t, size_t site) {
 }
 
 void sensitivity_meter::add_noise(ggml_tensor * t, size_t site) {
-    const int64_t      n = t->ne[0];
+    const int64_t      n     = t->ne[0];
+    const double       noise = noisy.at(site);
     std::vector<float> values(ggml_nelements(t));
     ggml_backend_tensor_get(t, values.data(), 0, ggml_nbytes(t));
     std::vector<float> deviation(n);
@@ -399,24 +401,27 @@ std::vector<double> sensitivity_meter::diverged(size_t first_node) {
     return result;
 }
 
-std::vector<double> sensitivity_meter::perturbed(const std::set<size_t> & sites, double error, uint64_t s) {
-    noisy = sites;
-    noise = error;
+std::vector<double> sensitivity_meter::perturbed(const std::map<size_t, double> & errors, uint64_t s) {
+    noisy = errors;
     seed  = s;
-    auto result = diverged(first_node(sites));
+    std::set<size_t> places;
+    for (const auto & [site, error] : errors) {
+        places.insert(site);
+    }
+    auto result = diverged(first_node(places));
     noisy.clear();
     return result;
 }
 
-std::vector<double> sensitivity_meter::swapped(const sensitivity_swap & other) {
+std::vector<double> sensitivity_meter::swapped(const sensitivity_swaps & others) {
     std::set<size_t> places;
     for (size_t i = 0; i < sites.size(); i++) {
-        if (sites[i].weight == other.weight) {
+        if (others.count(sites[i].weight)) {
             places.insert(i);
         }
     }
-    swap = &other;
+    swaps = &others;
     auto result = diverged(first_node(places));
-    swap = nullptr;
+    swaps = nullptr;
     return result;
 }

@@ -37,11 +37,8 @@ struct mean_divergence {
     double error() const; // standard error
 };
 
-// A weight in other words.
-struct sensitivity_swap {
-    std::string weight;
-    uint8_t *   data; // of the type and the extents of the weight
-};
+// Weights by name, and other values for each, of its type and its extents.
+using sensitivity_swaps = std::map<std::string, uint8_t *>;
 
 class sensitivity_meter {
   public:
@@ -69,12 +66,15 @@ class sensitivity_meter {
     // runs the tokens as they are
     void base();
 
-    // runs the tokens with noise at sites, each of `error` of its energy, and gives the divergence of every prediction
+    // runs the tokens with noise at sites, each of this share of its energy, and gives the divergence of every prediction
     // that counts
-    std::vector<double> perturbed(const std::set<size_t> & sites, double error, uint64_t seed);
+    std::vector<double> perturbed(const std::map<size_t, double> & errors, uint64_t seed);
 
-    // runs the tokens with another weight
-    std::vector<double> swapped(const sensitivity_swap & swap);
+    // runs the tokens with other values of weights, which have to be in the host's memory
+    std::vector<double> swapped(const sensitivity_swaps & swaps);
+
+    // whether all nodes of the graph are in the host's memory
+    bool on_host() const { return is_host; }
 
   private:
     // what a node was in the traced graph
@@ -117,10 +117,9 @@ class sensitivity_meter {
     size_t                                  cut  = 0;  // nodes before are left out
     std::vector<ggml_tensor *>              tensors;   // of the nodes so far
     std::string                             problem;
-    std::set<size_t>                        noisy;
-    double                                  noise = 0;
+    std::map<size_t, double>                noisy; // sites, and how large the noise is
     uint64_t                                seed  = 0;
-    const sensitivity_swap *                swap  = nullptr;
+    const sensitivity_swaps *               swaps = nullptr;
     std::map<ggml_tensor *, void *>         swapped_data; // weights, and the data that they had
 
     // the base

@@ -2,8 +2,11 @@
 
 #include "ggml-cpp.h"
 #include "gguf.h"
+#include "progress.h"
 
+#include <chrono>
 #include <cstdio>
+#include <fstream>
 #include <map>
 #include <stdexcept>
 
@@ -21,39 +24,140 @@ static std::vector<uint8_t> converted(const ggml_tensor * t, ggml_type type) {
     return data;
 }
 
-void measure_swaps(sensitivity_meter & meter, const std::string & path, const std::function<void(int64_t, int64_t)> & run,
-                   int64_t n_chunks, int64_t n_tokens) {
-    ggml_context *   raw    = nullptr;
-    gguf_init_params params = { /*no_alloc =*/ false, &raw };
-    gguf_context_ptr gguf(gguf_init_from_file(path.c_str(), params));
-    ggml_context_ptr tensors(raw);
-    if (!gguf) {
-        throw std::runtime_error(path + ": cannot be read as a GGUF file");
-    }
-    std::map<std::string, ggml_type> types;
-    for (const auto & site : meter.sites) {
-        types[site.weight] = site.type;
-    }
-    std::map<std::string, std::vector<uint8_t>> swaps;
-    for (auto * t = ggml_get_first_tensor(raw); t; t = ggml_get_next_tensor(raw, t)) {
-        const auto type = types.find(t->name);
-        if (ggml_is_quantized(t->type) && type != types.end()) {
-            swaps[t->name] = converted(t, type->second);
+// The quantized weights of a file that the model has too.
+class other_weights {
+  public:
+    other_weights(const sensitivity_meter & meter, const std::string & path) {
+        ggml_context *   raw    = nullptr;
+        gguf_init_params params = { /*no_alloc =*/ false, &raw };
+        gguf.reset(gguf_init_from_file(path.c_str(), params));
+        context.reset(raw);
+        if (!gguf) {
+            throw std::runtime_error(path + ": cannot be read as a GGUF file");
+        }
+        for (const auto & site : meter.sites) {
+            types[site.weight] = site.type;
+        }
+        for (auto * t = ggml_get_first_tensor(raw); t; t = ggml_get_next_tensor(raw, t)) {
+            if (ggml_is_quantized(t->type) && types.count(t->name)) {
+                tensors.push_back(t);
+            }
+        }
+        if (tensors.empty()) {
+            throw std::runtime_error(path + ": has no quantized weight of the model's");
         }
     }
 
-    std::map<std::string, mean_divergence> costs;
-    int64_t                                chunk = 0;
+    std::vector<ggml_tensor *> tensors;
+
+    std::vector<uint8_t> values(const ggml_tensor * t) const { return converted(t, types.at(t->name)); }
+
+  private:
+    gguf_context_ptr                 gguf;
+    ggml_context_ptr                 context;
+    std::map<std::string, ggml_type> types;
+};
+
+static void base_of(sensitivity_meter & meter, const chunk_runner & run, int64_t chunk, int64_t n_tokens) {
     meter.n_tokens  = n_tokens;
     meter.n_skipped = n_tokens / 2;
-    meter.run       = [&] { run(chunk, n_tokens); };
-    for (; chunk < n_chunks; chunk++) {
-        meter.base();
-        for (auto & [weight, data] : swaps) {
-            costs[weight].add(meter.swapped({ weight, data.data() }));
+    meter.run       = [&run, chunk, n_tokens] { run(chunk, n_tokens); };
+    meter.base();
+}
+
+void measure_swaps(sensitivity_meter & meter, const std::string & path, const chunk_runner & run, int64_t n_chunks,
+                   int64_t n_tokens) {
+    const other_weights                         others(meter, path);
+    std::map<std::string, std::vector<uint8_t>> values;
+    for (const auto * t : others.tensors) {
+        values[t->name] = others.values(t);
+    }
+    std::map<std::string, mean_divergence> costs;
+    for (int64_t chunk = 0; chunk < n_chunks; chunk++) {
+        base_of(meter, run, chunk, n_tokens);
+        for (auto & [weight, data] : values) {
+            costs[weight].add(meter.swapped({ { weight, data.data() } }));
         }
     }
     for (const auto & [weight, cost] : costs) {
         printf("%s\t%g\t%g\n", weight.c_str(), cost.mean(), cost.error());
+    }
+}
+
+// blk.3.ffn_up.weight: ffn_up.weight
+static std::string kind_of(const std::string & name) {
+    const size_t number = name.find("blk.") == 0 ? name.find('.', 4) : std::string::npos;
+    return number == std::string::npos ? name : name.substr(number + 1);
+}
+
+std::map<std::string, double> read_errors(const std::string & path) {
+    std::ifstream                 file(path);
+    std::map<std::string, double> errors;
+    std::string                   name;
+    double                        error;
+    while (file >> name >> error) {
+        errors[name] = error;
+    }
+    if (!file.eof()) {
+        throw std::runtime_error(path + ": has no lines of a name and a number");
+    }
+    return errors;
+}
+
+void measure_kinds(sensitivity_meter & meter, const std::string & path, const std::map<std::string, double> & errors,
+                   const chunk_runner & run, int64_t n_chunks, int64_t n_tokens, FILE * out) {
+    std::map<std::string, size_t> site_of;
+    for (size_t i = 0; i < meter.sites.size(); i++) {
+        if (!site_of.emplace(meter.sites[i].weight, i).second && errors.count(meter.sites[i].weight)) {
+            throw std::runtime_error("--swap-kinds: `" + meter.sites[i].weight + "` is used in two ways");
+        }
+    }
+    const other_weights                               others(meter, path);
+    std::map<std::string, std::vector<ggml_tensor *>> kinds;
+    for (auto * t : others.tensors) {
+        if (errors.count(t->name)) {
+            kinds[kind_of(t->name)].push_back(t);
+            kinds["all"].push_back(t);
+        }
+    }
+    const auto    start = std::chrono::steady_clock::now();
+    const double  runs  = n_chunks * (1.0 + 2 * kinds.size());
+    double        done  = 0;
+    progress_line line;
+    const auto    tell = [&](bool last) {
+        const double took = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+        const double left = took * (runs / done - 1);
+        line.show("trial of " + std::to_string(kinds["all"].size()) + " weights: " + std::to_string((int) (100 * done / runs)) +
+                      " %, " + human_seconds(left) + " left",
+                  last, last);
+    };
+    struct pair {
+        mean_divergence of_weights;
+        mean_divergence of_noise;
+    };
+    std::map<std::string, pair> costs;
+    for (int64_t chunk = 0; chunk < n_chunks; chunk++) {
+        base_of(meter, run, chunk, n_tokens);
+        done += 1;
+        for (const auto & [kind, tensors] : kinds) {
+            // Values are made for each run: all of them may be more than there is memory for.
+            std::vector<std::vector<uint8_t>> values;
+            sensitivity_swaps                 swaps;
+            std::map<size_t, double>          noise;
+            for (auto * t : tensors) {
+                values.push_back(others.values(t));
+                swaps[t->name]            = values.back().data();
+                noise[site_of.at(t->name)] = errors.at(t->name);
+            }
+            costs[kind].of_weights.add(meter.swapped(swaps));
+            costs[kind].of_noise.add(meter.perturbed(noise, chunk));
+            done += 2;
+            tell(false);
+        }
+    }
+    tell(true);
+    for (const auto & [kind, cost] : costs) {
+        fprintf(out, "%s\t%g\t%g\t%g\t%g\n", kind.c_str(), cost.of_weights.mean(), cost.of_weights.error(), cost.of_noise.mean(),
+                cost.of_noise.error());
     }
 }

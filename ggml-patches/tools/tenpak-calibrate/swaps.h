@@ -1,15 +1,31 @@
-// What each weight of another file of the same model costs, if it alone stands in for the model's.
+// What weights of another file of the same model cost, if they stand in for the model's.
 
 #pragma once
 
 #include "sensitivity.h"
 
+#include <cstdio>
 #include <functional>
+#include <map>
 #include <string>
 
+// has llama.cpp process so many tokens of a chunk
+using chunk_runner = std::function<void(int64_t, int64_t)>;
+
+// Both write a line for what they swap: its name, the mean divergence in nats and its standard error. Of a chunk the second half of
+// n_tokens tokens counts.
+//
 // path:      a GGUF file in one part, with weights that ggml turns into floats
-// run:       has llama.cpp process so many tokens of a chunk
 // n_chunks:  that are run
-// Prints for every quantized weight of the file its name, the mean divergence in nats and its standard error.
-void measure_swaps(sensitivity_meter & meter, const std::string & path, const std::function<void(int64_t, int64_t)> & run,
-                   int64_t n_chunks, int64_t n_tokens);
+
+// each quantized weight of the file alone, on standard output
+void measure_swaps(sensitivity_meter & meter, const std::string & path, const chunk_runner & run, int64_t n_chunks,
+                   int64_t n_tokens);
+
+// The weights of each kind together, which are called alike in all blocks, and then all of them: beside what they cost what noise does
+// that is expected to cost as much, `errors` of its size in the outputs of each. A line has both divergences, each with its error.
+void measure_kinds(sensitivity_meter & meter, const std::string & path, const std::map<std::string, double> & errors,
+                   const chunk_runner & run, int64_t n_chunks, int64_t n_tokens, FILE * out);
+
+// Lines of a file: the name of a weight, and how large its noise is.
+std::map<std::string, double> read_errors(const std::string & path);

@@ -1,0 +1,243 @@
+//! A trial of the quantizer on the model itself: what some layers in T3 cost, beside what noise does that is expected to cost as much,
+//! on text that nothing else is measured on. Costs are corrected by what it finds; docs/allocation.md, section 2.
+
+use super::calibrate::work_folder;
+use super::collector::{add_options, find_collector, run_collector};
+use super::costs::{Known, TensorCosts, cost_of};
+use super::guide::Guide;
+use super::measure::Measured;
+use super::write::{Resume, write_or_resume};
+use super::{Error, Event, Step, judge};
+use crate::calibration::{Sensitivities, Use};
+use crate::checkpoint::Model;
+use crate::llama::evaluation::CHUNK;
+use crate::names::{Role, block, in_block};
+use crate::plan::{Plan, Recipe, Target};
+use crate::quantize::Effort;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Layers that are tried, spread evenly over all.
+const LAYERS: u64 = 7;
+
+/// Chunks of text that they are tried on, after those that files are judged on.
+pub(super) const CHUNKS: usize = 2;
+
+/// Tokens that are run for a trial of so many kinds of weights.
+pub(super) fn tokens(kinds: usize) -> usize {
+    (1 + 2 * (kinds + 1)) * CHUNKS * CHUNK
+}
+
+/// The search of the quantizer, whatever that of the conversion is: both sides of the comparison have it.
+pub(super) const EFFORT: Effort = Effort::Fast;
+
+/// What a trial may find at the most, as a factor and as its inverse: beyond that it was no measurement of errors of weights.
+const MOST: f64 = 8.0;
+
+/// The name of what the collector measured of all weights together.
+const ALL: &str = "all";
+
+/// How much more or less than expected the quantizer's errors cost, by kinds of weights: those called alike in all blocks.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Trial {
+    /// Of every kind that was tried.
+    kinds: BTreeMap<String, f64>,
+    /// Of all together.
+    all: f64,
+}
+
+/// What is tried, and how.
+pub(super) struct Trying<'a> {
+    pub model: &'a Model,
+    pub measured: &'a Measured,
+    pub sensitivities: &'a Sensitivities,
+    pub costs: &'a [TensorCosts],
+    pub collector: Option<&'a Path>,
+    pub threads: Option<usize>,
+    pub quiet: bool,
+    /// Where what the trial found is kept.
+    pub place: PathBuf,
+}
+
+impl Trial {
+    /// What the costs of a tensor are multiplied with: 1 if its kind was not tried.
+    pub fn factor(&self, name: &str) -> f64 {
+        self.kinds.get(kind(name)).copied().unwrap_or(1.0)
+    }
+
+    /// The same of all weights that were tried together.
+    pub fn of_all(&self) -> f64 {
+        self.all
+    }
+
+    /// Every kind that was tried with its factor.
+    pub fn kinds(&self) -> impl Iterator<Item = (&str, f64)> {
+        self.kinds.iter().map(|(kind, &factor)| (kind.as_str(), factor))
+    }
+
+    /// From lines of the collector's: a kind, what its weights cost and what noise did, each with its standard error. `None` if
+    /// nothing was measured.
+    fn parse(text: &str) -> Result<Option<Trial>, Damaged> {
+        let mut kinds = BTreeMap::new();
+        for line in text.lines() {
+            let fields: Vec<&str> = line.split('\t').collect();
+            let [name, of_weights, _, of_noise, _] = fields[..] else { return Err(Damaged) };
+            let number = |text: &str| text.parse().ok().filter(|v: &f64| v.is_finite());
+            let (of_weights, of_noise) =
+                number(of_weights).zip(number(of_noise)).filter(|(_, noise)| *noise > 0.0).ok_or(Damaged)?;
+            kinds.insert(name.to_owned(), (of_weights / of_noise).clamp(1.0 / MOST, MOST));
+        }
+        match kinds.remove(ALL) {
+            Some(all) => Ok(Some(Trial { kinds, all })),
+            None if kinds.is_empty() => Ok(None),
+            None => Err(Damaged),
+        }
+    }
+}
+
+/// A text that no trial wrote.
+#[derive(Debug, PartialEq)]
+struct Damaged;
+
+impl Trying<'_> {
+    /// Makes the trial, or reads what one found before. `None` if the text is too short for one, or no weight can be tried.
+    pub fn run(&self, tell: &(dyn Fn(Event) + Sync)) -> Result<Option<Trial>, Error> {
+        let plan = self.plan()?;
+        if plan.tensors.is_empty() {
+            return Ok(None);
+        }
+        // A token has a byte at least. Of longer texts the collector says whether they are long enough.
+        let kept_back = &self.measured.kept_back;
+        let bytes = std::fs::metadata(kept_back)
+            .map_err(|source| Error::Io { path: kept_back.clone(), source })?
+            .len();
+        if bytes < (judge::TOKENS + CHUNKS * CHUNK) as u64 {
+            tell(Event::Note("too little text is kept back for a trial of what errors cost"));
+            return Ok(None);
+        }
+        let guide = Guide { calibration: &self.measured.calibration, effort: EFFORT };
+        tell(Event::Step { step: Step::Trial, path: &self.place, is_there: self.place.exists() });
+        if !self.place.exists() {
+            let work = work_folder(".tenpak-trial-", &self.place)?;
+            let file = work.path().join("trial.gguf");
+            tell(Event::Trying { weights: plan.weights() });
+            let progress = |n| tell(Event::Progress(n));
+            let written =
+                write_or_resume(self.model, &plan, Some(guide), &file, Resume::REPLACING, &progress);
+            tell(Event::Stopped);
+            written?;
+            let noise = work.path().join("noise.tsv");
+            let io = |source| Error::Io { path: noise.clone(), source };
+            std::fs::write(&noise, self.noise(&plan, guide)?).map_err(io)?;
+            self.judge(&file, &noise)?;
+        }
+        let text = std::fs::read_to_string(&self.place)
+            .map_err(|source| Error::Io { path: self.place.clone(), source })?;
+        Trial::parse(&text).map_err(|Damaged| Error::DamagedTrial(self.place.clone()))
+    }
+
+    /// For every weight its name and the noise in its outputs, as a share of their squares, that is expected to cost as much as it does.
+    fn noise(&self, plan: &Plan, guide: Guide) -> Result<String, Error> {
+        let known = Known::of(guide.calibration, self.sensitivities)?;
+        let mut lines = String::new();
+        for planned in &plan.tensors {
+            let Target::Blocks(blocks) = planned.target else { continue };
+            let name = &planned.header.name;
+            let of = |site| self.sensitivities.of(name, site).map(|s| s.divergence).filter(|d| *d > 0.0);
+            let divergence = of(Use::Product).or(of(Use::Rows));
+            let cost = cost_of(self.model, guide, &known, &planned.source, blocks)?;
+            if let Some((cost, divergence)) = cost.zip(divergence) {
+                let _ = writeln!(lines, "{name} {}", cost / divergence);
+            }
+        }
+        Ok(lines)
+    }
+
+    /// T3 for the weights of some layers, for embeddings and head, as far as it is known what they cost; nothing else. A matrix that is
+    /// used in two ways, as tied embeddings are, is left out: its noise would have to be of two sizes.
+    fn plan(&self) -> Result<Plan, Error> {
+        let text = "[[rule]]\ntypes = ['t3', 'keep', 'stored']\n";
+        let plan = Plan::new(self.model, &Recipe::parse("the trial", text, &[])?)?;
+        let of = |name: &str, site| self.sensitivities.of(name, site);
+        let has_one_use = |name: &&str| of(name, Use::Product).is_some() != of(name, Use::Rows).is_some();
+        let names = self.costs.iter().map(|t| self.model.tensors[t.index].name.as_str());
+        let priced: BTreeSet<&str> = names.filter(has_one_use).collect();
+        Ok(plan.only(|planned| {
+            let name = planned.header.name.as_str();
+            is_tried(self.model, name) && matches!(planned.target, Target::Blocks(_)) && priced.contains(name)
+        }))
+    }
+
+    /// Has the collector measure what the weights of a file cost.
+    fn judge(&self, file: &Path, noise: &Path) -> Result<(), Error> {
+        let mut command = Command::new(find_collector(self.collector)?);
+        command.arg("-m").arg(&self.measured.base).arg("-f").arg(&self.measured.kept_back);
+        command.arg("--swap").arg(file).arg("--swap-kinds").arg(noise).arg("-o").arg(&self.place);
+        let numbers = [("--skip", judge::TOKENS), ("--tokens", CHUNKS * CHUNK), ("-c", CHUNK), ("-ngl", 0)];
+        for (option, n) in numbers {
+            command.args([option, &n.to_string()]);
+        }
+        // The weights have to be where they can be swapped.
+        command.arg("--no-op-offload");
+        add_options(&mut command, [("-t", self.threads.map(|n| n.to_string()))]);
+        if self.measured.parse_special {
+            command.arg("--parse-special");
+        }
+        Ok(run_collector(&mut command, &self.place, self.quiet)?)
+    }
+}
+
+/// Whether a matrix is tried: embeddings, head, and the matrices of some layers.
+pub(super) fn is_tried(model: &Model, name: &str) -> bool {
+    let layers = model.block_count();
+    let tried = layers.min(LAYERS);
+    let is_of_tried = |block| (0..tried).any(|i| (2 * i + 1) * layers / (2 * tried) == block);
+    matches!(Role::of(name), Role::Embeddings | Role::Head) || block(name).is_some_and(is_of_tried)
+}
+
+/// The name of a tensor without its block.
+pub(super) fn kind(name: &str) -> &str {
+    in_block(name).map_or(name, |(_, rest)| rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LINES: &str = "\
+all\t0.3\t0.01\t0.2\t0.01
+attn_q.weight\t0.02\t0.001\t0.04\t0.002
+ffn_down.weight\t0.12\t0.004\t0.06\t0.002
+";
+
+    #[test]
+    fn weights_cost_what_those_of_their_kind_did_beside_noise() {
+        let found = Trial::parse(LINES).unwrap().unwrap();
+        assert!((found.of_all() - 1.5).abs() < 1e-9);
+        assert!((found.factor("blk.7.ffn_down.weight") - 2.0).abs() < 1e-9);
+        assert!((found.factor("blk.0.attn_q.weight") - 0.5).abs() < 1e-9);
+        assert_eq!(found.factor("token_embd.weight"), 1.0);
+        assert_eq!(
+            found.kinds().map(|(kind, _)| kind).collect::<Vec<_>>(),
+            ["attn_q.weight", "ffn_down.weight"]
+        );
+    }
+
+    #[test]
+    fn what_was_not_measured_corrects_nothing() {
+        assert_eq!(Trial::parse(""), Ok(None));
+        let wild = Trial::parse("all\t1.0\t0.1\t1e-9\t0.1\n").unwrap().unwrap();
+        assert_eq!(wild.of_all(), MOST);
+    }
+
+    #[test]
+    fn damage_is_told() {
+        let damages =
+            ["all\t1.0\n", "all\t1.0\t0.1\t0\t0\n", "all\tnan\t0\t1\t0\n", "attn_q.weight\t1\t0\t1\t0\n"];
+        for damaged in damages {
+            assert_eq!(Trial::parse(damaged), Err(Damaged), "{damaged:?}");
+        }
+    }
+}
