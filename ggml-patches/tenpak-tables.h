@@ -290,9 +290,6 @@ TENPAK_TABLE float tenpak_nf4[16] = {
 
 // ---- Types whose weights have codes of their own (section 16) ----
 
-// The kernels for CUDA have none of these types, and nvcc complains of tables that nothing reads.
-#ifndef TENPAK_TABLES_OF_CUDA
-
 // Some bits of one number of a group of four weights.
 typedef struct {
     int number; // 0 to 3: the code of the weight that is kept as the nth; TENPAK_DIRECT_PATTERN: the pattern
@@ -403,23 +400,3 @@ TENPAK_TABLE tenpak_direct tenpak_s24 = {
     X(s24)
 
 // Activations q8 are blocks as those of a8, without rotation: quant i = 4 * j + t is the i8 at TENPAK_A8_QS + 64 * t + j.
-
-#endif // TENPAK_TABLES_OF_CUDA
-
-// X(NAME): every type with kernels for CUDA. Others are left to the processor.
-#define TENPAK_FOR_EACH_CUDA(X) \
-    X(T2) \
-    X(T3) \
-    X(T4) \
-    X(T2_64) \
-    X(T3_64) \
-    X(T4_64) \
-    X(G4_128) \
-    X(NF4_64) \
-    X(T25) \
-    X(T35) \
-    X(T25_64) \
-    X(T35_64) \
-    X(T5) \
-    X(T5_64)
-

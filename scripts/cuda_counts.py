@@ -25,11 +25,12 @@ FMA = set("IMAD IDP FFMA FMUL FADD".split())
 PIPE_LANES, ISSUE_LANES = 64, 128
 
 # Bits of a weight.
-BITS = {"T2": 66 * 8 / 256, "T3": 98 * 8 / 256, "T4": 130 * 8 / 256}
+BYTES_OF_256 = {"T2": 66, "T25": 82, "T3": 98, "T35": 114, "T4": 130, "T5": 162, "O3": 100, "O4": 132, "S24": 89, "S34": 113, "G4_128": 134, "NF4_64": 144}
+BITS = {name: bytes * 8 / 256 for name, bytes in BYTES_OF_256.items()}
 # Of a file in Q4_K_M, all its weights together. Its kernels are taken to reach the bandwidth everywhere.
 Q4_K_M_BITS = 4.85
 
-TYPE = re.compile(r"tenpak_(t\d+(?:_64)?)E|NS_\d+(G4_128|NF4_64)E")
+TYPE = re.compile(r"tenpak_([tos]\d+(?:_64|x2)?)E|NS_\d+(G4_128|NF4_64)E")
 
 
 def kernel_name(symbol):
@@ -39,6 +40,8 @@ def kernel_name(symbol):
     'multiply_columns T3 8'
     >>> kernel_name("_ZN6tenpak16multiply_columnsINS_6NF4_64ELi1ELi1EEEvNS_8MatricesEPKaPKNS_6ScaledE")
     'multiply_columns NF4_64 1'
+    >>> kernel_name("_ZN6tenpak14rows_as_floatsINS_6DirectIL_ZN49_INTERNAL_306f219a_12_k_cu_c_1605311tenpak_o4x2EEEfEEvNS_4RowsEPT0_")
+    'rows_as_floats O4X2'
     """
     kernel = re.match(r"_ZN6tenpak\d+([a-z_]+)I", symbol).group(1)
     trellis, codes4 = TYPE.search(symbol).groups()

@@ -20,6 +20,7 @@
 #define TENPAK_TO_FLOAT(name, ...) extern "C" void tenpak_reference_##name##_to_float(const uint8_t *, float *);
 TENPAK_FOR_EACH_TRELLIS(TENPAK_TO_FLOAT)
 TENPAK_FOR_EACH_CODES4(TENPAK_TO_FLOAT)
+TENPAK_FOR_EACH_DIRECT(TENPAK_TO_FLOAT)
 
 using namespace tenpak;
 
@@ -153,7 +154,7 @@ template <class T> static void bench(const char * name, to_float_t to_float, int
     time([&] { run<T, 4, 1>(m, quants, scaled); }, 4);
     time([&] { run<T, 8, 1>(m, quants, scaled); }, 8);
     printf(" | %5.2f", median_us(20, [&](int) { for (int l = 0; l < 8; l++) { quantize(1); } return 8; }));
-    if constexpr (!std::is_same<T, G4_128>::value && !std::is_same<T, NF4_64>::value) {
+    if constexpr (is_trellis<T>) {
         const double us = median_us(20, [&](int i) {
             rotated_weights<T><<<dim3((blocks + 128 / T::THREADS - 1) / (128 / T::THREADS), rows), 128>>>(weights + bytes * (i % copies), row_bytes, blocks, floats);
             return 1;
@@ -187,6 +188,7 @@ int main(int argc, char ** argv) {
         printf("\n%d x %d: us (T weights/s, share of copy); 1 column by 1, 2, 4 warps a row | 4, 8 columns by 1 | quantize | as f16\n", rows, k);
 #define BENCH(NAME, name) bench<NAME>(#name, tenpak_reference_##name##_to_float, rows, k, card);
         BENCH(T2, t2) BENCH(T3, t3) BENCH(T4, t4) BENCH(T3_64, t3_64) BENCH(G4_128, g4_128) BENCH(NF4_64, nf4_64)
+        BENCH(O4, o4) BENCH(O3, o3) BENCH(S34, s34) BENCH(S24, s24)
     }
     return wrong;
 }

@@ -10,9 +10,6 @@ use std::mem::offset_of;
 const START: &str = "
 // ---- Types whose weights have codes of their own (section 16) ----
 
-// The kernels for CUDA have none of these types, and nvcc complains of tables that nothing reads.
-#ifndef TENPAK_TABLES_OF_CUDA
-
 // Some bits of one number of a group of four weights.
 typedef struct {
     int number; // 0 to 3: the code of the weight that is kept as the nth; TENPAK_DIRECT_PATTERN: the pattern
@@ -77,8 +74,7 @@ pub fn section(h: &mut String) -> std::fmt::Result {
     writeln!(
         h,
         "// Activations q8 are blocks as those of a8, without rotation: quant i = 4 * j + t is the i8 at TENPAK_A8_QS + 64 * t + j."
-    )?;
-    writeln!(h, "\n#endif // TENPAK_TABLES_OF_CUDA")
+    )
 }
 
 /// The layout of one type; returns its row of the list.

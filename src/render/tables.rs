@@ -5,15 +5,14 @@
 
 use super::direct;
 use super::text::{define, list, numbers};
+use crate::types::TensorType;
 use crate::types::codes4::layout::{BlockG4, BlockNf4, Codes4, NF4, NF4_UNIT, NF4_ZERO};
 use crate::types::codes4::q8::{self, BlockQ8};
 use crate::types::codes4::{G4_128, NF4_64};
-use crate::types::direct::Q8;
 use crate::types::trellis::a8::BlockA8;
 use crate::types::trellis::code::{self, Code};
 use crate::types::trellis::layout::*;
 use crate::types::trellis::{self, rotation, scale};
-use crate::types::{REGISTRY, Role, TensorType};
 use std::fmt::Write;
 use std::mem::offset_of;
 
@@ -23,7 +22,6 @@ pub fn tables() -> String {
     trellis_section(&mut h).expect("a String can be written to");
     codes4_section(&mut h).expect("a String can be written to");
     direct::section(&mut h).expect("a String can be written to");
-    devices(&mut h).expect("a String can be written to");
     h
 }
 
@@ -194,16 +192,6 @@ fn layout<T: Trellis>(h: &mut String, t: &TensorType) -> Result<String, std::fmt
     }
     writeln!(h, "    }},\n}};\n")?;
     Ok(format!("X({}, {})", t.name, name(&T::CODE)))
-}
-
-/// The types that CUDA has kernels for, by their names in ggml.
-fn devices(h: &mut String) -> std::fmt::Result {
-    let of_cuda =
-        |t: &&&TensorType| !matches!(t.role, Role::Weight { activation, .. } if activation.id == Q8.id);
-    let weights = REGISTRY.iter().filter(|t| t.kernels().is_some()).filter(of_cuda);
-    let rows: Vec<_> = weights.map(|t| format!("X({})", t.name.to_uppercase())).collect();
-    writeln!(h, "\n// X(NAME): every type with kernels for CUDA. Others are left to the processor.")?;
-    list(h, "TENPAK_FOR_EACH_CUDA", &rows)
 }
 
 const CODES4: &str = "

@@ -146,13 +146,14 @@ static void multiply(const uint8_t * weights, int blocks, int rows, const int32_
     m.bytes2    = rows * m.row_bytes;
     m.rows      = rows;
     m.blocks    = blocks;
+    m.warps     = WARPS > 0 ? WARPS : COLUMNS == 3 ? 1 : 4;
     m.r2 = m.r3 = 1;
     m.ids       = ids;
     m.ids_s0    = 1;
     m.n2        = 1;
     m.out       = out;
     m.s1 = m.s2 = rows;
-    const dim3 grid(ceil_div(rows, WARPS_OF_CTA / WARPS), n);
+    const dim3 grid(ceil_div(rows, WARPS_OF_CTA / m.warps), n);
     const auto launch = [&](auto finish) {
         host::launch(grid, THREADS, [&] {
             multiply_columns<T, COLUMNS, WARPS>(m, finish, (const int8_t *) activations.at, (const Scaled *) (activations.at + k));
@@ -197,8 +198,8 @@ OF_TRELLIS(t5_64, T5_64)
     extern "C" void name##_multiply_1_column_1_warp(MULTIPLY) { multiply<T, 1, 1>(MULTIPLIED); }                                       \
     extern "C" void name##_multiply_1_column_2_warps(MULTIPLY) { multiply<T, 1, 2>(MULTIPLIED); }                                      \
     extern "C" void name##_multiply_1_column_4_warps(MULTIPLY) { multiply<T, 1, 4>(MULTIPLIED); }                                      \
-    extern "C" void name##_multiply_3_columns_1_warp(MULTIPLY) { multiply<T, 3, 1>(MULTIPLIED); }                                      \
-    extern "C" void name##_multiply_8_columns_4_warps(MULTIPLY) { multiply<T, 8, 4>(MULTIPLIED); }                                                                                                                                  \
+    extern "C" void name##_multiply_3_columns_1_warp(MULTIPLY) { multiply<T, 3, is_trellis<T>>(MULTIPLIED); }                                      \
+    extern "C" void name##_multiply_8_columns_4_warps(MULTIPLY) { multiply<T, 8, 4 * is_trellis<T>>(MULTIPLIED); }                                      \
     extern "C" void name##_rows_f32(const uint8_t * weights, int blocks, const int32_t * ids, int n, float * out) {                    \
         rows<T>(weights, blocks, ids, n, out);                                                                                         \
     }                                                                                                                                  \
@@ -222,3 +223,9 @@ OF_WEIGHTS(t5, T5)
 OF_WEIGHTS(t5_64, T5_64)
 OF_WEIGHTS(g4_128, G4_128)
 OF_WEIGHTS(nf4_64, NF4_64)
+OF_WEIGHTS(o4, O4)
+OF_WEIGHTS(o4x2, O4X2)
+OF_WEIGHTS(o3, O3)
+OF_WEIGHTS(o3x2, O3X2)
+OF_WEIGHTS(s34, S34)
+OF_WEIGHTS(s24, S24)

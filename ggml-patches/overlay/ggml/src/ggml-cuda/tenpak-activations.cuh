@@ -62,22 +62,6 @@ TENPAK_DEVICE float divide(float x, float y) {
     return quotient;
 }
 
-// ---- Types with codes of 4 bits ----
-
-struct G4_128 {
-    static constexpr int LEN     = tenpak_g4_128.len;
-    static constexpr int BYTES   = tenpak_g4_128.bytes;
-    static constexpr int QS      = tenpak_g4_128.qs;
-    static constexpr int THREADS = 4; // each has 16 bytes of codes: 16 weights of either block of activations
-};
-
-struct NF4_64 {
-    static constexpr int LEN     = tenpak_nf4_64.len;
-    static constexpr int BYTES   = tenpak_nf4_64.bytes;
-    static constexpr int QS      = tenpak_nf4_64.qs;
-    static constexpr int THREADS = 2; // each has 16 bytes of codes: 16 weights of either half
-};
-
 // ---- Activations ----
 
 // How a type's activations are made: threads that share a block, elements of each, rotation, and where element i stands.
@@ -87,23 +71,6 @@ template <class T> struct Activations {
     static constexpr bool ROTATED = true;
 
     static TENPAK_CONSTANT int place(int i) { return quant_place<T>(i); }
-};
-
-template <> struct Activations<G4_128> {
-    static constexpr int  LEN     = TENPAK_Q8_LEN;
-    static constexpr int  THREADS = 16;
-    static constexpr bool ROTATED = false;
-
-    static TENPAK_CONSTANT int place(int i) { return i; }
-};
-
-template <> struct Activations<NF4_64> {
-    static constexpr int  LEN     = TENPAK_Q8_LEN;
-    static constexpr int  THREADS = 16;
-    static constexpr bool ROTATED = false;
-
-    // a byte of codes has weights i and i + 32
-    static TENPAK_CONSTANT int place(int i) { return i < 32 ? 2 * i : 2 * (i - 32) + 1; }
 };
 
 // Signs, scale 1 / sqrt(LEN) and the Walsh-Hadamard transform of LEN elements, of which thread j of THREADS has `x`, LEN / THREADS

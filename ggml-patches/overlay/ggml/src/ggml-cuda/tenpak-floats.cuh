@@ -107,36 +107,6 @@ template <class T, class F> struct Floats {
     }
 };
 
-template <class F> struct Floats<G4_128, F> {
-    static constexpr int BLOCKS = 8;
-
-    TENPAK_DEVICE void write(const uint8_t * row, int first, int blocks, F * out, uint8_t *) {
-        for (int b = first; b < min(first + BLOCKS, blocks); b++) {
-            const uint8_t * at    = row + (int64_t) b * G4_128::BYTES;
-            const float     scale = g4_scale(at[TENPAK_G4_D] | at[TENPAK_G4_D + 1] << 8);
-            for (int i = threadIdx.x % WARP; i < G4_128::LEN; i += WARP) {
-                const int byte = at[G4_128::QS + i % (G4_128::LEN / 2)], code = i < G4_128::LEN / 2 ? byte & 15 : byte >> 4;
-                store(out + (int64_t) b * G4_128::LEN + i, multiply((float) (code - at[TENPAK_G4_ZERO]), scale));
-            }
-        }
-    }
-};
-
-template <class F> struct Floats<NF4_64, F> {
-    static constexpr int BLOCKS = 8;
-
-    TENPAK_DEVICE void write(const uint8_t * row, int first, int blocks, F * out, uint8_t *) {
-        for (int b = first; b < min(first + BLOCKS, blocks); b++) {
-            const uint8_t * at    = row + (int64_t) b * NF4_64::BYTES;
-            const float     scale = nf4_scale(load32(at, TENPAK_NF4_D));
-            for (int i = threadIdx.x % WARP; i < NF4_64::LEN; i += WARP) {
-                const int byte = at[NF4_64::QS + i % (NF4_64::LEN / 2)], code = i < NF4_64::LEN / 2 ? byte & 15 : byte >> 4;
-                store(out + (int64_t) b * NF4_64::LEN + i, multiply(tenpak_nf4[code], scale));
-            }
-        }
-    }
-};
-
 // Rows as floats. Row r of the results is row ids[..] of the weights, as in ggml's get_rows, or row r where there are no ids.
 struct Rows {
     const uint8_t * weights;

@@ -2,6 +2,7 @@
 // benches/gpu/kernels.cu by itself.
 #pragma once
 
-#include "tenpak-activations.cuh"
+#include "tenpak-codes4.cuh"
+#include "tenpak-direct.cuh"
 #include "tenpak-floats.cuh"
 #include "tenpak-products.cuh"

@@ -18,15 +18,11 @@ constexpr int FEW = 8;
 // Bytes of rotated weights in f16 that are made and multiplied at a time: the caches of large cards hold them.
 constexpr size_t ROTATED_BYTES = 32 << 20;
 
-template <class T> constexpr bool is_trellis = true;
-template <> constexpr bool is_trellis<G4_128> = false;
-template <> constexpr bool is_trellis<NF4_64> = false;
-
-// Calls f(T()) for the type's description, which has the name that tenpak.h gives the type; false for types without kernels here.
+// Calls f(T()) for the type's description, which has the name that tenpak.h gives the type; false for types that are not ours.
 template <class F> static bool with_type(ggml_type type, F && f) {
     switch (type) {
 #define TENPAK_CASE(NAME, ...) case GGML_TYPE_##NAME: f(NAME()); return true;
-        TENPAK_FOR_EACH_CUDA(TENPAK_CASE)
+        TENPAK_FOR_EACH_WEIGHT(TENPAK_CASE)
 #undef TENPAK_CASE
         default: return false;
     }
@@ -143,7 +139,7 @@ template <class T> static void quantize(ggml_backend_cuda_context & ctx, const g
 // Warps that share a row: as many as fill the device where rows are few, but not more than find work in a row.
 template <class T> static int warps_of_a_row(int64_t rows, int64_t blocks) {
     static const char * forced = getenv("TENPAK_CUDA_WARPS"); // for measurements
-    if (forced) { return atoi(forced); }
+    if (forced) { return atoi(forced) < 2 ? 1 : atoi(forced) < 4 ? 2 : 4; }
     const int64_t sms = ggml_cuda_info().devices[ggml_cuda_get_device()].nsm;
     int warps = 1;
     while (warps < 4 && rows * warps < 16 * sms && blocks * T::THREADS >= 2 * warps * WARP) { warps *= 2; }
@@ -152,20 +148,26 @@ template <class T> static int warps_of_a_row(int64_t rows, int64_t blocks) {
 
 template <class T, int COLUMNS, int WARPS, class F>
 static void launch_warps(const Matrices & m, int n2, int n3, const F & finish, const Quantized & a, cudaStream_t stream) {
-    start(multiply_columns<T, COLUMNS, WARPS, F>, dim3(ceil_div(m.rows, WARPS_OF_CTA / WARPS), n2, n3), WARPS_OF_CTA * WARP, stream, m, finish,
+    start(multiply_columns<T, COLUMNS, WARPS, F>, dim3(ceil_div(m.rows, WARPS_OF_CTA / m.warps), n2, n3), WARPS_OF_CTA * WARP, stream, m, finish,
           a.quants, a.scaled);
 }
 
+// Kernels are compiled for the warps that share a row where registers are few, and for one column; others are told.
 template <class T, int COLUMNS, class F>
-static void launch(const Matrices & m, int n2, int n3, const F & finish, const Quantized & a, cudaStream_t stream) {
-    switch (warps_of_a_row<T>((int64_t) m.rows * n2 * n3, m.blocks)) {
-        case 1:  launch_warps<T, COLUMNS, 1>(m, n2, n3, finish, a, stream); break;
-        case 2:  launch_warps<T, COLUMNS, 2>(m, n2, n3, finish, a, stream); break;
-        default: launch_warps<T, COLUMNS, 4>(m, n2, n3, finish, a, stream); break;
+static void launch(Matrices & m, int n2, int n3, const F & finish, const Quantized & a, cudaStream_t stream) {
+    m.warps = warps_of_a_row<T>((int64_t) m.rows * n2 * n3, m.blocks);
+    if constexpr (COLUMNS > 1 && !is_trellis<T>) {
+        launch_warps<T, COLUMNS, 0>(m, n2, n3, finish, a, stream);
+    } else {
+        switch (m.warps) {
+            case 1:  launch_warps<T, COLUMNS, 1>(m, n2, n3, finish, a, stream); break;
+            case 2:  launch_warps<T, COLUMNS, 2>(m, n2, n3, finish, a, stream); break;
+            default: launch_warps<T, COLUMNS, 4>(m, n2, n3, finish, a, stream); break;
+        }
     }
 }
 
-template <class T> static void launch_columns(int columns, const Matrices & m, int n2, int n3, const Quantized & a, cudaStream_t stream) {
+template <class T> static void launch_columns(int columns, Matrices & m, int n2, int n3, const Quantized & a, cudaStream_t stream) {
     switch (columns) {
         case 1: launch<T, 1>(m, n2, n3, Plain(), a, stream); break;
         case 2: launch<T, 2>(m, n2, n3, Plain(), a, stream); break;
