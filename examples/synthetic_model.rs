@@ -5,8 +5,8 @@
 //! cargo run --release --example synthetic_model SHAPE MIX OUT.gguf
 //! ```
 //!
-//! MIX is a type of ours (`t2`, `t3`, `t4`: all matrices of the blocks; embeddings and head as in `q4_k_m`), or a mix
-//! that llama-quantize makes with an importance matrix (`q4_k_m`, `iq3_xxs`, `q4_0`). Rows that 256 does not divide get the
+//! MIX is a type of ours with blocks of 256 (`t3`, `o4`: all matrices of the blocks; embeddings and head as in `q4_k_m`), or a
+//! mix that llama-quantize makes with an importance matrix (`q4_k_m`, `iq3_xxs`, `q4_0`). Rows that 256 does not divide get the
 //! types that the converter and llama-quantize fall back to. Prints the bytes of weights that one token reads.
 
 use std::collections::HashMap;
@@ -47,10 +47,14 @@ const SHAPES: &[Shape] = &[
     shape("tiny-moe", [256, 512, 2, 4, 2, 1024], false, (8, 2)),
 ];
 
-const MIXES: &[&str] = &["t2", "t3", "t4", "q4_k_m", "iq3_xxs", "q4_0"];
+const OURS: &[&str] = &["t2", "t25", "t3", "t35", "t4", "t5", "o4", "o4x2", "o3", "o3x2", "s34", "s24"];
+const PEERS: &[&str] = &["q4_k_m", "iq3_xxs", "q4_0"];
 
 /// The root mean square of the weights.
 const RMS: f32 = 0.02;
+
+/// What slots add to their weights, 0.1 as a half.
+const OUTLIER: u16 = 0x2e66;
 
 /// Bytes of random blocks that a tensor repeats: too many for a processor's first caches.
 const STRETCH: usize = 4 << 20;
@@ -59,7 +63,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let [shape, mix, out] = &args[..] else { return Err(usage().into()) };
     let shape = SHAPES.iter().find(|s| s.name == shape).ok_or_else(usage)?;
-    let mix = MIXES.iter().find(|m| *m == mix).ok_or_else(usage)?;
+    let mix = mixes().find(|m| *m == mix).ok_or_else(usage)?;
 
     let tensors = tensors(shape, mix)?;
     let read: u64 = tensors.iter().map(|t| read_by_a_token(shape, t)).sum();
@@ -79,9 +83,17 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
+fn mixes() -> impl Iterator<Item = &'static str> {
+    OURS.iter().chain(PEERS).copied()
+}
+
 fn usage() -> String {
     let shapes: Vec<&str> = SHAPES.iter().map(|s| s.name).collect();
-    format!("give SHAPE MIX OUT.gguf, SHAPE one of {}, MIX one of {}", shapes.join(", "), MIXES.join(", "))
+    format!(
+        "give SHAPE MIX OUT.gguf, SHAPE one of {}, MIX one of {}",
+        shapes.join(", "),
+        mixes().collect::<Vec<_>>().join(", ")
+    )
 }
 
 fn keys(shape: &Shape, mix: &str) -> Vec<(String, Value)> {
@@ -188,7 +200,7 @@ fn in_block(shape: &Shape, mix: &'static str, layer: &str, block: u64) -> &'stat
     let more_bits = block < n / 8 || block >= 7 * n / 8 || (block - n / 8) % 3 == 2;
     let eight_experts = shape.experts.0 == 8;
     match (mix, layer) {
-        ("t2" | "t3" | "t4", _) => mix,
+        _ if OURS.contains(&mix) => mix,
         (_, "attn_k" | "attn_v") if eight_experts => "q8_0",
         ("q4_k_m" | "iq3_xxs", "attn_output") if eight_experts => "q5_K",
         ("q4_k_m", "attn_v" | "ffn_down" | "ffn_down_exps") if more_bits => "q6_K",
@@ -211,6 +223,8 @@ fn fitting(kind: &'static str, columns: u64) -> &'static str {
         "t35" => "t35_64",
         "t5" => "t5_64",
         "t4" => "t4_64",
+        "o4" | "o4x2" | "s34" => "t4_64",
+        "o3" | "o3x2" | "s24" => "t3_64",
         "iq2_s" | "iq3_xxs" | "iq3_s" => "iq4_nl",
         "q4_K" => "q5_0",
         "q5_K" => "q5_1",
@@ -257,10 +271,15 @@ fn scales(kind: GgmlType) -> Box<dyn Iterator<Item = u16>> {
     if types::by_id(kind.0).is_some() { Box::new(1..256) } else { Box::new((0x0400..0x3c00).step_by(64)) }
 }
 
-/// Puts the scale where the type has it; the minimum of those with one gets a value that centres the weights.
+/// Puts the scale where the type has it, and outliers into slots; the minimum of those with one gets a value that centres the weights.
 fn set_scale(kind: GgmlType, block: &mut [u8], scale: u16) {
     if types::by_id(kind.0).is_some() {
         block[0] = scale as u8;
+        let name = kind.name();
+        let slots = if name.ends_with("x2") { 2 } else { usize::from(name.starts_with('o')) };
+        for slot in block[1..][..3 * slots].chunks_exact_mut(3) {
+            slot[1..].copy_from_slice(&OUTLIER.to_le_bytes());
+        }
         return;
     }
     let half =

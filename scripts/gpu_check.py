@@ -88,7 +88,7 @@ class Results:
         return self.median(key) * read / self.bandwidth
 
     def keys(self, part):
-        order = ["t2", "t3", "t4", *PEERS]
+        order = ["t2", "t25", "t3", "t35", "t4", "t5", "o3", "o4", "s24", "s34", *PEERS]
         place = lambda kind: order.index(kind) if kind in order else len(order)
         chosen = [key for key in self.runs if key[0] == part]
         return sorted(chosen, key=lambda k: (k[1], k[5], int(k[4]), place(k[2])))
@@ -99,6 +99,7 @@ def number(value, form="%.2f"):
 
 
 def part(name, folder):
+    name = "bench" if name == "types" else name # its models stand in one table with the others
     if name not in ("bench", "cpu"):
         return
     results = Results(folder)

@@ -9,6 +9,7 @@
 #   real      perplexity of a small model on the GPU, half on it, and on the processor; greedy text
 #   pipes     rates of instructions and of memory (benches/gpu/pipes.cu)
 #   bench     synthetic models beside Q4_K_M, IQ3_XXS and Q4_0 on the GPU
+#   types     synthetic models of the other types and of experts, one round
 #   cpu       the same on this machine's processor, over threads
 #   sanitize  compute-sanitizer over a few operations
 #
@@ -16,7 +17,7 @@
 #          TENPAK, SYNTHETIC_MODEL, MODEL_FOLDER, TEXT   programs, a Hugging Face folder and a text that are there already
 #          REAL_MODEL=FILE          a GGUF file in place of the converted one; none: no target/gpu/real
 # run:     ROUNDS=3 (of bench and cpu; medians)   SHAPES="llama-8b smollm2"   CPU_SHAPE=llama-1b   THREADS="1 2 4 8 16"
-#          TYPES="t3 q4_k_m iq3_xxs q4_0 t2 t4"   WORK=FOLDER with 25 GB   SANITIZE_TOOLS="memcheck"   LIMIT_PART=seconds (LIMIT_BENCH=300)
+#          TYPES="t3 q4_k_m iq3_xxs q4_0 t2 t4" (of bench and cpu)   MORE_MODELS="llama-8b:t25 moe:t3" (of types)   WORK=FOLDER with 30 GB   SANITIZE_TOOLS="memcheck"   LIMIT_PART=seconds (LIMIT_BENCH=300)
 #          GPU_CHECK_DEVICE=none   everything on the processor with tiny models: tests this script
 #
 # Every part has its time; what it measured until then counts. Results go to benches/record/GPU/DATE.csv (or
@@ -25,8 +26,9 @@ source "$(dirname "$0")/setup.sh"
 cd "$ROOT"
 PACKED=$TARGET/gpu
 MAX_MIB=60
-PARTS="ops real pipes bench cpu sanitize"
-declare -A LIMITS=([ops]=80 [real]=70 [pipes]=30 [bench]=160 [cpu]=170 [sanitize]=80) # an H100 took 15, 10, 5, 70, 150 and 10
+PARTS="ops real pipes bench types cpu sanitize"
+# with 8 types an H100 took 15 s for ops and 10 for sanitize; 10 for real, 5 for pipes, 70 for bench, 150 for cpu
+declare -A LIMITS=([ops]=80 [real]=50 [pipes]=20 [bench]=130 [types]=60 [cpu]=170 [sanitize]=80)
 PROGRAMS="llama-bench llama-perplexity llama-completion test-backend-ops"
 table=(python3 "$ROOT/scripts/gpu_check.py")
 
@@ -183,7 +185,7 @@ part_real() {
         case $place in
         cpu) options="-dev none -ngl 0" ;;
         gpu) options="-ngl 99" ;;
-        half) options="-ngl 15" ;;
+        half) options="-ngl 15 --no-mmap" ;;
         esac
         # shellcheck disable=SC2086 # words
         "$WORK/bin/llama-perplexity" -m "$real" -f "$text" -c 512 -b 2048 $options ${CHUNKS:+--chunks $CHUNKS} >"$RESULTS/real-$place.txt" 2>&1 ||
@@ -274,6 +276,21 @@ part_bench() {
             for type in $types; do measure bench "$shape" "$type" $tests; done
         done
         echo "round $round is done after $SECONDS s"
+    done
+}
+
+# The files go as they were measured, since memory holds them.
+part_types() {
+    local tests="-p 512 -n 128 -ngl 99" dense=llama-8b experts=moe models model shape type
+    on_gpu || { tests="-p 16 -n 2 -dev none -ngl 0 -t 1" dense=tiny experts=tiny-moe; }
+    models=$(echo $dense:{t25,t35,t5,o4,o3,s34,s24} $experts:{t3,q4_k_m,o4})
+    for model in ${MORE_MODELS:-$models}; do
+        shape=${model%:*} type=${model#*:}
+        [ ! -e "$WORK/models/$shape-$type.gguf" ] || continue # bench has it
+        synthetic "$shape" "$type"
+        # shellcheck disable=SC2086 # words
+        measure bench "$shape" "$type" $tests
+        rm "$WORK/models/$shape-$type.gguf"
     done
 }
 

@@ -34,7 +34,7 @@ fn every_part_that_needs_no_gpu_runs() {
     let printed = place.run(
         "run",
         script()
-            .args(["run", "real", "bench", "cpu", "pipes", "sanitize"])
+            .args(["run", "real", "bench", "types", "cpu", "pipes", "sanitize"])
             .envs([("ROUNDS", "1"), ("CHUNKS", "2"), ("THREADS", "1")])
             .env("WORK", place.path("work")),
     );
@@ -46,7 +46,8 @@ fn every_part_that_needs_no_gpu_runs() {
     let record = record.filter(|path| path.extension().is_some_and(|e| e == "csv")).max().expect("a record");
     let record = std::fs::read_to_string(record).expect("a file of text");
     for model in ["bench,tiny", "bench,tiny-moe", "cpu,tiny"] {
-        for kind in ["t2", "t3", "t4", "q4_k_m", "iq3_xxs", "q4_0"] {
+        let others = ["t25", "t35", "t5", "o4", "o3", "s34", "s24"].iter().filter(|_| model == "bench,tiny");
+        for kind in ["t2", "t3", "t4", "q4_k_m", "iq3_xxs", "q4_0"].iter().chain(others) {
             for test in ["pp16", "tg2"] {
                 let line = record.lines().find(|line| {
                     line.starts_with(&format!("{model},{kind},cpu,")) && line.contains(&format!(",{test},"))
