@@ -20,7 +20,7 @@ static const int64_t SKIPPED      = 16;
 // Some text is far more sensitive than other. Noise at all sites at once takes one run instead of one for every group, so that
 // its level is found on more of it: so many further chunks in a round, all tokens of each. The second half of them counts, as in
 // llama-perplexity, however little time there is: predictions with little before them diverge more.
-static const int64_t CHUNKS_OF_LEVEL = 6;
+static const int64_t CHUNKS_OF_LEVEL = 4;
 
 // Sites whose weights share an input, together. Values are apart: they are few, and more depends on them.
 static std::vector<std::set<size_t>> groups_of(const std::vector<sensitivity_site> &      sites,
