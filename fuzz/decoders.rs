@@ -1,7 +1,8 @@
 //! Decoders: whatever the bytes, every level of the processor gives the bits of the scalar definition, all finite.
 
 use crate::support::levels;
-use crate::watched::Inputs;
+use crate::support::random::Random;
+use crate::watched::{Inputs, watched};
 use bytemuck::{cast_slice, pod_read_unaligned};
 use tenpak_gguf::isa::Isa;
 use tenpak_gguf::products::{AtEveryLevel, Columns, Matrix, Results, dequantize, dot, multiply};
@@ -71,6 +72,69 @@ fn levels_agree<D: AtEveryLevel>(name: &str, (blocks, rows, columns, weights, va
     }
 }
 
+/// Blocks of a call of [`blocks_agree`]: as many inputs.
+const BLOCKS: usize = 1024;
+/// Bytes of memory that the comparison takes for each byte of the blocks: a weight of two bits is four floats of 32.
+const TIMES: usize = 128;
+
+/// How the bytes of blocks are chosen.
+fn bytes_of_blocks(random: &mut Random, kind: u8, block: usize) -> Vec<u8> {
+    let mut words =
+        |n: usize| -> Vec<u8> { (0..n.div_ceil(8)).flat_map(|_| random.next().to_le_bytes()).collect() };
+    let all = BLOCKS * block;
+    let mut bytes = words(all);
+    bytes.truncate(all);
+    match kind % 4 {
+        // Any bytes.
+        0 | 1 => {}
+        // Bytes of which most are those that break sums.
+        2 => {
+            const EXTREMES: [u8; 6] = [0, 1, 0x7f, 0x80, 0xfe, 0xff];
+            bytes.iter_mut().for_each(|b| *b = EXTREMES.get(*b as usize % 8).copied().unwrap_or(*b));
+        }
+        // The same block, with one other byte in each.
+        _ => {
+            let first = bytes[..block].to_vec();
+            for (i, bytes) in bytes.chunks_exact_mut(block).enumerate() {
+                let other = bytes[0];
+                bytes.copy_from_slice(&first);
+                bytes[i % block] = other;
+            }
+        }
+    }
+    bytes
+}
+
+/// Every block by itself: its weights, and its product with a block of activations.
+fn blocks_agree<D: AtEveryLevel>(name: &str, (seed, kind): (u64, u8)) {
+    let t = by_name(name).expect("a type");
+    let mut random = Random(seed);
+    let bytes = bytes_of_blocks(&mut random, kind, size_of::<D>());
+    let w: Vec<D> = bytes.chunks_exact(size_of::<D>()).map(pod_read_unaligned).collect();
+    let row = row_of_activations(activation(t), &random.bytes(D::WEIGHTS), D::WEIGHTS);
+    let a: Vec<D::Activations> =
+        row.chunks_exact(size_of::<D::Activations>()).map(pod_read_unaligned).collect();
+    watched(bytes.len(), TIMES, || {
+        let mut expected = vec![f32::NAN; w.len() * D::WEIGHTS];
+        dequantize(Isa::Scalar, &w, &mut expected);
+        assert!(expected.iter().all(|v| v.is_finite()), "{name}: a weight is not finite");
+        let products: Vec<f32> = w.chunks(1).map(|w| dot(Isa::Scalar, w, &a)).collect();
+        let mut weights = vec![f32::NAN; expected.len()];
+        let mut found = vec![f32::NAN; products.len()];
+        for isa in levels().into_iter().filter(|isa| *isa != Isa::Scalar) {
+            weights.fill(f32::NAN);
+            dequantize(isa, &w, &mut weights);
+            assert_eq!(bits(&weights), bits(&expected), "{name}, weights, {isa:?}, seed {seed}, kind {kind}");
+            found.fill(f32::NAN);
+            let matrix = Matrix::new(cast_slice(&w), BLOCKS, size_of::<D>(), size_of::<D>());
+            Columns::with(&[&a], |a| {
+                Results::with(&mut found, BLOCKS, |out| multiply::<D>(isa, matrix, a, out))
+            });
+            assert_eq!(bits(&found), bits(&products), "{name}, products, {isa:?}, seed {seed}, kind {kind}");
+        }
+    });
+}
+
 macro_rules! for_every_type {
     ($($name:ident: $block:ident::$type:ident;)*) => { $(
         #[test]
@@ -81,7 +145,22 @@ macro_rules! for_every_type {
                 levels_agree::<tenpak_gguf::types::$block::layout::$type>(stringify!($name), input);
             });
         }
-    )* };
+    )*
+        /// Many blocks at a time.
+        mod blocks {
+            use super::*;
+            $(
+            #[test]
+            fn $name() {
+                let inputs = Inputs::default();
+                bolero::check!().with_type::<(u64, u8)>().for_each(|input| {
+                    inputs.count_many(BLOCKS);
+                    blocks_agree::<tenpak_gguf::types::$block::layout::$type>(stringify!($name), *input);
+                });
+            }
+            )*
+        }
+    };
 }
 for_every_type! {
     t2: trellis::BlockT2;

@@ -125,17 +125,33 @@ impl Edit {
     }
 }
 
-/// A file with a few changes.
-pub fn edited(file: &[u8], edits: &[Edit]) -> Vec<u8> {
-    let mut file = file.to_vec();
-    edits.iter().take(6).for_each(|edit| edit.apply(&mut file));
-    file
+/// So many changes of a file, at most: each one more makes it likelier that the first check refuses it.
+const MOST_EDITS: usize = 6;
+
+/// How a file is changed.
+#[derive(Clone, Debug, TypeGenerator)]
+pub struct Edits {
+    count: u8,
+    all: [Edit; MOST_EDITS],
+}
+
+impl Edits {
+    /// A file with these changes, one to [`MOST_EDITS`].
+    pub fn of(&self, file: &[u8]) -> Vec<u8> {
+        let mut file = file.to_vec();
+        self.all[..=self.count as usize % MOST_EDITS].iter().for_each(|edit| edit.apply(&mut file));
+        file
+    }
 }
 
 #[test]
 fn edits_are_what_they_are_called() {
     let json = br#"{"a": 1, "b": [2, 3]}"#;
-    let with = |edit| String::from_utf8(edited(json, &[edit])).unwrap();
+    let with = |edit: Edit| {
+        let mut file = json.to_vec();
+        edit.apply(&mut file);
+        String::from_utf8(file).unwrap()
+    };
     assert_eq!(with(Edit::Value { at: 0, which: 4 }), r#"{"a":-1, "b": [2, 3]}"#);
     assert_eq!(with(Edit::Cut { at: 3 }), r#"{"a"#.to_owned());
     assert_eq!(with(Edit::Remove { at: 1, len: 8 }), r#"{"b": [2, 3]}"#);

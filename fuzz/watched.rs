@@ -12,6 +12,10 @@ const MOST_TIME: Duration = Duration::from_secs(1);
 /// Bytes that any reader may take beside the multiple of its input: buffers, tables, messages.
 const ALWAYS: usize = 8 << 20;
 
+/// What was most of an input of the target that runs: bytes of memory, microseconds.
+static MOST_TAKEN: AtomicUsize = AtomicUsize::new(0);
+static LONGEST: AtomicUsize = AtomicUsize::new(0);
+
 static LIVE: AtomicUsize = AtomicUsize::new(0);
 static PEAK: AtomicUsize = AtomicUsize::new(0);
 
@@ -52,21 +56,28 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// Inputs of a target, said on standard error at its end, past the capture of the test harness.
+/// Inputs of a target, said on standard error at its end, past the capture of the test harness, with what was most of one.
 #[derive(Default)]
 pub struct Inputs(AtomicUsize);
 
 impl Inputs {
     /// One more.
     pub fn count(&self) {
-        self.0.fetch_add(1, Relaxed);
+        self.count_many(1);
+    }
+
+    /// So many more.
+    pub fn count_many(&self, inputs: usize) {
+        self.0.fetch_add(inputs, Relaxed);
     }
 }
 
 impl Drop for Inputs {
     fn drop(&mut self) {
         let thread = std::thread::current();
-        let line = format!("{}: {} inputs\n", thread.name().unwrap_or("a target"), self.0.load(Relaxed));
+        let (name, inputs) = (thread.name().unwrap_or("a target"), self.0.load(Relaxed));
+        let (taken, longest) = (MOST_TAKEN.swap(0, Relaxed) / 1024, LONGEST.swap(0, Relaxed));
+        let line = format!("{name}: {inputs} inputs; a call took {taken} kB and {longest} us at most\n");
         std::io::stderr().write_all(line.as_bytes()).expect("standard error is there");
     }
 }
@@ -80,6 +91,8 @@ pub fn watched<T>(bytes: usize, times: usize, call: impl FnOnce() -> T) -> T {
     PEAK.store(before, Relaxed);
     let result = call();
     let (taken, time) = (PEAK.load(Relaxed).saturating_sub(before), processor_time() - start);
+    MOST_TAKEN.fetch_max(taken, Relaxed);
+    LONGEST.fetch_max(time.as_micros() as usize, Relaxed);
     assert!(taken <= ALWAYS + times * bytes, "{taken} bytes of memory for {bytes} of input");
     assert!(time <= MOST_TIME, "{time:?} for {bytes} bytes of input");
     result

@@ -30,7 +30,7 @@ pub fn write_with(path: &Path, pickle: &[u8], tensors: &BTreeMap<String, Stored>
 }
 
 /// `OrderedDict([(name, _rebuild_tensor_v2(storage, 0, shape, strides, False, OrderedDict())), ...])`
-fn pickle(tensors: &BTreeMap<String, Stored>) -> Vec<u8> {
+pub fn pickle(tensors: &BTreeMap<String, Stored>) -> Vec<u8> {
     let mut p = b"\x80\x02ccollections\nOrderedDict\n)R(".to_vec();
     for (i, (name, t)) in tensors.iter().enumerate() {
         let storage = match t.dtype {

@@ -52,16 +52,7 @@ impl Code {
 
     /// Hash of a window, newest symbol in the low bits.
     pub const fn hash(&self, window: u32) -> u8 {
-        let columns = self.columns();
-        let mut h = 0;
-        let mut b = 0;
-        while b < 16 {
-            if window >> b & 1 == 1 {
-                h ^= columns[b];
-            }
-            b += 1;
-        }
-        h
+        hash(&self.columns(), window)
     }
 
     /// The columns of the bits of a table index, for kernels that look hashes up: an index is a symbol, or a pair of them
@@ -116,6 +107,19 @@ impl Code {
     pub fn values(&self) -> [f32; HASHES] {
         std::array::from_fn(|h| self.value(h as u8) as f32)
     }
+}
+
+/// Hash of a window, by the columns of a code.
+pub const fn hash(columns: &[u8; 16], window: u32) -> u8 {
+    let mut h = 0;
+    let mut b = 0;
+    while b < 16 {
+        // All ones where the bit is set.
+        let mask = ((window >> b & 1) as u8).wrapping_neg();
+        h ^= columns[b] & mask;
+        b += 1;
+    }
+    h
 }
 
 impl Code {

@@ -1,20 +1,21 @@
 //! The definition: plain loops in the order of docs/FORMAT.md. Every other kernel gives these bits.
 
 use super::a8::Activation;
-use super::code::ZERO_POINT;
+use super::code::{ZERO_POINT, hash};
 use super::layout::{Block, MAX_LEN, Trellis};
 use super::{rotation, scale};
 use crate::products::Definition;
 
 /// Reconstructions of a block in element order, plus [`ZERO_POINT`]: 0..=127.
 pub fn reconstruct<T: Trellis>(block: &T) -> [u8; MAX_LEN] {
+    let columns = const { T::CODE.columns() };
     let mut symbols = [0; MAX_LEN];
     block.unpack(&mut symbols[..T::LEN]);
     let mut window = block.history() as u32;
     let mut r = [0; MAX_LEN];
     for (i, (r, &s)) in r[..T::LEN].iter_mut().zip(&symbols).enumerate() {
         window = T::CODE.next_window(window, i, s);
-        *r = (T::CODE.value(T::CODE.hash(window)) as i32 + ZERO_POINT) as u8;
+        *r = (T::CODE.value(hash(&columns, window)) as i32 + ZERO_POINT) as u8;
     }
     r
 }
