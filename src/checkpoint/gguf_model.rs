@@ -18,6 +18,11 @@ pub fn open(path: &Path) -> Result<Model, Error> {
             "has control characters in its name, which no model has: refused",
         ));
     }
+    if let Some(t) = file.tensors().iter().find(|t| t.elements() == 0) {
+        let what =
+            "has no elements, which no program that runs models takes: the file is damaged, get it again";
+        return Err(Error::tensor(path, &t.name, what));
+    }
     let mostly_f32 = is_mostly_f32(file.tensors());
     let mut tensors = Vec::new();
     for (i, t) in file.tensors().iter().enumerate() {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use support::random::Random;
 use support::tiny_gguf::{file, tensor, write};
 use support::tiny_llama::TinyLlama;
-use support::{assert_says, family, files_in, plan};
+use support::{assert_says, error, family, files_in, plan};
 use tempfile::TempDir;
 use tenpak_gguf::checkpoint::{Dtype, Model, Options};
 use tenpak_gguf::export;
@@ -185,6 +185,17 @@ fn numbers_stay_as_they_are() {
 }
 
 /// A scale that is not finite, in row 1 of a matrix of every type that can have one.
+#[test]
+fn tensors_without_elements_are_refused() {
+    for shape in [[0, 4], [4, 0]] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("empty.gguf");
+        write_zeros(&path, &[tensor("blk.0.ffn_up.weight", &shape, GgmlType::F32)]);
+        let e = error(Model::open(&path, &Options::default()));
+        assert_says(e, &["empty.gguf", "`blk.0.ffn_up.weight`", "has no elements", "get it again"]);
+    }
+}
+
 #[test]
 fn scales_that_are_not_finite_are_refused() {
     let mut refused = 0;
