@@ -34,6 +34,9 @@ const MAX_CARD: u64 = 4 << 20;
 /// Lists within lists of such a table, by the brackets that are open.
 const MAX_CARD_DEPTH: usize = 64;
 
+/// Pieces of such a table that are read one by one if it is none as a whole: each costs a parser.
+const MAX_CARD_ENTRIES: usize = 1024;
+
 /// Sampling parameters: GGUF's name, generation_config.json's, whether it is an integer.
 const SAMPLING: &[(&str, &[&str], bool)] = &[
     ("top_k", &["top_k"], true),
@@ -169,14 +172,14 @@ fn card(folder: &Path) -> Result<Map<String, Json>, Error> {
 }
 
 /// The entries of a table in YAML. People write such tables by hand: an entry that is none is left out, and of two of one
-/// name the second counts.
+/// name the second counts. What comes after [`MAX_CARD_ENTRIES`] of them is not looked at.
 fn entries(lines: &[String]) -> Map<String, Json> {
     if let Some(all) = parsed(&lines.concat()) {
         return all;
     }
     let begins = |line: &String| !line.starts_with([' ', '-', '#', '\n', ']', '}']);
     let parts = lines.chunk_by(|_, next| !begins(next));
-    parts.filter_map(|part| parsed(&part.concat())).flatten().collect()
+    parts.take(MAX_CARD_ENTRIES).filter_map(|part| parsed(&part.concat())).flatten().collect()
 }
 
 /// A table in YAML; nothing if it is none, or has deeper lists within lists than [`MAX_CARD_DEPTH`], over which the time of the
@@ -339,6 +342,15 @@ mod tests {
         let deep = format!("license: mit\na: {}{}\n", "[".repeat(100_000), "]".repeat(100_000));
         let lines: Vec<String> = deep.lines().map(|line| format!("{line}\n")).collect();
         assert_eq!(Json::Object(entries(&lines)), serde_json::json!({"license": "mit"}));
+    }
+
+    #[test]
+    fn entries_without_end_are_left_out() {
+        let bad = "x: [\n".repeat(MAX_CARD_ENTRIES - 1);
+        let text = format!("license: mit\n{bad}language: en\n");
+        let lines: Vec<String> = text.lines().map(|line| format!("{line}\n")).collect();
+        assert_eq!(Json::Object(entries(&lines)), serde_json::json!({"license": "mit"}));
+        assert_eq!(entries(&lines[1..]).get("language"), Some(&serde_json::json!("en")));
     }
 
     #[test]
