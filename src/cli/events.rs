@@ -140,6 +140,7 @@ fn say_event(event: Event, bar: &Mutex<Progress>, is_reported: bool) {
         }
         Event::Started { weights } => *bar() = Progress::new(weights, "converting"),
         Event::Progress(weights) => bar().inc(weights),
+        Event::There(weights) => bar().begin_at(weights),
         Event::Stopped => bar().finish(),
         Event::Written { path, tensors, weights, bytes } => {
             report!("{}: {tensors} tensors, {}", path.display(), rate(bytes, weights));

@@ -15,6 +15,8 @@ pub struct Progress {
     unit: &'static str,
     all: u64,
     done: u64,
+    /// Of those, what was there before the start, and says nothing about how long the rest takes.
+    before: u64,
     start: Instant,
     shown: Instant,
     /// On a terminal.
@@ -39,18 +41,37 @@ impl Progress {
             bar
         });
         let now = Instant::now();
-        Progress { verb, unit, all, done: 0, start: now, shown: now, bar }
+        Progress { verb, unit, all, done: 0, before: 0, start: now, shown: now, bar }
     }
 
     /// There is no job.
     pub fn hidden() -> Progress {
         let now = Instant::now();
-        Progress { verb: String::new(), unit: "", all: 0, done: 0, start: now, shown: now, bar: None }
+        Progress {
+            verb: String::new(),
+            unit: "",
+            all: 0,
+            done: 0,
+            before: 0,
+            start: now,
+            shown: now,
+            bar: None,
+        }
     }
 
     /// So many more are done.
     pub fn inc(&mut self, more: u64) {
         self.reach(self.done + more);
+    }
+
+    /// So many more were done before the start.
+    pub fn begin_at(&mut self, more: u64) {
+        self.before += more;
+        self.done += more;
+        if let Some(bar) = &self.bar {
+            bar.set_position(self.done);
+            bar.reset_eta();
+        }
     }
 
     /// So many are done in all.
@@ -59,7 +80,7 @@ impl Progress {
         match &self.bar {
             Some(bar) => bar.set_position(done),
             // How long it takes is not known before something is done.
-            None if done > 0 && self.shown.elapsed() >= BETWEEN_LINES => {
+            None if done > self.before && self.shown.elapsed() >= BETWEEN_LINES => {
                 say!("{}", self.line(self.start.elapsed()));
                 self.shown = Instant::now();
             }
@@ -76,7 +97,8 @@ impl Progress {
 
     fn line(&self, elapsed: Duration) -> String {
         let share = self.done as f64 / self.all.max(1) as f64;
-        let left = elapsed.as_secs_f64() * (1.0 / share.max(1e-9) - 1.0).max(0.0);
+        let (now, rest) = (self.done - self.before, self.all.saturating_sub(self.done));
+        let left = elapsed.as_secs_f64() * (rest as f64 / now.max(1) as f64);
         format!(
             "{}: {:.0} % of {} {}, {} left",
             self.verb,
@@ -103,6 +125,12 @@ mod tests {
         progress.inc(250);
         let line = progress.line(Duration::from_secs(10));
         assert_eq!(line, "converting: 25 % of 1000 weights, 30 s left");
+        // Of a file that was half done, the other half decides.
+        let mut resumed = Progress::new(1000, "converting");
+        resumed.begin_at(500);
+        resumed.inc(250);
+        let line = resumed.line(Duration::from_secs(10));
+        assert_eq!(line, "converting: 75 % of 1000 weights, 10 s left");
         progress.inc(800);
         assert!(progress.line(Duration::from_secs(10)).ends_with(" 0 s left"));
     }

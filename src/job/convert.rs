@@ -394,8 +394,7 @@ impl Opened<'_> {
         }
         let weights = plan.weights();
         tell(Event::Started { weights });
-        let written =
-            write_with(&self.model, plan, guide, adapter, path, resume, &|n| tell(Event::Progress(n)));
+        let written = write_with(&self.model, plan, guide, adapter, path, resume, &|done| tell(done.into()));
         tell(Event::Stopped);
         tell(Event::Written { path, tensors: plan.tensors.len(), weights, bytes: written? });
         Ok(())

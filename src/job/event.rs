@@ -6,6 +6,7 @@ use super::judge::Judgement;
 use super::measure::Step;
 use super::trial::Trial;
 use super::verify::Verified;
+use super::write::Done;
 use crate::plan::{Plan, Planned, Target};
 use std::path::Path;
 
@@ -102,6 +103,8 @@ pub enum Event<'a> {
     },
     /// So many more weights are done. Several threads tell this.
     Progress(u64),
+    /// So many weights were done by a program that was killed.
+    There(u64),
     /// The file that was begun is not written further, whether complete or not.
     Stopped,
     /// A file is complete.
@@ -115,4 +118,13 @@ pub enum Event<'a> {
         /// Its size.
         bytes: u64,
     },
+}
+
+impl From<Done> for Event<'_> {
+    fn from(done: Done) -> Self {
+        match done {
+            Done::Before(weights) => Event::There(weights),
+            Done::Now(weights) => Event::Progress(weights),
+        }
+    }
 }

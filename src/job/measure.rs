@@ -311,7 +311,7 @@ pub(super) fn write_base(
     tell(Event::Started { weights: plain.weights() });
     // What a killed program left in the cache is of use.
     let resume = Resume { goes_on: true, replaces: true };
-    let written = write_or_resume(model, plain, None, path, resume, &|n| tell(Event::Progress(n)));
+    let written = write_or_resume(model, plain, None, path, resume, &|done| tell(done.into()));
     tell(Event::Stopped);
     written.map(drop)
 }

@@ -94,7 +94,7 @@ pub use own_text::{DEFAULT_SEED, OwnText};
 pub use scaling::SCALED;
 pub use trial::Trial;
 pub use verify::{Agreement, Difference, Distance, Half, Shown, Verified, Verify, VerifyError, percent};
-pub use write::{Resume, write, write_or_resume};
+pub use write::{Done, Resume, write, write_or_resume};
 
 use crate::{calibration, checkpoint, gguf, llama, plan};
 use std::path::PathBuf;

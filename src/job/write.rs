@@ -22,7 +22,25 @@ pub fn write(
     path: &Path,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<u64, Error> {
-    write_or_resume(model, plan, guide, path, Resume::REPLACING, progress)
+    write_or_resume(model, plan, guide, path, Resume::REPLACING, &|done| progress(done.weights()))
+}
+
+/// So many weights of a file that are done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Done {
+    /// By a program that was killed: they take no time.
+    Before(u64),
+    /// Just now.
+    Now(u64),
+}
+
+impl Done {
+    /// How many.
+    pub fn weights(self) -> u64 {
+        match self {
+            Done::Before(weights) | Done::Now(weights) => weights,
+        }
+    }
 }
 
 /// What a file may begin with and take the place of.
@@ -47,7 +65,7 @@ pub fn write_or_resume(
     guide: Option<Guide>,
     path: &Path,
     resume: Resume,
-    progress: &(dyn Fn(u64) + Sync),
+    progress: &(dyn Fn(Done) + Sync),
 ) -> Result<u64, Error> {
     write_with(model, plan, guide, None, path, resume, progress)
 }
@@ -60,12 +78,14 @@ pub(super) fn write_with(
     adapter: Option<&mut Adapter>,
     path: &Path,
     resume: Resume,
-    progress: &(dyn Fn(u64) + Sync),
+    progress: &(dyn Fn(Done) + Sync),
 ) -> Result<u64, Error> {
     let id = resume::id(model, plan, guide);
     let (writer, done) = Writer::create_or_resume(path, &plan.keys, plan.headers(), &id, resume.goes_on)?;
     let mut writer = if resume.replaces { writer } else { writer.keep_existing() };
-    let written = write_tensors(model, plan, guide, adapter, done, &mut writer, progress);
+    plan.tensors[..done].iter().for_each(|t| progress(Done::Before(t.source.elements())));
+    let now = |weights| progress(Done::Now(weights));
+    let written = write_tensors(model, plan, guide, adapter, done, &mut writer, &now);
     // An input that changed explains any other error, and what was written of it.
     model.check_unchanged()?;
     guide.map_or(Ok(()), |guide| guide.calibration.check_unchanged())?;
@@ -84,7 +104,6 @@ fn write_tensors(
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<(), Error> {
     let mut guided = guide.map(|guide| Guided::new(guide, model, plan)).transpose()?;
-    plan.tensors[..done].iter().for_each(|t| progress(t.source.elements()));
     let mut rest = plan.tensors[done..].iter().peekable();
     while let Some(planned) = rest.next() {
         model.check_cut()?;
