@@ -1,18 +1,19 @@
 #!/usr/bin/env python3
 """A llama or Mixtral checkpoint of any size, for measurements: no words in it, but every tensor that there should be.
 
-    scripts/make_llama.py FOLDER SHAPE [sparse]
+    scripts/make_llama.py FOLDER SHAPE [sparse|speckled]
 
-SHAPE is 70b (Llama 2 and 3 70B), 8x22b (Mixtral) or 1b (TinyLlama 1.1B). `sparse` files are all zeros and take no room on the disk; else
-weights are random BF16. There is no tokenizer: convert with --no-tokenizer, or put the files of one into the folder.
+SHAPE is 70b (Llama 2 and 3 70B), 8x22b (Mixtral) or 1b (TinyLlama 1.1B). `sparse` files are all zeros and take no room on the disk;
+`speckled` ones are zeros after the first 64 KiB of every tensor, which are random and the same on every run; else weights are random BF16. There is no tokenizer: convert with --no-tokenizer, or put the files of one into the folder.
 """
-import json, os, struct, sys
+import json, os, random, struct, sys
 from pathlib import Path
 
 #       layers, width, inner, heads, kv heads, tokens, experts
 SHAPES = {"70b": (80, 8192, 28672, 64, 8, 128256, 0), "8x22b": (56, 6144, 16384, 48, 8, 32000, 8),
           "1b": (22, 2048, 5632, 32, 4, 49152, 0)}
 SHARD = 5_000_000_000
+SPECKLE = 1 << 16
 
 
 def tensors(layers, width, inner, heads, kv_heads, tokens, experts):
@@ -38,6 +39,13 @@ def feed_forward(width, inner, experts):
             yield f"block_sparse_moe.experts.{e}.{name}", shape
 
 
+def weights(random_bytes):
+    """BF16 of random bytes: any mantissa and sign, magnitudes of 2^-9 to 2^-7."""
+    piece = bytearray(random_bytes)
+    piece[1::2] = piece[1::2].translate(TABLE)
+    return piece
+
+
 def bytes_of(shape):
     size = 2
     for n in shape:
@@ -47,7 +55,7 @@ def bytes_of(shape):
 
 def main():
     folder, shape = Path(sys.argv[1]), SHAPES[sys.argv[2]]
-    sparse = sys.argv[3:] == ["sparse"]
+    sparse, speckled = sys.argv[3:] == ["sparse"], sys.argv[3:] == ["speckled"]
     folder.mkdir(parents=True, exist_ok=True)
     layers, width, inner, heads, kv_heads, tokens, experts = shape
     kind = {"architectures": ["LlamaForCausalLM"], "model_type": "llama"}
@@ -75,13 +83,14 @@ def main():
         text = json.dumps(header).encode()
         with open(folder / name, "wb") as f:
             f.write(struct.pack("<Q", len(text)) + text)
-            if sparse:
+            if sparse or speckled:
                 f.truncate(8 + len(text) + at)
+                for tensor, extents in shard if speckled else []:
+                    f.seek(8 + len(text) + header[tensor]["data_offsets"][0])
+                    f.write(weights(random.Random(tensor).randbytes(min(SPECKLE, bytes_of(extents)))))
                 continue
             while at > 0:
-                # Two bytes a weight: any mantissa and sign, magnitudes of 2^-9 to 2^-7.
-                piece = bytearray(os.urandom(min(at, 1 << 24)))
-                piece[1::2] = piece[1::2].translate(TABLE)
+                piece = weights(os.urandom(min(at, 1 << 24)))
                 f.write(piece)
                 at -= len(piece)
     index = {"metadata": {}, "weight_map": weight_map}
