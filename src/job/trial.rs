@@ -123,7 +123,7 @@ impl Trying<'_> {
             let work = work_folder(".tenpak-trial-", &self.place)?;
             let file = work.path().join("trial.gguf");
             tell(Event::Trying { weights: plan.weights() });
-            let progress = |n| tell(Event::Progress(n));
+            let progress = |done| tell(Event::from(done));
             let written =
                 write_or_resume(self.model, &plan, Some(guide), &file, Resume::REPLACING, &progress);
             tell(Event::Stopped);
