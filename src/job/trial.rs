@@ -84,16 +84,14 @@ impl Trial {
         for line in text.lines() {
             let fields: Vec<&str> = line.split('\t').collect();
             let [name, of_weights, _, of_noise, _] = fields[..] else { return Err(Damaged) };
-            let number = |text: &str| text.parse().ok().filter(|v: &f64| v.is_finite());
-            let (of_weights, of_noise) =
-                number(of_weights).zip(number(of_noise)).filter(|(_, noise)| *noise > 0.0).ok_or(Damaged)?;
-            kinds.insert(name.to_owned(), (of_weights / of_noise).clamp(1.0 / MOST, MOST));
+            let number = |text: &str| text.parse::<f64>().map_err(|_| Damaged);
+            let (of_weights, of_noise) = (number(of_weights)?, number(of_noise)?);
+            // Weights that are all zero have no errors, and no noise stands for them.
+            if of_weights.is_finite() && of_noise > 0.0 {
+                kinds.insert(name.to_owned(), (of_weights / of_noise).clamp(1.0 / MOST, MOST));
+            }
         }
-        match kinds.remove(ALL) {
-            Some(all) => Ok(Some(Trial { kinds, all })),
-            None if kinds.is_empty() => Ok(None),
-            None => Err(Damaged),
-        }
+        Ok(kinds.remove(ALL).map(|all| Trial { kinds, all }))
     }
 }
 
@@ -233,10 +231,16 @@ ffn_down.weight\t0.12\t0.004\t0.06\t0.002
     }
 
     #[test]
+    fn kinds_without_errors_are_as_if_not_tried() {
+        let lines = "all\t0.3\t0\t0.2\t0\nattn_q.weight\t0\t0\t0\t0\nattn_k.weight\tnan\t0\t1\t0\n";
+        let found = Trial::parse(lines).unwrap().unwrap();
+        assert_eq!(found.kinds().count(), 0);
+        assert_eq!(Trial::parse("all\t0\t0\t0\t0\n"), Ok(None));
+    }
+
+    #[test]
     fn damage_is_told() {
-        let damages =
-            ["all\t1.0\n", "all\t1.0\t0.1\t0\t0\n", "all\tnan\t0\t1\t0\n", "attn_q.weight\t1\t0\t1\t0\n"];
-        for damaged in damages {
+        for damaged in ["all\t1.0\n", "all\t1.0\t0.1\tmuch\t0\n", "note: nothing\n"] {
             assert_eq!(Trial::parse(damaged), Err(Damaged), "{damaged:?}");
         }
     }

@@ -184,7 +184,6 @@ fn numbers_stay_as_they_are() {
     }
 }
 
-/// A scale that is not finite, in row 1 of a matrix of every type that can have one.
 #[test]
 fn tensors_without_elements_are_refused() {
     for shape in [[0, 4], [4, 0]] {
@@ -196,6 +195,7 @@ fn tensors_without_elements_are_refused() {
     }
 }
 
+/// A scale that is not finite, in row 1 of a matrix of every type that can have one.
 #[test]
 fn scales_that_are_not_finite_are_refused() {
     let mut refused = 0;

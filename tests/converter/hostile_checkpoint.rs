@@ -445,17 +445,6 @@ fn gguf_of_a_type_of_activations() {
 }
 
 #[test]
-fn matrix_without_columns() {
-    let (folder, path) = file(&[]);
-    write(&path, &[], &[tensor("blk.0.w", &[0, 3], GgmlType::F32), tensor("v", &[0], GgmlType::F16)]);
-    let model = Model::open(&path, &Options::default()).unwrap_or_else(|e| panic!("{e}"));
-    for recipe in [Recipe::default(), Recipe::plain(Dtype::F16)] {
-        let plan = plan(&model, recipe);
-        let (Ok(_) | Err(_)) = job::write(&model, &plan, None, &folder.path().join("out.gguf"), &|_| {});
-    }
-}
-
-#[test]
 fn names_in_an_index_stay_in_the_folder() {
     let outside = tempfile::tempdir().unwrap();
     let secret = outside.path().join("model.safetensors");

@@ -451,7 +451,7 @@ static void run(int argc, char ** argv) {
     }
     if (!own.swap.empty()) {
         if (!meter.on_host()) {
-            throw std::runtime_error("--swap: the model has to be in the host's memory: give -ngl 0");
+            throw std::runtime_error("--swap: the model has to be in the host's memory: give -ngl 0 and --no-op-offload");
         }
         observer              = [&](ggml_tensor * t, bool ask) { return meter.on_node(t, ask); };
         const auto run_chunk = [&](int64_t chunk, int64_t n) { runner.run_again(chunk, n); };

@@ -19,12 +19,16 @@ static std::vector<uint8_t> converted(const ggml_tensor * t, ggml_type type) {
         case GGML_TYPE_F32:  return { (const uint8_t *) values.data(), (const uint8_t *) (values.data() + values.size()) };
         case GGML_TYPE_F16:  ggml_fp32_to_fp16_row(values.data(), (ggml_fp16_t *) data.data(), values.size()); break;
         case GGML_TYPE_BF16: ggml_fp32_to_bf16_row(values.data(), (ggml_bf16_t *) data.data(), values.size()); break;
-        default: throw std::runtime_error(std::string("-m: `") + t->name + "` is no float");
+        default: GGML_ABORT("no float");
     }
     return data;
 }
 
-// The quantized weights of a file that the model has too.
+static bool is_float(ggml_type type) {
+    return type == GGML_TYPE_F32 || type == GGML_TYPE_F16 || type == GGML_TYPE_BF16;
+}
+
+// The quantized weights of a file that the model has too, as floats.
 class other_weights {
   public:
     other_weights(const sensitivity_meter & meter, const std::string & path) {
@@ -39,12 +43,10 @@ class other_weights {
             types[site.weight] = site.type;
         }
         for (auto * t = ggml_get_first_tensor(raw); t; t = ggml_get_next_tensor(raw, t)) {
-            if (ggml_is_quantized(t->type) && types.count(t->name)) {
+            const auto type = types.find(t->name);
+            if (ggml_is_quantized(t->type) && type != types.end() && is_float(type->second)) {
                 tensors.push_back(t);
             }
-        }
-        if (tensors.empty()) {
-            throw std::runtime_error(path + ": has no quantized weight of the model's");
         }
     }
 
@@ -67,7 +69,10 @@ static void base_of(sensitivity_meter & meter, const chunk_runner & run, int64_t
 
 void measure_swaps(sensitivity_meter & meter, const std::string & path, const chunk_runner & run, int64_t n_chunks,
                    int64_t n_tokens) {
-    const other_weights                         others(meter, path);
+    const other_weights others(meter, path);
+    if (others.tensors.empty()) {
+        throw std::runtime_error(path + ": has no quantized weight that the model has as floats");
+    }
     std::map<std::string, std::vector<uint8_t>> values;
     for (const auto * t : others.tensors) {
         values[t->name] = others.values(t);
@@ -119,6 +124,9 @@ void measure_kinds(sensitivity_meter & meter, const std::string & path, const st
             kinds[kind_of(t->name)].push_back(t);
             kinds["all"].push_back(t);
         }
+    }
+    if (kinds.empty()) {
+        return;
     }
     const auto    start = std::chrono::steady_clock::now();
     const double  runs  = n_chunks * (1.0 + 2 * kinds.size());

@@ -23,7 +23,8 @@ void measure_swaps(sensitivity_meter & meter, const std::string & path, const ch
                    int64_t n_tokens);
 
 // The weights of each kind together, which are called alike in all blocks, and then all of them: beside what they cost what noise does
-// that is expected to cost as much, `errors` of its size in the outputs of each. A line has both divergences, each with its error.
+// that is expected to cost as much, `errors` of its size in the outputs of each. A line has both divergences, each with its error. There
+// is none if no weight is floats in the model.
 void measure_kinds(sensitivity_meter & meter, const std::string & path, const std::map<std::string, double> & errors,
                    const chunk_runner & run, int64_t n_chunks, int64_t n_tokens, FILE * out);
 
