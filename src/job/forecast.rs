@@ -4,8 +4,8 @@
 use super::collector::{Speed, measure_speed};
 use super::costs::{EXPERTS, ROWS};
 use super::guided::experts;
-use super::measure::{Measure, Step, TOKENS_KEPT_BACK, default_tokens};
-use super::{Error, judge, trial};
+use super::measure::{Measure, Step, default_tokens};
+use super::{Error, judge, kept_back, trial};
 use crate::calibration::Statistics;
 use crate::checkpoint::{Model, SourceTensor};
 use crate::names::{Input, Role, SharedInput};
@@ -196,7 +196,7 @@ impl Measure {
             let is_there = places.base.exists();
             steps.push(ForecastStep { bytes: Some(bytes), is_there, ..step(Step::Base, seconds) });
         }
-        for (path, tokens) in places.own.iter().zip([TOKENS_KEPT_BACK, tokens]) {
+        for (path, tokens) in places.own.iter().zip([kept_back::TOKENS, tokens]) {
             let seconds = of_collector(&|s| run(tokens, s.few));
             let is_there = path.exists();
             steps.push(ForecastStep { tokens: Some(tokens), is_there, ..step(Step::OwnText, seconds) });

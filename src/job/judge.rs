@@ -1,6 +1,7 @@
 //! What a file costs: its predictions beside those of the model that it was made of, on text that nothing was measured on.
 
 use super::calibrate::WorkFolder;
+use super::kept_back;
 use super::measure::Measured;
 use crate::llama::evaluation::CHUNK;
 use crate::llama::find::{NotFound, Wanted};
@@ -16,7 +17,7 @@ pub(super) const JUDGE: Wanted = Wanted {
 };
 
 /// Chunks of text to judge on.
-pub(super) const CHUNKS: usize = 8;
+pub(super) const CHUNKS: usize = kept_back::JUDGED_CHUNKS;
 
 /// Tokens of the text that are run.
 pub(super) const TOKENS: usize = CHUNKS * CHUNK;

@@ -5,11 +5,10 @@ use super::calibrate::{Calibrate, Text, check_text};
 use super::collector::find_collector;
 use super::own_text::{DEFAULT_SEED, OwnText};
 use super::write::{Resume, write_or_resume};
-use super::{Error, Event, judge, trial};
+use super::{Error, Event, kept_back};
 use crate::atomic_file::AtomicFile;
 use crate::calibration::Calibration;
 use crate::checkpoint::{self, Dtype, Model};
-use crate::llama::evaluation::CHUNK;
 use crate::names;
 use crate::plan::{Plan, Recipe};
 use crate::quantize::Effort;
@@ -82,10 +81,6 @@ pub(super) struct Places {
     pub calibration: Option<PathBuf>,
 }
 
-/// Tokens that the model writes for the judgement of the result and, after those, for the trial; some more, since what is written is
-/// not always read as the same tokens.
-pub(super) const TOKENS_KEPT_BACK: u64 = (judge::TOKENS + trial::CHUNKS * CHUNK + CHUNK) as u64;
-
 /// Tokens to measure on.
 pub(super) fn default_tokens(effort: Effort) -> u64 {
     match effort {
@@ -118,7 +113,7 @@ impl Measure {
         let tokens = self.tokens.unwrap_or(default_tokens(effort));
         let own = match self.text {
             Some(_) => Vec::new(),
-            None => [(TOKENS_KEPT_BACK, DEFAULT_SEED + 1), (tokens, DEFAULT_SEED)]
+            None => [(kept_back::TOKENS, DEFAULT_SEED + 1), (tokens, DEFAULT_SEED)]
                 .into_iter()
                 .map(|(tokens, seed)| self.cache.place(&model_key, &format!("own-{tokens}-{seed}.txt")))
                 .collect(),
@@ -174,7 +169,7 @@ impl Measure {
                     begin(Step::OwnText, path);
                     self.own_text(&base, path, (seed, tokens), threads)
                 };
-                let kept_back = write(&own[0], DEFAULT_SEED + 1, TOKENS_KEPT_BACK)?.output;
+                let kept_back = write(&own[0], DEFAULT_SEED + 1, kept_back::TOKENS)?.output;
                 (Text::from(&write(&own[1], DEFAULT_SEED, tokens)?), kept_back)
             }
         };
@@ -240,7 +235,7 @@ impl Measure {
         let model = Model::open(base, &checkpoint::Options::default())?;
         let path = self.places(&model, Effort::default())?.own.swap_remove(0);
         tell(&path, path.exists());
-        Ok(self.own_text(base, &path, (DEFAULT_SEED + 1, TOKENS_KEPT_BACK), threads)?.output)
+        Ok(self.own_text(base, &path, (DEFAULT_SEED + 1, kept_back::TOKENS), threads)?.output)
     }
 
     /// A text of which a tenth is to be kept back, from its end.

@@ -52,6 +52,7 @@ mod found_loss;
 mod guide;
 mod guided;
 mod judge;
+mod kept_back;
 mod loss;
 mod measure;
 mod merge;

@@ -7,7 +7,7 @@ use super::costs::{Known, TensorCosts, cost_of};
 use super::guide::Guide;
 use super::measure::Measured;
 use super::write::{Resume, write_or_resume};
-use super::{Error, Event, Step, judge};
+use super::{Error, Event, Step, judge, kept_back};
 use crate::calibration::{Sensitivities, Use};
 use crate::checkpoint::Model;
 use crate::llama::evaluation::CHUNK;
@@ -23,7 +23,7 @@ use std::process::Command;
 const LAYERS: u64 = 7;
 
 /// Chunks of text that they are tried on, after those that files are judged on.
-pub(super) const CHUNKS: usize = 2;
+const CHUNKS: usize = kept_back::TRIAL_CHUNKS;
 
 /// Tokens that are run for a trial of so many kinds of weights.
 pub(super) fn tokens(kinds: usize) -> usize {
