@@ -156,12 +156,13 @@ class runner {
         return n;
     }
 
-    // runs the first n_tokens of a chunk; what the context remembers of former tokens stays where it is
-    void run_again(int64_t chunk, int64_t n_tokens) {
+    // runs the first n_tokens of a chunk, those after n_skipped as outputs; what the context remembers of former tokens stays where
+    // it is
+    void run_again(int64_t chunk, int64_t n_tokens, int64_t n_skipped) {
         if (auto * memory = llama_get_memory(ctx)) {
             llama_memory_clear(memory, /*data =*/ false);
         }
-        fill(chunk, 1, n_tokens);
+        fill(chunk, 1, n_tokens, n_skipped);
         const int status = llama_process(ctx, LLAMA_PROCESS_TYPE_DECODE, batch.get());
         if (status != 0) {
             throw std::runtime_error(string_format("llama.cpp cannot run the model (status %d)", status));
@@ -192,7 +193,8 @@ class runner {
         if (auto * memory = llama_get_memory(ctx)) {
             llama_memory_clear(memory, true);
         }
-        fill(first, n, n_tokens);
+        // All are outputs, or the last layer would skip tokens.
+        fill(first, n, n_tokens, 0);
         if (llama_model_has_encoder(model)) {
             process(LLAMA_PROCESS_TYPE_ENCODE, c);
         }
@@ -201,13 +203,12 @@ class runner {
         }
     }
 
-    void fill(int64_t first, int64_t n, int64_t n_tokens) {
+    void fill(int64_t first, int64_t n, int64_t n_tokens, int64_t n_skipped) {
         batch.clear();
         for (int64_t seq = 0; seq < n; seq++) {
             for (int64_t i = 0; i < n_tokens; i++) {
                 const llama_token token = tokens[(first + seq) * n_ctx + i];
-                // All are outputs, or the last layer would skip tokens.
-                batch.add(add_bos && i == 0 ? bos : token, i, seq, true);
+                batch.add(add_bos && i == 0 ? bos : token, i, seq, i >= n_skipped);
             }
         }
     }
@@ -270,7 +271,7 @@ static void measure_all(sensitivity_meter & meter, runner & run, gram_file & fil
                   false, false);
     };
     const auto s = measure_sensitivities(
-        meter, [&](int64_t chunk, int64_t n) { run.run_again(chunk, n); }, run.n_chunks(), n_tokens, input_of, seconds, tell);
+        meter, [&](int64_t chunk, int64_t n, int64_t skipped) { run.run_again(chunk, n, skipped); }, run.n_chunks(), n_tokens, input_of, seconds, tell);
     line.show(string_format("sensitivities of %zu weights: 100 %%", meter.sites.size()), true, true);
     file.write("sensitivity.error", s.error);
     file.write("sensitivity.energy", s.energy);
@@ -444,7 +445,7 @@ static void run(int argc, char ** argv) {
     sensitivity_meter meter(base.weights, ctx);
     if (predicts) {
         meter.n_tokens = std::min<int64_t>(n_ctx, 64); // the nodes are the same for any number
-        meter.run      = [&] { runner.run_again(0, meter.n_tokens); };
+        meter.run      = [&] { runner.run_again(0, meter.n_tokens, 0); };
         observer       = [&](ggml_tensor * t, bool ask) { return meter.on_node(t, ask); };
         meter.trace();
         observer = [&](ggml_tensor * t, bool ask) { return c.on_node(t, ask); };
@@ -454,7 +455,7 @@ static void run(int argc, char ** argv) {
             throw std::runtime_error("--swap: the model has to be in the host's memory: give -ngl 0 and --no-op-offload");
         }
         observer              = [&](ggml_tensor * t, bool ask) { return meter.on_node(t, ask); };
-        const auto run_chunk = [&](int64_t chunk, int64_t n) { runner.run_again(chunk, n); };
+        const auto run_chunk = [&](int64_t chunk, int64_t n, int64_t skipped) { runner.run_again(chunk, n, skipped); };
         if (!own.swap_kinds.empty()) {
             output_file file(out);
             file.clear();

@@ -18,8 +18,8 @@ static const int64_t LEAST_TOKENS = 64;
 static const int64_t SKIPPED      = 16;
 
 // Some text is far more sensitive than other. Noise at all sites at once takes one run instead of one for every group, so that
-// its level is found on more of it: so many further chunks in a round, all tokens of each. The second half of them counts, as in
-// llama-perplexity, however little time there is: predictions with little before them diverge more.
+// its level is found on more of it: so many further chunks in a round, if there are as many, all tokens of each. The second half of
+// them counts, as in llama-perplexity, however little time there is: predictions with little before them diverge more.
 static const int64_t CHUNKS_OF_LEVEL = 4;
 
 // Sites whose weights share an input, together. Values are apart: they are few, and more depends on them.
@@ -43,7 +43,7 @@ static std::vector<std::set<size_t>> groups_of(const std::vector<sensitivity_sit
     return groups;
 }
 
-sensitivities measure_sensitivities(sensitivity_meter & meter, const std::function<void(int64_t, int64_t)> & run,
+sensitivities measure_sensitivities(sensitivity_meter & meter, const chunk_runner & run,
                                     int64_t n_chunks, int64_t n_tokens,
                                     const std::map<std::string, std::string> & input_of, double seconds,
                                     const std::function<void(double)> & tell) {
@@ -68,7 +68,7 @@ sensitivities measure_sensitivities(sensitivity_meter & meter, const std::functi
 
     // A round takes about half a run for every group.
     int64_t chunk = 0;
-    meter.run     = [&] { run(chunk, meter.n_tokens); };
+    meter.run     = [&] { run(chunk, meter.n_tokens, meter.n_skipped); };
 
     int64_t    n_alone = std::min(n_tokens, LEAST_TOKENS);
     const auto base_of = [&](double place, int64_t n, int64_t n_skipped) {
@@ -80,9 +80,10 @@ sensitivities measure_sensitivities(sensitivity_meter & meter, const std::functi
     base_of(0, n_alone, SKIPPED);
     const double before = elapsed();
     base_of(0, n_alone, SKIPPED);
-    const double of_token = (elapsed() - before) / n_alone;
-    const double runs            = 0.6 * groups.size() + 1 + CURVE.size();
-    const double tokens_of_level = 2.0 * CHUNKS_OF_LEVEL * n_tokens;
+    const double  of_token        = (elapsed() - before) / n_alone;
+    const double  runs            = 0.6 * groups.size() + 1 + CURVE.size();
+    const int64_t n_of_level      = std::min(CHUNKS_OF_LEVEL, n_chunks);
+    const double  tokens_of_level = 2.0 * n_of_level * n_tokens;
     n_alone = std::max(n_alone, std::min(n_tokens / 2, (int64_t) ((seconds / of_token - tokens_of_level) / runs)));
 
     double   longest = 0;
@@ -107,11 +108,13 @@ sensitivities measure_sensitivities(sensitivity_meter & meter, const std::functi
             together[i].add(meter.perturbed(noise_at(all, CURVE[i]), number));
             step(n_alone);
         }
-        for (int64_t c = 0; c < CHUNKS_OF_LEVEL; c++) {
+        meter.runs_suffixes = false;
+        for (int64_t c = 0; c < n_of_level; c++) {
             base_of(GOLDEN * spread++, n_tokens, n_tokens / 2);
             of_level.add(meter.perturbed(noise_at(all, LEVEL), number));
             step(2 * n_tokens);
         }
+        meter.runs_suffixes = true;
         longest = std::max(longest, elapsed() - began);
         if (elapsed() + longest > seconds) {
             break;

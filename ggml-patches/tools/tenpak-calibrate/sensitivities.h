@@ -21,12 +21,11 @@ struct sensitivities {
 extern const std::vector<double> CURVE;
 
 // meter:      that has its sites
-// run:        has llama.cpp process so many tokens of a chunk
 // n_tokens:   of a chunk at most
 // input_of:   of weights, what they are multiplied with: weights of one input are measured together
 // seconds:    at most, if that is enough to measure every group once on few tokens
 // tell:       done of all, 0 to 1
-sensitivities measure_sensitivities(sensitivity_meter & meter, const std::function<void(int64_t, int64_t)> & run,
+sensitivities measure_sensitivities(sensitivity_meter & meter, const chunk_runner & run,
                                     int64_t n_chunks, int64_t n_tokens,
                                     const std::map<std::string, std::string> & input_of, double seconds,
                                     const std::function<void(double)> & tell);

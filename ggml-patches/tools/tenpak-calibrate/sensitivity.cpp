@@ -109,7 +109,7 @@ bool sensitivity_meter::on_node(ggml_tensor * t, bool ask) {
         if (now == phase::base && site != site_of.end()) {
             measure(t, site->second);
         }
-        if (now == phase::base && live.count(node + 1)) {
+        if (now == phase::base && saves(node + 1)) {
             save(node + 1);
         }
         if (now == phase::perturbed && cut == node + 1) {
@@ -140,7 +140,7 @@ bool sensitivity_meter::on_node(ggml_tensor * t, bool ask) {
     }
     const auto site = site_of.find(node);
     if (now == phase::base) {
-        return site != site_of.end() || live.count(node + 1);
+        return site != site_of.end() || saves(node + 1);
     }
     if (site == site_of.end()) {
         return false;
@@ -285,7 +285,14 @@ std::vector<std::pair<std::string, bool>> sensitivity_meter::names() const {
     return names;
 }
 
+bool sensitivity_meter::saves(size_t cut) const {
+    return runs_suffixes && live.count(cut);
+}
+
 size_t sensitivity_meter::first_node(const std::set<size_t> & sites) const {
+    if (!runs_suffixes) {
+        return 0;
+    }
     size_t first = nodes.size();
     for (size_t site : sites) {
         first = std::min(first, first_use[site]);
@@ -327,7 +334,7 @@ void sensitivity_meter::base() {
     energies.clear();
     evaluate(phase::base, 0);
     const int64_t n_vocab = llama_vocab_n_tokens(llama_model_get_vocab(llama_get_model(ctx)));
-    logits.assign(llama_get_logits(ctx) + n_skipped * n_vocab, llama_get_logits(ctx) + n_tokens * n_vocab);
+    logits.assign(llama_get_logits(ctx), llama_get_logits(ctx) + (n_tokens - n_skipped) * n_vocab);
     for (auto & [site, values] : energies) {
         double & energy = sites[site].energy;
         if (energy == 0) {
@@ -345,12 +352,11 @@ void sensitivity_meter::base() {
 
 // The outputs of a site by token.
 void sensitivity_meter::measure(const ggml_tensor * t, size_t site) {
-    std::vector<float> values(ggml_nelements(t));
-    ggml_backend_tensor_get(t, values.data(), 0, ggml_nbytes(t));
+    std::vector<float> values(t->ne[0]);
     for (int64_t row = 0; row < ggml_nrows(t); row++) {
+        ggml_backend_tensor_get(t, values.data(), row * t->nb[1], ggml_row_size(t->type, t->ne[0]));
         double sum = 0;
-        for (int64_t i = 0; i < t->ne[0]; i++) {
-            const double v = values[row * t->ne[0] + i];
+        for (const double v : values) {
             sum += v * v;
         }
         energies[site].push_back(sum);
@@ -360,8 +366,6 @@ void sensitivity_meter::measure(const ggml_tensor * t, size_t site) {
 void sensitivity_meter::add_noise(ggml_tensor * t, size_t site) {
     const int64_t      n     = t->ne[0];
     const double       noise = noisy.at(site);
-    std::vector<float> values(ggml_nelements(t));
-    ggml_backend_tensor_get(t, values.data(), 0, ggml_nbytes(t));
     std::vector<float> deviation(n);
     if (!sites[site].rows) {
         for (int64_t i = 0; i < n; i++) {
@@ -369,8 +373,9 @@ void sensitivity_meter::add_noise(ggml_tensor * t, size_t site) {
         }
     }
     in_parallel(ggml_nrows(t), [&](int64_t first, int64_t last) {
+        std::vector<float> v(n);
         for (int64_t row = first; row < last; row++) {
-            float *        v    = &values[row * n];
+            ggml_backend_tensor_get(t, v.data(), row * t->nb[1], n * sizeof(float));
             const uint64_t from = seed * 0xD1342543DE82EF95ull + site * 0x2545F4914F6CDD1Dull + (row << 32);
             double         sum  = 0;
             for (int64_t i = 0; i < n; i++) {
@@ -383,15 +388,15 @@ void sensitivity_meter::add_noise(ggml_tensor * t, size_t site) {
             for (int64_t i = 0; i < n; i++) {
                 v[i] += of_row * (sites[site].rows ? 1 : deviation[i]) * normal(from, i);
             }
+            ggml_backend_tensor_set(t, v.data(), row * t->nb[1], n * sizeof(float));
         }
     });
-    ggml_backend_tensor_set(t, values.data(), 0, ggml_nbytes(t));
 }
 
 std::vector<double> sensitivity_meter::diverged(size_t first_node) {
     evaluate(phase::perturbed, first_node);
     const int64_t       n_vocab = llama_vocab_n_tokens(llama_model_get_vocab(llama_get_model(ctx)));
-    const float *       found   = llama_get_logits(ctx) + n_skipped * n_vocab;
+    const float *       found   = llama_get_logits(ctx);
     std::vector<double> result(n_tokens - n_skipped);
     in_parallel(result.size(), [&](int64_t first, int64_t last) {
         for (int64_t i = first; i < last; i++) {

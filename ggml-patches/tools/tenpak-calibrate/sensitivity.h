@@ -37,6 +37,9 @@ struct mean_divergence {
     double error() const; // standard error
 };
 
+// has llama.cpp process so many tokens of a chunk, all but so many of the first as outputs
+using chunk_runner = std::function<void(int64_t chunk, int64_t n_tokens, int64_t n_skipped)>;
+
 // Weights by name, and other values for each, of its type and its extents.
 using sensitivity_swaps = std::map<std::string, uint8_t *>;
 
@@ -48,12 +51,15 @@ class sensitivity_meter {
     // see ggml_backend_sched_eval_callback
     bool on_node(ggml_tensor * t, bool ask);
 
-    // has llama.cpp process n_tokens tokens, all as outputs
+    // has llama.cpp process n_tokens tokens, those after n_skipped as outputs
     std::function<void()> run;
     int64_t               n_tokens = 0;
 
     // tokens whose predictions do not count, as they have little before them
     int64_t n_skipped = 0;
+
+    // whether base() saves what runs from a later node on need; for one run with noise at all sites it is not worth its memory
+    bool runs_suffixes = true;
 
     // finds the sites
     void trace();
@@ -93,6 +99,7 @@ class sensitivity_meter {
     void   trace_node(ggml_tensor * t);
     void   find_cuts();
     size_t first_node(const std::set<size_t> & sites) const;
+    bool   saves(size_t cut) const;
     void   save(size_t cut);
     void   restore(size_t cut);
     void   measure(const ggml_tensor * t, size_t site);

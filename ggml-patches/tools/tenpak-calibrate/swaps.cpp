@@ -63,7 +63,7 @@ class other_weights {
 static void base_of(sensitivity_meter & meter, const chunk_runner & run, int64_t chunk, int64_t n_tokens) {
     meter.n_tokens  = n_tokens;
     meter.n_skipped = n_tokens / 2;
-    meter.run       = [&run, chunk, n_tokens] { run(chunk, n_tokens); };
+    meter.run       = [&meter, &run, chunk] { run(chunk, meter.n_tokens, meter.n_skipped); };
     meter.base();
 }
 

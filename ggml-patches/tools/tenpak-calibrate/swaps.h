@@ -5,12 +5,8 @@
 #include "sensitivity.h"
 
 #include <cstdio>
-#include <functional>
 #include <map>
 #include <string>
-
-// has llama.cpp process so many tokens of a chunk
-using chunk_runner = std::function<void(int64_t, int64_t)>;
 
 // Both write a line for what they swap: its name, the mean divergence in nats and its standard error. Of a chunk the second half of
 // n_tokens tokens counts.
