@@ -185,7 +185,7 @@ part_real() {
         case $place in
         cpu) options="-dev none -ngl 0" ;;
         gpu) options="-ngl 99" ;;
-        half) options="-ngl 15 --no-mmap" ;;
+        half) options="-ngl 15 --load-mode none" ;; # without mmap
         esac
         # shellcheck disable=SC2086 # words
         "$WORK/bin/llama-perplexity" -m "$real" -f "$text" -c 512 -b 2048 $options ${CHUNKS:+--chunks $CHUNKS} >"$RESULTS/real-$place.txt" 2>&1 ||

@@ -65,10 +65,8 @@ fn sizes_are_met_by_mixes_that_cost_less() {
     let options = ["--size", &size, "--save-recipe", arg(&recipe)];
     let printed = place.run("mixed", &mut sized(&place, &model, &mixed, &options));
     assert!(printed.contains("statistics and sensitivities, from the cache"), "{printed}");
-    assert!(
-        printed.contains("too little text is kept back for a trial") && !printed.contains("trial: some"),
-        "{printed}"
-    );
+    // A tenth of the text has too few tokens for both.
+    assert!(printed.contains("note: no trial on ") && !printed.contains("trial: some"), "{printed}");
     let wanted = bytes(&uniform);
     let of_size = bytes(&mixed) as f64 / wanted as f64;
     assert!((1.0 - UNUSED..=1.0).contains(&of_size), "{} of {wanted} bytes", bytes(&mixed));
