@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 use tenpak_gguf::checkpoint::Foreign;
 use tenpak_gguf::job::{self, Event, Outputs, Place, Statistics, Verify};
-use tenpak_gguf::plan::{self, Cut, Family, Recipe};
+use tenpak_gguf::plan::{self, Cut, Family, Recipe, Sample};
 
 /// Make a GGUF file of a Hugging Face folder or of another GGUF file
 #[derive(clap::Args)]
@@ -27,6 +27,7 @@ Examples:
   tenpak-gguf convert ./Mistral-7B -o mistral.gguf --save-recipe mix.toml    the chosen mix as rules, to be changed
   tenpak-gguf convert ./Mistral-7B -o mistral.gguf --recipe mix.toml  types by these rules
   tenpak-gguf convert ./Mistral-7B -o mistral.gguf --low-rank 16      with mistral.lora.gguf, for llama.cpp's --lora
+  tenpak-gguf convert ./Llama-70B -o part.gguf --sample-layers 4      four blocks only; `eval` says what all would cost
   tenpak-gguf convert ./Mistral-7B -o mistral-f16.gguf --outtype f16  a plain file, for any llama.cpp
   tenpak-gguf convert ./Llama-3-8B-GPTQ -o llama.gguf                 what GPTQ, AWQ or bitsandbytes made, without loss
   tenpak-gguf convert ./Model -o model.gguf --verify                  first compared with the folder; see below
@@ -74,6 +75,13 @@ pub struct Args {
     statistics: StatisticsArgs,
     #[command(flatten)]
     converter: ConverterArgs,
+    /// Quantize these blocks only, as 0,8,16 or 0-3,20, and what is in no block; the others are floats. `tenpak-gguf eval` says
+    /// what the whole file would cost
+    #[arg(long, value_name = "BLOCKS", value_parser = Sample::of_list, conflicts_with = "outtype")]
+    layers: Option<Sample>,
+    /// The same of so many blocks, spread evenly (8), the first (first:8), every k-th (every:4), or one of each kind (kinds)
+    #[arg(long, value_name = "N", conflicts_with_all = ["layers", "outtype"])]
+    sample_layers: Option<Sample>,
     /// Write the chosen mix of types into a recipe file
     #[arg(long, value_name = "FILE", conflicts_with_all = ["family", "recipe", "outtype", "no_calibration"])]
     save_recipe: Option<PathBuf>,
@@ -144,6 +152,7 @@ impl Args {
             statistics,
             effort: self.statistics.effort(),
             low_rank: self.statistics.low_rank(),
+            sample: self.layers.clone().or_else(|| self.sample_layers.clone()),
             tokenizer_pre: self.tokenizer_pre.clone(),
             no_tokenizer: self.no_tokenizer,
             verify: self.verify(),
@@ -227,7 +236,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     if args.dry_run {
         let forecast = opened.forecast()?;
         if args.json {
-            let mut all = planned::json(&opened.plan());
+            let mut all = planned::json(&opened.plan_of_sample()?);
             all["steps"] = forecast.as_ref().map_or_else(|| json!([]), forecast::json);
             return print_json(&all);
         }
@@ -237,7 +246,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         if opened.is_provisional() {
             say!("note: the first blocks stand for those that matter least, which a conversion finds out");
         }
-        return planned::print(&opened.plan());
+        return planned::print(&opened.plan_of_sample()?);
     }
     opened.write(&args.outputs()?, &tell).map_err(with_advice)?;
     let seconds = start.elapsed().as_secs_f64();

@@ -114,7 +114,16 @@ fn say_event(event: Event, bar: &Mutex<Progress>, is_reported: bool) {
             );
         }
         Event::Judged(_) | Event::Written { .. } | Event::Corrections { .. } if !is_reported => {}
-        Event::Judged(Judgement { divergence: d, tokens }) => {
+        Event::Sampled(sampled) => {
+            let job::Interval { low, value, high } = sampled.times;
+            say!(
+                "sample: blocks {} are quantized, and what is in none; the whole file would have {}, and is expected to diverge {value:.2} \
+                 times as much ({low:.2} to {high:.2})",
+                sampled.blocks,
+                human_bytes(sampled.file_bytes)
+            );
+        }
+        Event::Judged(Judgement { divergence: d, tokens, whole }) => {
             report!(
                 "cost: KLD {:.4} ± {:.4}, perplexity {:+.2} % ({:.3} to {:.3}), same first choice {:.1} %, on {tokens} tokens \
                  that were kept from calibration",
@@ -125,6 +134,9 @@ fn say_event(event: Event, bar: &Mutex<Progress>, is_reported: bool) {
                 d.perplexity,
                 d.same_top
             );
+            if let Some(whole) = whole {
+                report!("{whole}");
+            }
         }
         Event::Corrections { path, matrices, bytes } => report!(
             "{}: corrections of {matrices} matrices, {}; run the model with --lora and this file: without it the model is worse",
@@ -175,13 +187,14 @@ fn keep(event: &Event, kept: &mut Map<String, Json>) {
     let mut add = |key: &str, value: Json| kept.insert(key.to_owned(), value);
     match event {
         Event::Allocated { expected, .. } => _ = add("expected_kld", (*expected).into()),
-        Event::Judged(Judgement { divergence: d, tokens }) => {
+        Event::Judged(Judgement { divergence: d, tokens, whole }) => {
             let judged = json!({
                 "positions": tokens,
                 "kld": { "value": d.mean, "error": d.uncertainty },
                 "perplexity": d.perplexity,
                 "base_perplexity": d.base_perplexity,
                 "same_top": d.same_top,
+                "whole": whole,
             });
             add("judged", judged);
         }

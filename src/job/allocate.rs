@@ -40,6 +40,8 @@ pub struct Allocation {
     pub plan: Plan,
     /// The mean divergence of predictions that is expected, in nats.
     pub expected: f64,
+    /// What is expected of each tensor, by its place in the model; small divergences add up.
+    pub costs: BTreeMap<usize, f64>,
 }
 
 /// Why there is no mix.
@@ -125,7 +127,8 @@ fn allocation_beside(
     let text = recipe(model, &choices, sum, expected, rest);
     let parsed = Recipe::parse("the allocation", &text, &[])?;
     let plan = origin::as_in(rest, Plan::new(model, &parsed)?);
-    Ok(Allocation { text, plan, expected })
+    let costs = choices.into_iter().map(|(index, (_, cost))| (index, cost)).collect();
+    Ok(Allocation { text, plan, expected, costs })
 }
 
 /// Bytes of a tensor with what stands between it and the next.

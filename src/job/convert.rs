@@ -14,10 +14,10 @@ use super::outputs::{Outputs, check_output};
 use super::trial::{Trial, Trying};
 use super::verify::{Verify, VerifyError};
 use super::write::{Resume, write_with};
-use super::{Error, origin, resume, scaling};
+use super::{Error, origin, resume, sample, scaling};
 use crate::calibration::{Calibration, Sensitivities};
 use crate::checkpoint::{self, Model};
-use crate::plan::{Cut, Knowledge, Part, Plan, Recipe, Target, cut};
+use crate::plan::{Cut, Knowledge, Part, Plan, Recipe, Sample, Target, cut};
 use crate::quantize::Effort;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -38,6 +38,8 @@ pub struct Convert {
     pub effort: Effort,
     /// Corrections of low rank beside the file, in an adapter for llama.cpp.
     pub low_rank: Option<LowRank>,
+    /// Blocks that are quantized alone, the others being floats; `None` for all.
+    pub sample: Option<Sample>,
     /// Pre-tokenizer name to write instead of the one that tokenizer.json shows.
     pub tokenizer_pre: Option<String>,
     /// Leave the tokenizer out: the file takes token ids only.
@@ -80,6 +82,7 @@ impl Convert {
             statistics: Statistics::None,
             effort: Effort::default(),
             low_rank: None,
+            sample: None,
             tokenizer_pre: None,
             no_tokenizer: false,
             verify: None,
@@ -155,6 +158,15 @@ impl Opened<'_> {
         }
     }
 
+    /// The same of a conversion that quantizes some blocks only.
+    pub fn plan_of_sample(&self) -> Result<Plan, Error> {
+        let plan = self.plan();
+        match &self.job.sample {
+            Some(sample) => Ok(sample::sampled(&self.model, plan, sample, None, None)?.0),
+            None => Ok(plan),
+        }
+    }
+
     /// Tells the model's notes, what becomes of tensors that are quantized already, and which matrices fit no block.
     pub fn tell_what_becomes(&self, tell: &(dyn Fn(Event) + Sync)) {
         self.model.notes.iter().for_each(|note| tell(Event::Note(note)));
@@ -179,7 +191,7 @@ impl Opened<'_> {
     pub fn forecast(&self) -> Result<Option<Forecast>, Error> {
         let Some(measure) = self.measure() else { return Ok(None) };
         let (effort, sized) = (self.job.effort, self.job.size.is_some());
-        measure.forecast(&self.model, &self.plan, effort, sized, self.job.threads).map(Some)
+        measure.forecast(&self.model, &self.plan_of_sample()?, effort, sized, self.job.threads).map(Some)
     }
 
     /// Writes all files.
@@ -188,6 +200,9 @@ impl Opened<'_> {
         let known = self.known_calibration()?;
         let mut plan = origin::with_calibration(&self.plan, known.as_deref())?;
         self.check_outputs(&plan, outputs, &inputs)?;
+        if let Some(sample) = &self.job.sample {
+            sample.blocks(&self.model)?;
+        }
         if let Some(measure) = self.measure() {
             measure.check()?;
         }
@@ -212,10 +227,20 @@ impl Opened<'_> {
         if self.recipe.needs_sensitivities() {
             plan = origin::as_in(&plan, knowing(&self.model, &self.recipe, calibration)?);
         }
+        let mut costs = None;
         match (self.job.size, &statistics) {
-            (Some(size), Some(statistics)) => plan = self.allocated(plan, size, statistics, tell)?,
+            (Some(size), Some(statistics)) => {
+                if let Some(found) = self.allocated(&plan, size, statistics, tell)? {
+                    (plan, costs) = (found.plan, Some(found.costs));
+                }
+            }
             (Some(_), None) => tell(Event::NoSensitivities),
             (None, _) => {}
+        }
+        if let Some(sample) = &self.job.sample {
+            let (of_sample, found) = sample::sampled(&self.model, plan, sample, guide, costs)?;
+            tell(Event::Sampled(&found));
+            plan = of_sample;
         }
         if let Some(power) = self.recipe.activation_scaling() {
             let notes = scaling::scale(&self.model, &mut plan, power, calibration)?;
@@ -363,21 +388,21 @@ impl Opened<'_> {
         })
     }
 
-    /// A plan with the best mix for a size instead.
+    /// The best mix for a size instead of a plan. `None` if the statistics do not say what depends on each weight.
     fn allocated(
         &self,
-        plan: Plan,
+        plan: &Plan,
         size: Size,
         statistics: &Found,
         tell: &(dyn Fn(Event) + Sync),
-    ) -> Result<Plan, Error> {
+    ) -> Result<Option<Allocation>, Error> {
         let Some((costs, sensitivities)) = self.costs(statistics, tell)? else {
             tell(Event::NoSensitivities);
-            return Ok(plan);
+            return Ok(None);
         };
-        let found = allocation(&self.model, &costs, &sensitivities, &plan, size)?;
+        let found = allocation(&self.model, &costs, &sensitivities, plan, size)?;
         tell(Event::Allocated { plan: &found.plan, recipe: &found.text, expected: found.expected });
-        Ok(found.plan)
+        Ok(Some(found))
     }
 
     fn write_part(

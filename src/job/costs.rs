@@ -129,15 +129,20 @@ fn offers(
     candidates.iter().filter_map(|candidate| Some((*candidate, cost(candidate)?))).collect()
 }
 
-/// What a type of ours is expected to cost a tensor; `None` if nothing is known of the tensor.
+/// What a type is expected to cost a tensor; `None` if nothing is known of the tensor, or it is no type that has errors.
 pub(super) fn cost_of(
     model: &Model,
     guide: Guide,
     known: &Known,
     t: &SourceTensor,
-    kind: &'static TensorType,
+    target: Target,
 ) -> Result<Option<f64>, Error> {
-    let losses = losses(model, guide, known, t, &[Kind::Ours(kind)], &mut LastFactor::default())?;
+    let kind = match target {
+        Target::Blocks(kind) => Kind::Ours(kind),
+        Target::Upstream(kind) => Kind::Upstream(kind),
+        Target::Plain(_) | Target::Kept(_) => return Ok(None),
+    };
+    let losses = losses(model, guide, known, t, &[kind], &mut LastFactor::default())?;
     Ok(losses.map(|losses| losses.iter().sum()))
 }
 

@@ -4,6 +4,7 @@ use super::forecast::Forecast;
 use super::foreign::Prepared;
 use super::judge::Judgement;
 use super::measure::Step;
+use super::sampled::Sampled;
 use super::trial::Trial;
 use super::verify::Verified;
 use super::write::Done;
@@ -79,6 +80,8 @@ pub enum Event<'a> {
         /// The mean divergence that is expected, in nats.
         expected: f64,
     },
+    /// Some blocks only are quantized, and stand for all.
+    Sampled(&'a Sampled),
     /// What the file costs, on text that was kept back.
     Judged(&'a Judgement),
     /// That was not found out, for this reason.

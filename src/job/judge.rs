@@ -3,6 +3,8 @@
 use super::calibrate::WorkFolder;
 use super::kept_back;
 use super::measure::Measured;
+use super::sampled::{Sampled, Whole};
+use crate::gguf::File;
 use crate::llama::evaluation::CHUNK;
 use crate::llama::find::{NotFound, Wanted};
 use crate::llama::{Divergence, Evaluation};
@@ -29,6 +31,8 @@ pub struct Judgement {
     pub divergence: Divergence,
     /// Tokens that were predicted.
     pub tokens: usize,
+    /// What the whole file would cost, if only some of its blocks are quantized.
+    pub whole: Option<Whole>,
 }
 
 /// llama-perplexity: as given, of the environment, beside this program, of the search path. What is given may be another
@@ -80,5 +84,8 @@ pub(super) fn judge(
     let of_file = evaluation.clone().with_adapter(adapter);
     let divergence = judged.and_then(|()| of_file.divergence(file, &logits, &log));
     let divergence = divergence.map_err(|e| e.without_log())?;
-    Ok(Judgement { divergence, tokens: TOKENS / 2 })
+    let sampled = File::open(file).map_err(|e| e.to_string())?;
+    let (kld, log_ratio) = ((divergence.mean, divergence.uncertainty), divergence.log_ratio);
+    let whole = Sampled::of(&sampled).map(|sampled| sampled.whole(kld, (log_ratio.value, log_ratio.error)));
+    Ok(Judgement { divergence, tokens: TOKENS / 2, whole })
 }

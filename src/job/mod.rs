@@ -61,6 +61,8 @@ mod outputs;
 mod own_text;
 mod plain;
 mod resume;
+mod sample;
+mod sampled;
 mod scaling;
 mod sha256;
 mod trial;
@@ -92,6 +94,7 @@ pub use merge::{Merge, MergeError};
 pub use origin::{CALIBRATION_KEY, calibration_of, with_calibration};
 pub use outputs::{OutputError, Outputs, check_folder, check_output, save};
 pub use own_text::{DEFAULT_SEED, OwnText};
+pub use sampled::{Interval, Sampled, Whole};
 pub use scaling::SCALED;
 pub use trial::Trial;
 pub use verify::{Agreement, Difference, Distance, Half, Shown, Verified, Verify, VerifyError, percent};
@@ -151,6 +154,9 @@ pub enum Error {
     /// Calibrations of parts that are no whole.
     #[error(transparent)]
     Merge(#[from] MergeError),
+    /// Blocks that are no sample of the model.
+    #[error(transparent)]
+    Sample(#[from] plan::SampleError),
     /// A size that cannot be met.
     #[error(transparent)]
     Allocation(#[from] AllocationError),

@@ -141,11 +141,10 @@ impl Trying<'_> {
         let known = Known::of(guide.calibration, self.sensitivities)?;
         let mut lines = String::new();
         for planned in &plan.tensors {
-            let Target::Blocks(blocks) = planned.target else { continue };
             let name = &planned.header.name;
             let of = |site| self.sensitivities.of(name, site).map(|s| s.divergence).filter(|d| *d > 0.0);
             let divergence = of(Use::Product).or(of(Use::Rows));
-            let cost = cost_of(self.model, guide, &known, &planned.source, blocks)?;
+            let cost = cost_of(self.model, guide, &known, &planned.source, planned.target)?;
             if let Some((cost, divergence)) = cost.zip(divergence) {
                 let _ = writeln!(lines, "{name} {}", cost / divergence);
             }

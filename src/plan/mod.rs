@@ -6,6 +6,7 @@
 //! rules        recipe: ordered rules, of which the first that matches a tensor decides
 //! Plan         one list: source, header, target, and why
 //! parts        slices of that list, for files in parts
+//! sample       some blocks that stand for all
 //! adapter      corrections of low rank, in a file beside it
 //! ```
 
@@ -18,6 +19,7 @@ mod error;
 mod least_sensitive;
 mod parts;
 mod rules;
+mod sample;
 mod syntax;
 
 pub use adapter::{AdapterPlan, CORRECTED, MAX_RANK, factor_type, factors, takes_correction};
@@ -28,6 +30,7 @@ pub use error::{Error, Problem};
 pub use least_sensitive::Knowledge;
 pub use parts::{Cut, MAX_PARTS, Part, by_size, cut, part_keys, part_path};
 pub use rules::{Recipe, Why};
+pub use sample::{NoSample, Sample, SampleError};
 
 use crate::checkpoint::{Model, SourceTensor};
 use crate::gguf::{TensorHeader, Value, Writer};

@@ -38,6 +38,7 @@ mod quantized;
 mod recipes;
 mod release;
 mod resume;
+mod samples;
 mod split;
 mod tables;
 mod verify;

@@ -43,6 +43,7 @@ mod quantized_checkpoints;
 mod quantized_gguf;
 mod release;
 mod rpc;
+mod samples;
 mod scaling;
 mod server;
 mod sizes;

@@ -264,7 +264,8 @@ fn text(receipt: &Receipt) -> String {
         shown.to_string()
     };
     let base = printable::line(receipt.base.name());
-    format!("{}\n\n{}\n\nagainst {base}\n", shown(files, 1), shown(figures, 2))
+    let wholes = Tables::of_wholes(receipt);
+    format!("{}\n\n{}\n\n{wholes}against {base}\n", shown(files, 1), shown(figures, 2))
 }
 
 fn tell(event: EvalEvent, bar: &Mutex<Progress>) {

@@ -22,6 +22,7 @@ use super::file_sizes::FileSizes;
 use super::judge::{evaluation, find_judge};
 use super::measure::Measure;
 use super::origin;
+use super::sampled::Sampled;
 use crate::gguf;
 use crate::isa::Isa;
 use crate::llama::{Evaluation, TaskKind};
@@ -253,7 +254,8 @@ impl Eval {
             speed = Some(Speed { prompt: found.prompt.into(), generation: found.generation.into() });
         }
         let all = Figures::together(&domains);
-        Ok(Judged { model, measured: None, calibration_sha256, domains, all, tasks, speed })
+        let whole = Sampled::of(&gguf::File::open(path)?).map(|sampled| all.of_whole(&sampled));
+        Ok(Judged { model, measured: None, calibration_sha256, domains, all, tasks, speed, whole })
     }
 }
 

@@ -1,6 +1,6 @@
 //! What an evaluation found, and of what: a JSON file with which anybody can repeat it.
 
-use crate::job::FileSizes;
+use crate::job::{FileSizes, Sampled, Whole};
 use crate::llama::evaluation::{CHUNK, COUNTED};
 use crate::llama::{self, Divergence, TaskKind};
 use serde::{Deserialize, Serialize};
@@ -133,6 +133,9 @@ pub struct Judged {
     pub tasks: Vec<Score>,
     /// Tokens a second.
     pub speed: Option<Speed>,
+    /// What the whole file would cost over all texts, if only some of its blocks are quantized.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub whole: Option<Whole>,
 }
 
 impl Judged {
@@ -205,6 +208,13 @@ impl Figures {
             perplexity_change: Estimate::new(100.0 * (ratio - 1.0), 100.0 * ratio * d.log_ratio.error),
             same_top: Estimate::new(d.same_top, d.same_top_uncertainty),
         }
+    }
+
+    /// What the whole file would cost, of which a sample has these figures.
+    pub fn of_whole(&self, sampled: &Sampled) -> Whole {
+        let ratio = 1.0 + self.perplexity_change.value / 100.0;
+        let error = self.perplexity_change.error.unwrap_or(0.0) / 100.0 / ratio;
+        sampled.whole((self.kld.value, self.kld.error.unwrap_or(0.0)), (ratio.ln(), error))
     }
 
     /// All texts together, each weighted by its positions; perplexities by their logarithms.

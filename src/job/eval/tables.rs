@@ -86,14 +86,25 @@ impl Tables {
         Tables { files, figures }
     }
 
+    /// Of every file of which only some blocks are quantized, what the whole one would cost: a line each.
+    pub fn of_wholes(receipt: &Receipt) -> String {
+        let mut text = String::new();
+        for judged in &receipt.models {
+            let Some(whole) = &judged.whole else { continue };
+            text += &format!("{}: {whole}\n", printable::line(judged.model.name()));
+        }
+        text
+    }
+
     /// For pages.
     pub fn markdown(receipt: &Receipt) -> String {
         let Tables { files, figures } = Tables::of(receipt);
         let base = printable::line(receipt.base.name());
         format!(
-            "{}\n{}\nAgainst `{base}`; what stands after ± is the standard error.\n",
+            "{}\n{}\n{}Against `{base}`; what stands after ± is the standard error.\n",
             markdown_table(&files, 1),
-            markdown_table(&figures, 2)
+            markdown_table(&figures, 2),
+            Tables::of_wholes(receipt),
         )
     }
 
