@@ -229,6 +229,14 @@ pub fn convert_experts(calibration: &Path, kind: &str, out: &Path) -> Command {
     command
 }
 
+/// NAME.gguf of a model in T2, its embeddings as they are, calibrated; what the conversion printed, and the file.
+pub fn in_t2(place: &Place, model: &Path, gram: &Path, name: &str, more: &[&str]) -> (String, PathBuf) {
+    let out = place.path(&format!("{name}.gguf"));
+    let mut command = tenpak(["convert", arg(model), "-o", arg(&out), "--calibration", arg(gram)]);
+    command.args(["--type", "t2", "--keep-embeddings", "--effort", "fast"]).args(more);
+    (place.run(name, &mut command), out)
+}
+
 /// [`experts`] in a type, calibrated, by one thread.
 pub fn experts_in(kind: &str) -> PathBuf {
     let gram = experts_gram();

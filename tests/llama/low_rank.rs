@@ -18,12 +18,7 @@ fn files_with_their_adapter_cost_less() {
     let model = short(&f16(), BLOCKS);
     let gram = place.path("gram.gguf");
     place.run("calibrate", &mut calibrate(&model, &gram, ["--tokens", TOKENS]));
-    let convert = |name: &str, more: &[&str]| {
-        let out = place.path(&format!("{name}.gguf"));
-        let mut command = tenpak(["convert", arg(&model), "-o", arg(&out), "--calibration", arg(&gram)]);
-        command.args(["--type", "t2", "--keep-embeddings", "--effort", "fast"]).args(more);
-        (place.run(name, &mut command), out)
-    };
+    let convert = |name: &str, more: &[&str]| in_t2(&place, &model, &gram, name, more);
     let (printed, plain) = convert("plain", &[]);
     assert!(!printed.contains("--lora"), "{printed}");
     let (printed, corrected) = convert("corrected", &["--low-rank", "32"]);

@@ -15,12 +15,7 @@ fn the_whole_costs_what_samples_say() {
     let model = short(&f16(), BLOCKS);
     let gram = place.path("gram.gguf");
     place.run("calibrate", &mut calibrate(&model, &gram, ["--tokens", TOKENS]));
-    let convert = |name: &str, more: &[&str]| {
-        let out = place.path(&format!("{name}.gguf"));
-        let mut command = tenpak(["convert", arg(&model), "-o", arg(&out), "--calibration", arg(&gram)]);
-        command.args(["--type", "t2", "--keep-embeddings", "--effort", "fast"]).args(more);
-        (place.run(name, &mut command), out)
-    };
+    let convert = |name: &str, more: &[&str]| in_t2(&place, &model, &gram, name, more);
     let (_, whole) = convert("whole", &[]);
     let samples = [("first", "first:2"), ("every", "every:2"), ("spread", "2")].map(|(name, way)| {
         let (printed, out) = convert(name, &["--sample-layers", way]);
