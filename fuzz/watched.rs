@@ -4,11 +4,14 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::Write;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 /// No input may take longer.
 const MOST_TIME: Duration = Duration::from_secs(1);
+/// Calls of which the fastest counts, if the first takes longer than that. A virtual machine that its host stops for a while counts the
+/// pause as the processor's time; a reader that takes too long does so every time.
+const CALLS: usize = 4;
 /// Bytes that any reader may take beside the multiple of its input: buffers, tables, messages.
 const ALWAYS: usize = 8 << 20;
 
@@ -85,12 +88,21 @@ impl Drop for Inputs {
 /// Calls a reader of `bytes` of input, which may allocate `times` as many bytes, and [`ALWAYS`].
 ///
 /// # Panics
-/// If it takes more, or more than [`MOST_TIME`].
-pub fn watched<T>(bytes: usize, times: usize, call: impl FnOnce() -> T) -> T {
-    let (before, start) = (LIVE.load(Relaxed), processor_time());
+/// If it takes more, or more than [`MOST_TIME`] each time that it is called.
+pub fn watched<T>(bytes: usize, times: usize, call: impl Fn() -> T) -> T {
+    let timed = || {
+        let start = processor_time();
+        (call(), processor_time() - start)
+    };
+    let before = LIVE.load(Relaxed);
     PEAK.store(before, Relaxed);
-    let result = call();
-    let (taken, time) = (PEAK.load(Relaxed).saturating_sub(before), processor_time() - start);
+    let (result, mut time) = timed();
+    let taken = PEAK.load(Relaxed).saturating_sub(before);
+    for _ in 1..CALLS {
+        if time > MOST_TIME {
+            time = time.min(timed().1);
+        }
+    }
     MOST_TAKEN.fetch_max(taken, Relaxed);
     LONGEST.fetch_max(time.as_micros() as usize, Relaxed);
     assert!(taken <= ALWAYS + times * bytes, "{taken} bytes of memory for {bytes} of input");
@@ -111,6 +123,29 @@ fn processor_time() -> Duration {
 #[should_panic(expected = "bytes of memory for 10 of input")]
 fn too_much_memory_is_seen() {
     watched(10, 2, || std::hint::black_box(vec![1u8; ALWAYS + 21]).len());
+}
+
+#[test]
+#[should_panic(expected = "for 10 bytes of input")]
+fn too_much_time_is_seen() {
+    watched(10, 2, || {
+        let start = processor_time();
+        while processor_time() - start <= MOST_TIME {
+            std::hint::spin_loop();
+        }
+    });
+}
+
+#[test]
+fn a_pause_of_the_machine_is_no_time_of_a_reader() {
+    let is_first = AtomicBool::new(true);
+    watched(10, 2, || {
+        let start = processor_time();
+        while is_first.load(Relaxed) && processor_time() - start <= MOST_TIME {
+            std::hint::spin_loop();
+        }
+        is_first.store(false, Relaxed);
+    });
 }
 
 #[test]

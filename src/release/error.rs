@@ -57,6 +57,14 @@ pub enum Error {
         /// What it is.
         kind: String,
     },
+    /// A file of which only some blocks are quantized.
+    #[error("{}: is a sample, of which only blocks {blocks} are quantized: convert it whole, without --layers and --sample-layers", path.display())]
+    Sample {
+        /// The file.
+        path: PathBuf,
+        /// The blocks that are quantized.
+        blocks: String,
+    },
     /// Files of two models.
     #[error("{}: is another model than {} ({what}); release each into a folder of its own", path.display(), first.display())]
     OtherModel {

@@ -24,7 +24,7 @@ pub use folder::{check, upload, upload_words};
 
 use crate::chart::{Curve, Point};
 use crate::gguf::{File, Value};
-use crate::job::{self, CALIBRATION_KEY, FileDigest, FileSizes, Judged, Receipt, check_output};
+use crate::job::{self, CALIBRATION_KEY, FileDigest, FileSizes, Judged, Receipt, Sampled, check_output};
 use crate::small_file;
 use about::About;
 use std::path::{Path, PathBuf};
@@ -393,7 +393,7 @@ impl Plan<'_> {
     }
 }
 
-/// Whether all files are language models, and of one model.
+/// Whether all files are language models, whole, and of one model.
 fn check_models(files: &[File]) -> Result<(), Error> {
     let text = |file: &File, key: &str| file.key(key).and_then(Value::as_str).unwrap_or_default().to_owned();
     let weights = |file: &File| file.tensors().iter().map(|t| t.elements()).sum::<u64>();
@@ -401,6 +401,9 @@ fn check_models(files: &[File]) -> Result<(), Error> {
         let kind = text(file, "general.type");
         if !["", "model"].contains(&&kind[..]) {
             return Err(Error::NoModel { path: file.path().to_owned(), kind });
+        }
+        if let Some(Sampled { blocks, .. }) = Sampled::of(file) {
+            return Err(Error::Sample { path: file.path().to_owned(), blocks });
         }
         let (key, first) = ("general.architecture", &files[0]);
         let (a, b) = (text(first, key), text(file, key));

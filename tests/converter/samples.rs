@@ -110,3 +110,17 @@ fn samples_that_cannot_be_are_refused() {
     let keeping = ["--recipe", "plain", "--layers", "0"];
     assert_says(&convert(&folder, &keeping).2, &["nothing in blocks 0 is quantized"]);
 }
+
+/// A sample is for measurements: nobody is to download it as the model.
+#[test]
+fn a_sample_is_not_released() {
+    let folder = four_blocks();
+    converted(&folder, &["--type", "t3", "--layers", "1,3"]);
+    let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_tenpak-gguf"));
+    program.arg("release").arg(folder.beside("out.gguf")).arg("-o").arg(folder.beside("release"));
+    let output = program.args(["--license", "mit", "--base-model", "none"]).output().expect("it starts");
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).expect("text");
+    assert_says(said, &["out.gguf: is a sample, of which only blocks 1,3 are quantized", "convert it whole"]);
+    assert!(!folder.beside("release").exists());
+}
