@@ -11,6 +11,7 @@ mod support;
 mod abi;
 mod decoders;
 mod edits;
+mod found;
 mod readers;
 mod watched;
 

@@ -261,7 +261,11 @@ impl Model {
     fn read_unscaled(&self, t: &SourceTensor, first: usize, out: &mut [f32]) -> Result<(), Error> {
         let (columns, bytes) = (t.columns(), t.dtype.bytes());
         if let Some(blocks) = self.blocks(t) {
-            let dequantize = blocks.1.kind.dequantizer().expect("plain numbers are kept");
+            let (file, tensor) = blocks;
+            let dequantize = tensor.kind.dequantizer().ok_or_else(|| {
+                let what = format!("has numbers in {}, which no weights are", tensor.kind.name());
+                Error::tensor(file.path(), &t.name, what)
+            })?;
             dequantize(Self::block_rows(blocks, first, out.len() / columns)?, out);
             return Ok(());
         }

@@ -34,6 +34,10 @@ const MAX_CARD: u64 = 4 << 20;
 /// Lists within lists of such a table, by the brackets that are open.
 const MAX_CARD_DEPTH: usize = 64;
 
+/// Signs of YAML that such a table may have. The parser keeps up to two events for each, of a few hundred bytes with their vector's
+/// growth: some 100 MB at most.
+const MAX_CARD_SIGNS: usize = 1 << 18;
+
 /// Pieces of such a table that are read one by one if it is none as a whole: each costs a parser.
 const MAX_CARD_ENTRIES: usize = 1024;
 
@@ -182,8 +186,8 @@ fn entries(lines: &[String]) -> Map<String, Json> {
     parts.take(MAX_CARD_ENTRIES).filter_map(|part| parsed(&part.concat())).flatten().collect()
 }
 
-/// A table in YAML; nothing if it is none, or has deeper lists within lists than [`MAX_CARD_DEPTH`], over which the time of the
-/// parser grows with the square.
+/// A table in YAML; nothing if it is none, has deeper lists within lists than [`MAX_CARD_DEPTH`], over which the time of the
+/// parser grows with the square, or more signs than [`MAX_CARD_SIGNS`], with which its memory grows.
 fn parsed(yaml: &str) -> Option<Map<String, Json>> {
     let (mut depth, mut deepest) = (0usize, 0);
     for byte in yaml.bytes() {
@@ -194,8 +198,9 @@ fn parsed(yaml: &str) -> Option<Map<String, Json>> {
         }
         deepest = deepest.max(depth);
     }
-    let is_shallow = deepest <= MAX_CARD_DEPTH;
-    is_shallow.then(|| serde_yaml_ng::from_str(yaml).ok()).flatten()
+    let signs = yaml.bytes().filter(|byte| b"[]{},:?-\n".contains(byte)).count();
+    let is_cheap = deepest <= MAX_CARD_DEPTH && signs <= MAX_CARD_SIGNS;
+    is_cheap.then(|| serde_yaml_ng::from_str(yaml).ok()).flatten()
 }
 
 /// Writes what the folder says of sampling, or says why it is not used: not all folders have a valid file, and nothing else

@@ -84,10 +84,11 @@ fn say_event(event: Event, bar: &Mutex<Progress>, is_reported: bool) {
         Event::Trying { weights } => *bar() = Progress::new(weights, "quantizing for the trial"),
         Event::Tried(trial) => {
             let kinds: Vec<String> = trial.kinds().map(|(kind, f)| format!("{f:.2} {kind}")).collect();
+            let by_kinds =
+                if kinds.is_empty() { String::new() } else { format!("; by kinds: {}", kinds.join(", ")) };
             say!(
-                "trial: some layers in t3 cost {:.2} times what is expected of them; by kinds: {}",
-                trial.of_all(),
-                kinds.join(", ")
+                "trial: some layers in t3 cost {:.2} times what is expected of them{by_kinds}",
+                trial.of_all()
             );
         }
         Event::NoSensitivities => say!(

@@ -11,7 +11,7 @@ use super::guide::Guide;
 use super::judge::{Judgement, judge};
 use super::measure::{self, Measure, Measured};
 use super::outputs::{Outputs, check_output};
-use super::trial::{Trial, Trying};
+use super::trial::{Extent, Trial, Trying};
 use super::verify::{Verify, VerifyError};
 use super::write::{Resume, write_with};
 use super::{Error, origin, resume, sample, scaling};
@@ -325,7 +325,12 @@ impl Opened<'_> {
             collector: measure.collector.as_deref(),
             threads: self.job.threads,
             quiet: measure.quiet,
-            place: measure.place_of_trial(measured.calibration.path(), &measured.kept_back)?,
+            extent: Extent::of(self.job.effort),
+            place: measure.place_of_trial(
+                measured.calibration.path(),
+                &measured.kept_back,
+                self.job.effort,
+            )?,
         };
         trying.run(tell)
     }

@@ -79,7 +79,7 @@ struct Work {
 }
 
 impl Work {
-    fn of(model: &Model) -> Work {
+    fn of(model: &Model, tried: trial::Extent) -> Work {
         let architecture = model.key("general.architecture").and_then(|v| v.as_str()).unwrap_or_default();
         let number = |name: &str| model.key(&format!("{architecture}.{name}")).and_then(|v| v.as_u64());
         let share = match (number("expert_used_count"), number("expert_count")) {
@@ -102,7 +102,7 @@ impl Work {
         for t in model.tensors.iter().filter(|t| model.is_quantizable(t)) {
             let (n, matrices) = (t.columns() as f64, experts(t));
             work.weights += t.elements() as f64;
-            let is_tried = trial::is_tried(model, &t.name);
+            let is_tried = tried.includes(model, &t.name);
             if is_tried {
                 work.trial += t.elements() as f64;
                 kinds.insert(trial::kind(&t.name));
@@ -180,7 +180,8 @@ impl Measure {
         threads: Option<usize>,
     ) -> Result<Forecast, Error> {
         let places = self.places(model, effort)?;
-        let work = Work::of(model);
+        let tried = trial::Extent::of(effort);
+        let work = Work::of(model, tried);
         let speed = measure_speed(self.collector.as_deref(), super::measure::matrix_dtype(model), threads);
         let quantizing = Quantizing::measured(effort);
         let of_collector = |seconds: &dyn Fn(&Speed) -> f64| speed.as_ref().map(seconds);
@@ -212,14 +213,14 @@ impl Measure {
                 Step::Costs,
                 of_quantizer(&|q| kinds * work.tried / q.weights + work.cubes * q.of_cube),
             ));
-            let tokens = trial::tokens(work.kinds) as u64;
-            let quantized = Quantizing::measured(trial::EFFORT)
+            let tokens = tried.tokens(work.kinds) as u64;
+            let quantized = Quantizing::measured(trial::SEARCH)
                 .map(|q| work.trial / q.weights + work.cubes_of_trial * q.of_cube);
             let judged = of_collector(&|s| run(tokens, s.many));
             let seconds = quantized.zip(judged).map(|(quantized, judged)| quantized + judged);
             let is_there = match &places.calibration {
                 Some(calibration) if is_there && places.kept_back.exists() => {
-                    self.place_of_trial(calibration, &places.kept_back)?.exists()
+                    self.place_of_trial(calibration, &places.kept_back, effort)?.exists()
                 }
                 _ => false,
             };

@@ -4,6 +4,7 @@ use super::cache::{Cache, key_of, key_of_model};
 use super::calibrate::{Calibrate, Text, check_text};
 use super::collector::find_collector;
 use super::own_text::{DEFAULT_SEED, OwnText};
+use super::trial::Extent;
 use super::write::{Resume, write_or_resume};
 use super::{Error, Event, kept_back};
 use crate::atomic_file::AtomicFile;
@@ -139,11 +140,17 @@ impl Measure {
     }
 
     /// Where what a trial found is or will be.
-    pub(super) fn place_of_trial(&self, calibration: &Path, kept_back: &Path) -> Result<PathBuf, Error> {
+    pub(super) fn place_of_trial(
+        &self,
+        calibration: &Path,
+        kept_back: &Path,
+        effort: Effort,
+    ) -> Result<PathBuf, Error> {
         /// Counts up when a trial does something else.
-        const TRIED: &str = "3";
+        const TRIED: &str = "4";
         let calibration = calibration.file_name().unwrap_or_default().to_string_lossy();
-        let key = key_of(&[&calibration, &digest(kept_back)?, TRIED]);
+        let extent = format!("{:?}", Extent::of(effort));
+        let key = key_of(&[&calibration, &digest(kept_back)?, &extent, TRIED]);
         Ok(self.cache.place(&key, "trial.tsv"))
     }
 

@@ -19,19 +19,48 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Layers that are tried, spread evenly over all.
-const LAYERS: u64 = 7;
-
 /// Chunks of text that they are tried on, after those that files are judged on.
 const CHUNKS: usize = kept_back::TRIAL_CHUNKS;
 
-/// Tokens that are run for a trial of so many kinds of weights.
-pub(super) fn tokens(kinds: usize) -> usize {
-    (1 + 2 * (kinds + 1)) * CHUNKS * CHUNK
+/// The search of the quantizer, whatever that of the conversion is: both sides of the comparison have it.
+pub(super) const SEARCH: Effort = Effort::Fast;
+
+/// How much is tried.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Extent {
+    /// Layers, spread evenly over all.
+    layers: u64,
+    /// Whether weights of each kind are tried by themselves too; without, all kinds get the factor of all together.
+    by_kinds: bool,
 }
 
-/// The search of the quantizer, whatever that of the conversion is: both sides of the comparison have it.
-pub(super) const EFFORT: Effort = Effort::Fast;
+impl Extent {
+    /// That of a conversion of so much effort.
+    pub(super) fn of(effort: Effort) -> Extent {
+        match effort {
+            Effort::Fast => Extent { layers: 4, by_kinds: false },
+            _ => Extent { layers: 7, by_kinds: true },
+        }
+    }
+
+    /// Tokens that are run for so many kinds of weights.
+    pub(super) fn tokens(self, kinds: usize) -> usize {
+        let tried = 1 + if self.by_kinds { kinds } else { 0 };
+        (1 + 2 * tried) * CHUNKS * CHUNK
+    }
+
+    /// Whether a matrix is tried: the matrices of some layers, the head, and the embeddings if kinds are tried by themselves.
+    pub(super) fn includes(self, model: &Model, name: &str) -> bool {
+        let layers = model.block_count();
+        let tried = layers.min(self.layers);
+        let is_of_tried = |block| (0..tried).any(|i| (2 * i + 1) * layers / (2 * tried) == block);
+        match Role::of(name) {
+            Role::Embeddings => self.by_kinds,
+            Role::Head => true,
+            _ => block(name).is_some_and(is_of_tried),
+        }
+    }
+}
 
 /// What a trial may find at the most, as a factor and as its inverse: beyond that it was no measurement of errors of weights.
 const MOST: f64 = 8.0;
@@ -42,10 +71,12 @@ const ALL: &str = "all";
 /// How much more or less than expected the quantizer's errors cost, by kinds of weights: those called alike in all blocks.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Trial {
-    /// Of every kind that was tried.
+    /// Of every kind that was tried by itself.
     kinds: BTreeMap<String, f64>,
     /// Of all together.
     all: f64,
+    /// Kinds that were tried together only.
+    together: BTreeSet<String>,
 }
 
 /// What is tried, and how.
@@ -57,6 +88,7 @@ pub(super) struct Trying<'a> {
     pub collector: Option<&'a Path>,
     pub threads: Option<usize>,
     pub quiet: bool,
+    pub extent: Extent,
     /// Where what the trial found is kept.
     pub place: PathBuf,
 }
@@ -64,7 +96,9 @@ pub(super) struct Trying<'a> {
 impl Trial {
     /// What the costs of a tensor are multiplied with: 1 if its kind was not tried.
     pub fn factor(&self, name: &str) -> f64 {
-        self.kinds.get(kind(name)).copied().unwrap_or(1.0)
+        let kind = kind(name);
+        let together = self.together.contains(kind).then_some(self.all);
+        self.kinds.get(kind).copied().or(together).unwrap_or(1.0)
     }
 
     /// The same of all weights that were tried together.
@@ -72,7 +106,7 @@ impl Trial {
         self.all
     }
 
-    /// Every kind that was tried with its factor.
+    /// Every kind that was tried by itself, with its factor.
     pub fn kinds(&self) -> impl Iterator<Item = (&str, f64)> {
         self.kinds.iter().map(|(kind, &factor)| (kind.as_str(), factor))
     }
@@ -91,7 +125,7 @@ impl Trial {
                 kinds.insert(name.to_owned(), (of_weights / of_noise).clamp(1.0 / MOST, MOST));
             }
         }
-        Ok(kinds.remove(ALL).map(|all| Trial { kinds, all }))
+        Ok(kinds.remove(ALL).map(|all| Trial { kinds, all, together: BTreeSet::new() }))
     }
 }
 
@@ -115,7 +149,7 @@ impl Trying<'_> {
             tell(Event::Note("too little text is kept back for a trial of what errors cost"));
             return Ok(None);
         }
-        let guide = Guide { calibration: &self.measured.calibration, effort: EFFORT };
+        let guide = Guide { calibration: &self.measured.calibration, effort: SEARCH };
         tell(Event::Step { step: Step::Trial, path: &self.place, is_there: self.place.exists() });
         if !self.place.exists() {
             let work = work_folder(".tenpak-trial-", &self.place)?;
@@ -133,10 +167,16 @@ impl Trying<'_> {
         }
         let text = std::fs::read_to_string(&self.place)
             .map_err(|source| Error::Io { path: self.place.clone(), source })?;
-        Trial::parse(&text).map_err(|Damaged| Error::DamagedTrial(self.place.clone()))
+        let trial = Trial::parse(&text).map_err(|Damaged| Error::DamagedTrial(self.place.clone()))?;
+        let names = plan.tensors.iter().map(|planned| kind(&planned.header.name).to_owned());
+        Ok(trial.map(|trial| match self.extent.by_kinds {
+            true => trial,
+            false => Trial { together: names.collect(), ..trial },
+        }))
     }
 
-    /// For every weight its name and the noise in its outputs, as a share of their squares, that is expected to cost as much as it does.
+    /// For every weight its name, the noise in its outputs, as a share of their squares, that is expected to cost as much as it does,
+    /// and what it is tried with.
     fn noise(&self, plan: &Plan, guide: Guide) -> Result<String, Error> {
         let known = Known::of(guide.calibration, self.sensitivities)?;
         let mut lines = String::new();
@@ -146,7 +186,8 @@ impl Trying<'_> {
             let divergence = of(Use::Product).or(of(Use::Rows));
             let cost = cost_of(self.model, guide, &known, &planned.source, planned.target)?;
             if let Some((cost, divergence)) = cost.zip(divergence) {
-                let _ = writeln!(lines, "{name} {}", cost / divergence);
+                let kind = if self.extent.by_kinds { kind(name) } else { ALL };
+                let _ = writeln!(lines, "{name} {} {kind}", cost / divergence);
             }
         }
         Ok(lines)
@@ -163,7 +204,9 @@ impl Trying<'_> {
         let priced: BTreeSet<&str> = names.filter(has_one_use).collect();
         Ok(plan.only(|planned| {
             let name = planned.header.name.as_str();
-            is_tried(self.model, name) && matches!(planned.target, Target::Blocks(_)) && priced.contains(name)
+            self.extent.includes(self.model, name)
+                && matches!(planned.target, Target::Blocks(_))
+                && priced.contains(name)
         }))
     }
 
@@ -184,14 +227,6 @@ impl Trying<'_> {
         }
         Ok(run_collector(&mut command, &self.place, self.quiet)?)
     }
-}
-
-/// Whether a matrix is tried: embeddings, head, and the matrices of some layers.
-pub(super) fn is_tried(model: &Model, name: &str) -> bool {
-    let layers = model.block_count();
-    let tried = layers.min(LAYERS);
-    let is_of_tried = |block| (0..tried).any(|i| (2 * i + 1) * layers / (2 * tried) == block);
-    matches!(Role::of(name), Role::Embeddings | Role::Head) || block(name).is_some_and(is_of_tried)
 }
 
 /// The name of a tensor without its block.
@@ -220,6 +255,20 @@ ffn_down.weight\t0.12\t0.004\t0.06\t0.002
             found.kinds().map(|(kind, _)| kind).collect::<Vec<_>>(),
             ["attn_q.weight", "ffn_down.weight"]
         );
+    }
+
+    #[test]
+    fn kinds_that_were_tried_together_only_cost_what_all_did() {
+        let found = Trial::parse("all\t0.3\t0.01\t0.2\t0.01\n").unwrap().unwrap();
+        let found = Trial { together: ["ffn_down.weight".to_owned()].into(), ..found };
+        assert!((found.factor("blk.7.ffn_down.weight") - 1.5).abs() < 1e-9);
+        assert_eq!(found.factor("token_embd.weight"), 1.0);
+    }
+
+    #[test]
+    fn a_trial_of_kinds_runs_many_times_as_many_tokens() {
+        assert_eq!(Extent::of(Effort::Fast).tokens(7), 3 * CHUNKS * CHUNK);
+        assert_eq!(Extent::of(Effort::Normal).tokens(7), 17 * CHUNKS * CHUNK);
     }
 
     #[test]

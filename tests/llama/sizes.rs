@@ -112,18 +112,34 @@ const FEW_TOKENS: &str = "1024";
 fn without_a_text_the_model_writes_it() {
     let place = Place::new();
     let (model, out) = (short(&f16(), FEW_BLOCKS), place.path("out.gguf"));
-    let mut convert = tenpak(["convert", arg(&model), "-o", arg(&out), "--collector", arg(&LLAMA)]);
-    convert.args(["--cache", arg(&place.path("cache")), "--calibration-tokens", FEW_TOKENS]);
-    convert.args(["--effort", "fast", "--budget", "0", "--threads", &THREADS.to_string()]);
-    let printed = place.run("default", &mut convert);
+    let with = |command_and_model: &[&str], effort: &str| {
+        let mut command = tenpak([]);
+        command.args(command_and_model);
+        command.args(["--collector", arg(&LLAMA), "--cache", arg(&place.path("cache"))]);
+        command.args([
+            "--calibration-tokens",
+            FEW_TOKENS,
+            "--budget",
+            "0",
+            "--threads",
+            &THREADS.to_string(),
+        ]);
+        command.args(["--effort", effort]);
+        command
+    };
+    let printed = place.run("default", &mut with(&["convert", arg(&model), "-o", arg(&out)], "fast"));
     assert!(
         printed.contains("text that the model writes") && printed.contains("of self, seed 1"),
         "{printed}"
     );
     // Every layer is tried, and its quantized weights cost about what noise does.
-    let of_trial = number(&printed, "trial: some layers in t3 cost ");
-    note(format!("{of_trial} times what is expected"));
-    assert!((0.3..3.0).contains(&of_trial) && printed.contains(" ffn_down.weight"), "{printed}");
+    let of_trial = |printed: &str| number(printed, "trial: some layers in t3 cost ");
+    note(format!("{} times what is expected", of_trial(&printed)));
+    assert!((0.3..3.0).contains(&of_trial(&printed)) && !printed.contains("by kinds"), "{printed}");
+    // The longer trial tells kinds of weights apart, on the same statistics.
+    let planned = place.run("kinds", &mut with(&["plan", arg(&model)], "normal"));
+    assert!((0.3..3.0).contains(&of_trial(&planned)), "{planned}");
+    assert!(planned.contains("by kinds: ") && planned.contains(" ffn_down.weight"), "{planned}");
     // How long each step takes is said before, of all of them.
     assert!(printed.contains("all together about ") && !printed.contains("about ?"), "{printed}");
     let bytes_of_fp32 = 4 * File::open(&model).unwrap().tensors().iter().map(|t| t.elements()).sum::<u64>();

@@ -89,40 +89,38 @@ void measure_swaps(sensitivity_meter & meter, const std::string & path, const ch
     }
 }
 
-// blk.3.ffn_up.weight: ffn_up.weight
-static std::string kind_of(const std::string & name) {
-    const size_t number = name.find("blk.") == 0 ? name.find('.', 4) : std::string::npos;
-    return number == std::string::npos ? name : name.substr(number + 1);
-}
-
-std::map<std::string, double> read_errors(const std::string & path) {
-    std::ifstream                 file(path);
-    std::map<std::string, double> errors;
-    std::string                   name;
-    double                        error;
-    while (file >> name >> error) {
-        errors[name] = error;
+std::map<std::string, tried_weight> read_tried(const std::string & path) {
+    std::ifstream                       file(path);
+    std::map<std::string, tried_weight> tried;
+    std::string                         name;
+    tried_weight                        weight;
+    while (file >> name >> weight.noise >> weight.kind) {
+        tried[name] = weight;
     }
     if (!file.eof()) {
-        throw std::runtime_error(path + ": has no lines of a name and a number");
+        throw std::runtime_error(path + ": has no lines of a name, a number and a kind");
     }
-    return errors;
+    return tried;
 }
 
-void measure_kinds(sensitivity_meter & meter, const std::string & path, const std::map<std::string, double> & errors,
+void measure_kinds(sensitivity_meter & meter, const std::string & path, const std::map<std::string, tried_weight> & tried,
                    const chunk_runner & run, int64_t n_chunks, int64_t n_tokens, FILE * out) {
+    const std::string             all = "all";
     std::map<std::string, size_t> site_of;
     for (size_t i = 0; i < meter.sites.size(); i++) {
-        if (!site_of.emplace(meter.sites[i].weight, i).second && errors.count(meter.sites[i].weight)) {
+        if (!site_of.emplace(meter.sites[i].weight, i).second && tried.count(meter.sites[i].weight)) {
             throw std::runtime_error("--swap-kinds: `" + meter.sites[i].weight + "` is used in two ways");
         }
     }
     const other_weights                               others(meter, path);
     std::map<std::string, std::vector<ggml_tensor *>> kinds;
     for (auto * t : others.tensors) {
-        if (errors.count(t->name)) {
-            kinds[kind_of(t->name)].push_back(t);
-            kinds["all"].push_back(t);
+        const auto weight = tried.find(t->name);
+        if (weight != tried.end()) {
+            kinds[all].push_back(t);
+            if (weight->second.kind != all) {
+                kinds[weight->second.kind].push_back(t);
+            }
         }
     }
     if (kinds.empty()) {
@@ -135,7 +133,7 @@ void measure_kinds(sensitivity_meter & meter, const std::string & path, const st
     const auto    tell = [&](bool last) {
         const double took = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
         const double left = took * (runs / done - 1);
-        line.show("trial of " + std::to_string(kinds["all"].size()) + " weights: " + std::to_string((int) (100 * done / runs)) +
+        line.show("trial of " + std::to_string(kinds[all].size()) + " weights: " + std::to_string((int) (100 * done / runs)) +
                       " %, " + human_seconds(left) + " left",
                   last, last);
     };
@@ -155,7 +153,7 @@ void measure_kinds(sensitivity_meter & meter, const std::string & path, const st
             for (auto * t : tensors) {
                 values.push_back(others.values(t));
                 swaps[t->name]            = values.back().data();
-                noise[site_of.at(t->name)] = errors.at(t->name);
+                noise[site_of.at(t->name)] = tried.at(t->name).noise;
             }
             costs[kind].of_weights.add(meter.swapped(swaps));
             costs[kind].of_noise.add(meter.perturbed(noise, chunk));

@@ -18,11 +18,16 @@
 void measure_swaps(sensitivity_meter & meter, const std::string & path, const chunk_runner & run, int64_t n_chunks,
                    int64_t n_tokens);
 
-// The weights of each kind together, which are called alike in all blocks, and then all of them: beside what they cost what noise does
-// that is expected to cost as much, `errors` of its size in the outputs of each. A line has both divergences, each with its error. There
-// is none if no weight is floats in the model.
-void measure_kinds(sensitivity_meter & meter, const std::string & path, const std::map<std::string, double> & errors,
+// A weight that is swapped together with those of its kind.
+struct tried_weight {
+    double      noise; // in its outputs, as a share of their squares, that is expected to cost as much
+    std::string kind;  // "all": together with all only
+};
+
+// The weights of each kind together, and all of them: beside what they cost what their noise does. A line has both divergences, each
+// with its error. There is none if no weight is floats in the model.
+void measure_kinds(sensitivity_meter & meter, const std::string & path, const std::map<std::string, tried_weight> & tried,
                    const chunk_runner & run, int64_t n_chunks, int64_t n_tokens, FILE * out);
 
-// Lines of a file: the name of a weight, and how large its noise is.
-std::map<std::string, double> read_errors(const std::string & path);
+// Lines of a file: the name of a weight, its noise, its kind.
+std::map<std::string, tried_weight> read_tried(const std::string & path);
