@@ -6,7 +6,8 @@ use crate::support::tiny_llama::TinyLlama;
 use crate::watched::watched;
 use tenpak_gguf::gguf::GgmlType;
 
-/// A parser of YAML keeps every event: such lists take 300 bytes for each byte, which had no limit (round 27).
+/// The parser of YAML keeps every event, so that a card of lists takes 300 bytes of memory for each byte. Round 27 found that nothing
+/// limited them.
 #[test]
 fn cards_of_nothing_but_lists() {
     let folder = TinyLlama::of_one_block().narrow().write();

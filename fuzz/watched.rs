@@ -9,9 +9,9 @@ use std::time::Duration;
 
 /// No input may take longer.
 const MOST_TIME: Duration = Duration::from_secs(1);
-/// Calls of which the fastest counts, if the first takes longer than that, each after a longer pause. A virtual machine that its host
-/// stops for seconds counts them as the processor's time (seen in two of thirty rounds, of inputs that take milliseconds); a reader
-/// that takes too long does so every time.
+/// Calls of which the fastest counts, if the first takes longer than that, each after a longer pause. In two of fifty rounds
+/// calls took over a second whose inputs take milliseconds when the round is run again; pauses of a virtual machine by its host would
+/// explain that, and it is not proven. A reader that takes too long does so every time.
 const CALLS: u32 = 6;
 /// Bytes that any reader may take beside the multiple of its input: buffers, tables, messages.
 const ALWAYS: usize = 8 << 20;
