@@ -3,6 +3,7 @@
 
 use super::collector::{Speed, measure_speed};
 use super::costs::{EXPERTS, ROWS};
+use super::extent::Extent;
 use super::guided::experts;
 use super::measure::{Measure, Step, default_tokens};
 use super::{Error, judge, kept_back, trial};
@@ -79,7 +80,7 @@ struct Work {
 }
 
 impl Work {
-    fn of(model: &Model, tried: trial::Extent) -> Work {
+    fn of(model: &Model, tried: Extent) -> Work {
         let architecture = model.key("general.architecture").and_then(|v| v.as_str()).unwrap_or_default();
         let number = |name: &str| model.key(&format!("{architecture}.{name}")).and_then(|v| v.as_u64());
         let share = match (number("expert_used_count"), number("expert_count")) {
@@ -180,7 +181,7 @@ impl Measure {
         threads: Option<usize>,
     ) -> Result<Forecast, Error> {
         let places = self.places(model, effort)?;
-        let tried = trial::Extent::of(effort);
+        let tried = Extent::of(effort);
         let work = Work::of(model, tried);
         let speed = measure_speed(self.collector.as_deref(), super::measure::matrix_dtype(model), threads);
         let quantizing = Quantizing::measured(effort);

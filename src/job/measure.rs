@@ -3,8 +3,8 @@
 use super::cache::{Cache, key_of, key_of_model};
 use super::calibrate::{Calibrate, Text, check_text};
 use super::collector::find_collector;
+use super::extent::Extent;
 use super::own_text::{DEFAULT_SEED, OwnText};
-use super::trial::Extent;
 use super::write::{Resume, write_or_resume};
 use super::{Error, Event, kept_back};
 use crate::atomic_file::AtomicFile;

@@ -45,6 +45,7 @@ mod costs;
 mod doctor;
 mod eval;
 mod event;
+mod extent;
 mod file_sizes;
 mod forecast;
 mod foreign;

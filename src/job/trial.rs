@@ -4,14 +4,15 @@
 use super::calibrate::work_folder;
 use super::collector::{add_options, find_collector, run_collector};
 use super::costs::{Known, TensorCosts, cost_of};
+use super::extent::{CHUNKS, Extent};
 use super::guide::Guide;
 use super::measure::Measured;
 use super::write::{Resume, write_or_resume};
-use super::{Error, Event, Step, judge, kept_back};
+use super::{Error, Event, Step, judge};
 use crate::calibration::{Sensitivities, Use};
 use crate::checkpoint::Model;
 use crate::llama::evaluation::CHUNK;
-use crate::names::{Role, block, in_block};
+use crate::names::in_block;
 use crate::plan::{Plan, Recipe, Target};
 use crate::quantize::Effort;
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,48 +20,8 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Chunks of text that they are tried on, after those that files are judged on.
-const CHUNKS: usize = kept_back::TRIAL_CHUNKS;
-
 /// The search of the quantizer, whatever that of the conversion is: both sides of the comparison have it.
 pub(super) const SEARCH: Effort = Effort::Fast;
-
-/// How much is tried.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Extent {
-    /// Layers, spread evenly over all.
-    layers: u64,
-    /// Whether weights of each kind are tried by themselves too; without, all kinds get the factor of all together.
-    by_kinds: bool,
-}
-
-impl Extent {
-    /// That of a conversion of so much effort.
-    pub(super) fn of(effort: Effort) -> Extent {
-        match effort {
-            Effort::Fast => Extent { layers: 4, by_kinds: false },
-            _ => Extent { layers: 7, by_kinds: true },
-        }
-    }
-
-    /// Tokens that are run for so many kinds of weights.
-    pub(super) fn tokens(self, kinds: usize) -> usize {
-        let tried = 1 + if self.by_kinds { kinds } else { 0 };
-        (1 + 2 * tried) * CHUNKS * CHUNK
-    }
-
-    /// Whether a matrix is tried: the matrices of some layers, the head, and the embeddings if kinds are tried by themselves.
-    pub(super) fn includes(self, model: &Model, name: &str) -> bool {
-        let layers = model.block_count();
-        let tried = layers.min(self.layers);
-        let is_of_tried = |block| (0..tried).any(|i| (2 * i + 1) * layers / (2 * tried) == block);
-        match Role::of(name) {
-            Role::Embeddings => self.by_kinds,
-            Role::Head => true,
-            _ => block(name).is_some_and(is_of_tried),
-        }
-    }
-}
 
 /// What a trial may find at the most, as a factor and as its inverse: beyond that it was no measurement of errors of weights.
 const MOST: f64 = 8.0;
@@ -263,12 +224,6 @@ ffn_down.weight\t0.12\t0.004\t0.06\t0.002
         let found = Trial { together: ["ffn_down.weight".to_owned()].into(), ..found };
         assert!((found.factor("blk.7.ffn_down.weight") - 1.5).abs() < 1e-9);
         assert_eq!(found.factor("token_embd.weight"), 1.0);
-    }
-
-    #[test]
-    fn a_trial_of_kinds_runs_many_times_as_many_tokens() {
-        assert_eq!(Extent::of(Effort::Fast).tokens(7), 3 * CHUNKS * CHUNK);
-        assert_eq!(Extent::of(Effort::Normal).tokens(7), 17 * CHUNKS * CHUNK);
     }
 
     #[test]
