@@ -29,6 +29,9 @@ const CARD_KEYS: &[(&str, &[&str])] = &[
     ("license.link", &["license_link"]),
 ];
 
+/// What a model's card is in.
+const README: &str = "README.md";
+
 /// Bytes of a README.md in which its table may be.
 const MAX_CARD: u64 = 4 << 20;
 /// Lists within lists of such a table, by the brackets that are open.
@@ -86,7 +89,10 @@ pub fn keys(
     let mut general = General::default();
     notes.extend(write_sampling(folder, &mut general));
     let weights = tensors.iter().map(SourceTensor::elements).sum();
-    let card = card(folder)?;
+    let (card, unread) = card(folder)?;
+    if unread > 0 {
+        notes.push(format!("{README} is not used whole: entries of its table that cannot be read: {unread}"));
+    }
     for (key, names) in CARD_KEYS {
         if let Some(text) = names.iter().find_map(|n| card.get(*n)?.as_str()) {
             general.put(key, text);
@@ -159,31 +165,38 @@ fn one_or_many(value: &Json) -> Vec<String> {
     }
 }
 
-/// The YAML at the head of README.md; nothing where it is none.
-fn card(folder: &Path) -> Result<Map<String, Json>, Error> {
-    let path = folder.join("README.md");
+/// The YAML at the head of README.md, and how many of its entries are not in it; nothing where it is none.
+fn card(folder: &Path) -> Result<(Map<String, Json>, usize), Error> {
+    let path = folder.join(README);
     if !path.exists() {
-        return Ok(Map::new());
+        return Ok(Default::default());
     }
     let bytes = small_file::read_start(&path, MAX_CARD).map_err(Error::read(&path))?;
     let text = String::from_utf8_lossy(&bytes);
     let mut lines = text.trim_start_matches('\u{feff}').lines();
     if lines.next().map(str::trim_end) != Some("---") {
-        return Ok(Map::new());
+        return Ok(Default::default());
     }
     let yaml = lines.take_while(|l| l.trim_end() != "---").map(|l| l.replace('\t', "  ") + "\n");
     Ok(entries(&yaml.collect::<Vec<_>>()))
 }
 
-/// The entries of a table in YAML. People write such tables by hand: an entry that is none is left out, and of two of one
-/// name the second counts. What comes after [`MAX_CARD_ENTRIES`] of them is not looked at.
-fn entries(lines: &[String]) -> Map<String, Json> {
+/// The entries of a table in YAML. People write such tables by hand: an entry that is none is left out and counted, and of two of
+/// one name the second stays. What comes after [`MAX_CARD_ENTRIES`] of them is not looked at.
+fn entries(lines: &[String]) -> (Map<String, Json>, usize) {
     if let Some(all) = parsed(&lines.concat()) {
-        return all;
+        return (all, 0);
     }
     let begins = |line: &String| !line.starts_with([' ', '-', '#', '\n', ']', '}']);
-    let parts = lines.chunk_by(|_, next| !begins(next));
-    parts.take(MAX_CARD_ENTRIES).filter_map(|part| parsed(&part.concat())).flatten().collect()
+    let (mut all, mut unread) = (Map::new(), 0);
+    for (i, part) in lines.chunk_by(|_, next| !begins(next)).enumerate() {
+        match parsed(&part.concat()).filter(|_| i < MAX_CARD_ENTRIES) {
+            Some(entry) => all.extend(entry),
+            // Comments are no entry.
+            None => unread += usize::from(part.iter().any(begins)),
+        }
+    }
+    (all, unread)
 }
 
 /// A table in YAML; nothing if it is none, has deeper lists within lists than [`MAX_CARD_DEPTH`], over which the time of the
@@ -327,11 +340,15 @@ fn rounded(weights: u64) -> String {
 mod tests {
     use super::*;
 
+    fn mit() -> Map<String, Json> {
+        Map::from_iter([("license".to_owned(), "mit".into())])
+    }
+
     #[test]
     fn cards_with_entries_that_are_none() {
         let entries_of = |text: &str| {
             let lines: Vec<String> = text.lines().map(|line| format!("{line}\n")).collect();
-            Json::Object(entries(&lines))
+            Json::Object(entries(&lines).0)
         };
         let text = "license: mit\nlanguage:\n- en\n- no\nlicense: apache-2.0\nx: [1, 2\nmodel-index:\n- results: .nan\n1: y\n";
         let expected = serde_json::json!({"license": "apache-2.0", "language": ["en", "no"],
@@ -340,13 +357,16 @@ mod tests {
         found.as_object_mut().unwrap().retain(|name, _| name != "1");
         assert_eq!(found, expected);
         assert_eq!(entries_of("- a list\n- is no table\n"), Json::Object(Map::new()));
+        let unread =
+            |text: &str| entries(&text.lines().map(|line| format!("{line}\n")).collect::<Vec<_>>()).1;
+        assert_eq!(unread("# of x\nx: [1, 2\nlicense: mit\n# no entry\ny: }\n"), 2);
     }
 
     #[test]
     fn lists_within_lists_without_end_are_left_out() {
         let deep = format!("license: mit\na: {}{}\n", "[".repeat(100_000), "]".repeat(100_000));
         let lines: Vec<String> = deep.lines().map(|line| format!("{line}\n")).collect();
-        assert_eq!(Json::Object(entries(&lines)), serde_json::json!({"license": "mit"}));
+        assert_eq!(entries(&lines), (mit(), 1));
     }
 
     #[test]
@@ -354,8 +374,8 @@ mod tests {
         let bad = "x: [\n".repeat(MAX_CARD_ENTRIES - 1);
         let text = format!("license: mit\n{bad}language: en\n");
         let lines: Vec<String> = text.lines().map(|line| format!("{line}\n")).collect();
-        assert_eq!(Json::Object(entries(&lines)), serde_json::json!({"license": "mit"}));
-        assert_eq!(entries(&lines[1..]).get("language"), Some(&serde_json::json!("en")));
+        assert_eq!(entries(&lines), (mit(), MAX_CARD_ENTRIES));
+        assert_eq!(entries(&lines[1..]).0.get("language"), Some(&serde_json::json!("en")));
     }
 
     #[test]

@@ -58,7 +58,7 @@ pub enum Error {
         kind: String,
     },
     /// A file of which only some blocks are quantized.
-    #[error("{}: is a sample, of which only blocks {blocks} are quantized: convert it whole, without --layers and --sample-layers", path.display())]
+    #[error("{}: only blocks {blocks} of it are quantized: convert the whole, without --layers and --sample-layers", path.display())]
     Sample {
         /// The file.
         path: PathBuf,

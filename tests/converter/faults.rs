@@ -99,6 +99,43 @@ fn a_file_that_comes_meanwhile_is_replaced_with_force_only() {
     }
 }
 
+/// Half of them write one file: a conversion that finds another at it says so, and what has the name is whole at any time.
+#[test]
+fn many_conversions_at_once() {
+    const CONVERSIONS: usize = 48;
+    let folder = TinyLlama::of_one_block().write();
+    let whole = {
+        let alone = folder.beside("alone.gguf");
+        assert!(convert(&folder.path, &alone, &[]).status.success());
+        std::fs::read(&alone).unwrap()
+    };
+    let start = |i: usize| {
+        let name = if i.is_multiple_of(2) { "one.gguf".to_owned() } else { format!("own-{i}.gguf") };
+        let mut command = program();
+        command.arg("convert").arg(&folder.path).arg("-o").arg(folder.beside(&name));
+        command.args(["--outtype", "f16", "--force", "--threads", "1"]).stdout(Stdio::null());
+        (name, command.stderr(Stdio::piped()).spawn().expect("it starts"))
+    };
+    let running: Vec<(String, Child)> = (0..CONVERSIONS).map(start).collect();
+    let mut names = vec!["alone.gguf".to_owned(), "one.gguf".into(), "tiny-llama".into()];
+    for (name, child) in running {
+        let done = child.wait_with_output().expect("it ends");
+        let is_first = !names.contains(&name);
+        if is_first {
+            names.push(name.clone());
+        }
+        if is_first || done.status.success() {
+            assert!(done.status.success(), "{name}: {}", String::from_utf8_lossy(&done.stderr));
+            assert!(std::fs::read(folder.beside(&name)).unwrap() == whole, "{name} has other bytes");
+        } else {
+            refused(&done, &["one.gguf", "another process is writing it"]);
+        }
+    }
+    assert!(std::fs::read(folder.beside("one.gguf")).unwrap() == whole);
+    names.sort();
+    assert_eq!(files_in(folder.parent.path()), names);
+}
+
 #[test]
 fn devices_and_the_like_are_not_written_over() {
     let folder = TinyLlama::of_one_block().write();

@@ -121,6 +121,6 @@ fn a_sample_is_not_released() {
     let output = program.args(["--license", "mit", "--base-model", "none"]).output().expect("it starts");
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8(output.stderr).expect("text");
-    assert_says(said, &["out.gguf: is a sample, of which only blocks 1,3 are quantized", "convert it whole"]);
+    assert_says(said, &["out.gguf: only blocks 1,3 of it are quantized", "convert the whole"]);
     assert!(!folder.beside("release").exists());
 }
