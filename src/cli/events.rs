@@ -83,7 +83,9 @@ fn say_event(event: Event, bar: &Mutex<Progress>, is_reported: bool) {
         Event::Costs { weights } => *bar() = Progress::new(weights, "finding out what types cost"),
         Event::Trying { weights } => *bar() = Progress::new(weights, "quantizing for the trial"),
         Event::Tried(trial) => {
-            let kinds: Vec<String> = trial.kinds().map(|(kind, f)| format!("{f:.2} {kind}")).collect();
+            let rest = trial.of_rest().map(|factor| ("all others", factor));
+            let kinds: Vec<String> =
+                trial.kinds().chain(rest).map(|(kind, f)| format!("{f:.2} {kind}")).collect();
             let by_kinds =
                 if kinds.is_empty() { String::new() } else { format!("; by kinds: {}", kinds.join(", ")) };
             say!(

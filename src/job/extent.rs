@@ -3,7 +3,7 @@
 use super::kept_back;
 use crate::checkpoint::Model;
 use crate::llama::evaluation::CHUNK;
-use crate::names::{Role, block};
+use crate::names::{Role, block, in_block};
 use crate::quantize::Effort;
 
 /// Chunks of text that weights are tried on, after those that files are judged on.
@@ -14,8 +14,8 @@ pub(super) const CHUNKS: usize = kept_back::TRIAL_CHUNKS;
 pub(super) struct Extent {
     /// Layers, spread evenly over all.
     layers: u64,
-    /// Whether weights of each kind are tried by themselves too; without, all kinds get the factor of all together.
-    pub by_kinds: bool,
+    /// Whether weights of each kind are tried by themselves too. Without, only the head is, and all kinds in layers get one factor.
+    by_kinds: bool,
 }
 
 impl Extent {
@@ -27,10 +27,14 @@ impl Extent {
         }
     }
 
-    /// Tokens that are run for so many kinds of weights.
-    pub(super) fn tokens(self, kinds: usize) -> usize {
-        let tried = 1 + if self.by_kinds { kinds } else { 0 };
-        (1 + 2 * tried) * CHUNKS * CHUNK
+    /// Tokens that are run if weights of so many kinds are tried by themselves.
+    pub(super) fn tokens(kinds: usize) -> usize {
+        (1 + 2 * (1 + kinds)) * CHUNKS * CHUNK
+    }
+
+    /// The kind that a weight is tried by itself with; `None` for one that is tried together with others only.
+    pub(super) fn kind_of(self, name: &str) -> Option<&str> {
+        (self.by_kinds || Role::of(name) == Role::Head).then(|| kind(name))
     }
 
     /// Whether a matrix is tried: the matrices of some layers, the head, and the embeddings if kinds are tried by themselves.
@@ -46,13 +50,26 @@ impl Extent {
     }
 }
 
+/// The name of a tensor without its block.
+pub(super) fn kind(name: &str) -> &str {
+    in_block(name).map_or(name, |(_, rest)| rest)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_trial_of_kinds_runs_many_times_as_many_tokens() {
-        assert_eq!(Extent::of(Effort::Fast).tokens(7), 3 * CHUNKS * CHUNK);
-        assert_eq!(Extent::of(Effort::Normal).tokens(7), 17 * CHUNKS * CHUNK);
+    fn kinds_are_tried_by_themselves_with_more_effort() {
+        let kind_of = |effort, name| Extent::of(effort).kind_of(name);
+        assert_eq!(kind_of(Effort::Normal, "blk.3.ffn_down.weight"), Some("ffn_down.weight"));
+        assert_eq!(kind_of(Effort::Fast, "blk.3.ffn_down.weight"), None);
+        assert_eq!(kind_of(Effort::Fast, "output.weight"), Some("output.weight"));
+    }
+
+    #[test]
+    fn of_every_kind_weights_and_noise_are_run() {
+        assert_eq!(Extent::tokens(0), 3 * CHUNKS * CHUNK);
+        assert_eq!(Extent::tokens(7), 17 * CHUNKS * CHUNK);
     }
 }

@@ -75,7 +75,7 @@ struct Work {
     trial: f64,
     /// Cubes of the columns of their inputs.
     cubes_of_trial: f64,
-    /// Kinds of these weights.
+    /// Kinds of these weights that are tried by themselves.
     kinds: usize,
 }
 
@@ -106,7 +106,7 @@ impl Work {
             let is_tried = tried.includes(model, &t.name);
             if is_tried {
                 work.trial += t.elements() as f64;
-                kinds.insert(trial::kind(&t.name));
+                kinds.extend(tried.kind_of(&t.name));
             }
             work.tried += (ROWS * matrices.min(EXPERTS)) as f64 * n;
             if Role::of(&t.name) == Role::Embeddings && has_head {
@@ -214,7 +214,7 @@ impl Measure {
                 Step::Costs,
                 of_quantizer(&|q| kinds * work.tried / q.weights + work.cubes * q.of_cube),
             ));
-            let tokens = tried.tokens(work.kinds) as u64;
+            let tokens = Extent::tokens(work.kinds) as u64;
             let quantized = Quantizing::measured(trial::SEARCH)
                 .map(|q| work.trial / q.weights + work.cubes_of_trial * q.of_cube);
             let judged = of_collector(&|s| run(tokens, s.many));

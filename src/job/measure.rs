@@ -147,7 +147,7 @@ impl Measure {
         effort: Effort,
     ) -> Result<PathBuf, Error> {
         /// Counts up when a trial does something else.
-        const TRIED: &str = "4";
+        const TRIED: &str = "5";
         let calibration = calibration.file_name().unwrap_or_default().to_string_lossy();
         let extent = format!("{:?}", Extent::of(effort));
         let key = key_of(&[&calibration, &digest(kept_back)?, &extent, TRIED]);

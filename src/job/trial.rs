@@ -4,7 +4,7 @@
 use super::calibrate::work_folder;
 use super::collector::{add_options, find_collector, run_collector};
 use super::costs::{Known, TensorCosts, cost_of};
-use super::extent::{CHUNKS, Extent};
+use super::extent::{CHUNKS, Extent, kind};
 use super::guide::Guide;
 use super::measure::Measured;
 use super::write::{Resume, write_or_resume};
@@ -12,7 +12,6 @@ use super::{Error, Event, Step, judge};
 use crate::calibration::{Sensitivities, Use};
 use crate::checkpoint::Model;
 use crate::llama::evaluation::CHUNK;
-use crate::names::in_block;
 use crate::plan::{Plan, Recipe, Target};
 use crate::quantize::Effort;
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,6 +28,10 @@ const MOST: f64 = 8.0;
 /// The name of what the collector measured of all weights together.
 const ALL: &str = "all";
 
+/// How much less noise than that of all may be left beside that of the kinds that were tried by themselves: a smaller rest says
+/// nothing.
+const LEAST_REST: f64 = 0.25;
+
 /// How much more or less than expected the quantizer's errors cost, by kinds of weights: those called alike in all blocks.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Trial {
@@ -36,6 +39,8 @@ pub struct Trial {
     kinds: BTreeMap<String, f64>,
     /// Of all together.
     all: f64,
+    /// Of all but the kinds that were tried by themselves.
+    rest: f64,
     /// Kinds that were tried together only.
     together: BTreeSet<String>,
 }
@@ -58,7 +63,7 @@ impl Trial {
     /// What the costs of a tensor are multiplied with: 1 if its kind was not tried.
     pub fn factor(&self, name: &str) -> f64 {
         let kind = kind(name);
-        let together = self.together.contains(kind).then_some(self.all);
+        let together = self.together.contains(kind).then_some(self.rest);
         self.kinds.get(kind).copied().or(together).unwrap_or(1.0)
     }
 
@@ -72,10 +77,15 @@ impl Trial {
         self.kinds.iter().map(|(kind, &factor)| (kind.as_str(), factor))
     }
 
+    /// The same of the weights that were tried together only, if others were tried by themselves.
+    pub fn of_rest(&self) -> Option<f64> {
+        (!self.kinds.is_empty() && !self.together.is_empty()).then_some(self.rest)
+    }
+
     /// From lines of the collector's: a kind, what its weights cost and what noise did, each with its standard error. `None` if
-    /// nothing was measured.
+    /// nothing was measured. What is left for the other kinds is a difference, since costs add up.
     fn parse(text: &str) -> Result<Option<Trial>, Damaged> {
-        let mut kinds = BTreeMap::new();
+        let mut measured = BTreeMap::new();
         for line in text.lines() {
             let fields: Vec<&str> = line.split('\t').collect();
             let [name, of_weights, _, of_noise, _] = fields[..] else { return Err(Damaged) };
@@ -83,10 +93,19 @@ impl Trial {
             let (of_weights, of_noise) = (number(of_weights)?, number(of_noise)?);
             // Weights that are all zero have no errors, and no noise stands for them.
             if of_weights.is_finite() && of_noise > 0.0 {
-                kinds.insert(name.to_owned(), (of_weights / of_noise).clamp(1.0 / MOST, MOST));
+                measured.insert(name.to_owned(), (of_weights, of_noise));
             }
         }
-        Ok(kinds.remove(ALL).map(|all| Trial { kinds, all, together: BTreeSet::new() }))
+        let Some(all) = measured.remove(ALL) else { return Ok(None) };
+        let factor = |(of_weights, of_noise): (f64, f64)| (of_weights / of_noise).clamp(1.0 / MOST, MOST);
+        let rest = measured.values().fold(all, |rest, kind| (rest.0 - kind.0, rest.1 - kind.1));
+        let is_rest = rest.0 > 0.0 && rest.1 >= LEAST_REST * all.1;
+        Ok(Some(Trial {
+            kinds: measured.into_iter().map(|(kind, measured)| (kind, factor(measured))).collect(),
+            all: factor(all),
+            rest: factor(if is_rest { rest } else { all }),
+            together: BTreeSet::new(),
+        }))
     }
 }
 
@@ -129,11 +148,10 @@ impl Trying<'_> {
         let text = std::fs::read_to_string(&self.place)
             .map_err(|source| Error::Io { path: self.place.clone(), source })?;
         let trial = Trial::parse(&text).map_err(|Damaged| Error::DamagedTrial(self.place.clone()))?;
-        let names = plan.tensors.iter().map(|planned| kind(&planned.header.name).to_owned());
-        Ok(trial.map(|trial| match self.extent.by_kinds {
-            true => trial,
-            false => Trial { together: names.collect(), ..trial },
-        }))
+        let names = plan.tensors.iter().map(|planned| planned.header.name.as_str());
+        let together =
+            names.filter(|name| self.extent.kind_of(name).is_none()).map(|name| kind(name).to_owned());
+        Ok(trial.map(|trial| Trial { together: together.collect(), ..trial }))
     }
 
     /// For every weight its name, the noise in its outputs, as a share of their squares, that is expected to cost as much as it does,
@@ -147,7 +165,7 @@ impl Trying<'_> {
             let divergence = of(Use::Product).or(of(Use::Rows));
             let cost = cost_of(self.model, guide, &known, &planned.source, planned.target)?;
             if let Some((cost, divergence)) = cost.zip(divergence) {
-                let kind = if self.extent.by_kinds { kind(name) } else { ALL };
+                let kind = self.extent.kind_of(name).unwrap_or(ALL);
                 let _ = writeln!(lines, "{name} {} {kind}", cost / divergence);
             }
         }
@@ -190,11 +208,6 @@ impl Trying<'_> {
     }
 }
 
-/// The name of a tensor without its block.
-pub(super) fn kind(name: &str) -> &str {
-    in_block(name).map_or(name, |(_, rest)| rest)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -220,10 +233,17 @@ ffn_down.weight\t0.12\t0.004\t0.06\t0.002
 
     #[test]
     fn kinds_that_were_tried_together_only_cost_what_all_did() {
-        let found = Trial::parse("all\t0.3\t0.01\t0.2\t0.01\n").unwrap().unwrap();
-        let found = Trial { together: ["ffn_down.weight".to_owned()].into(), ..found };
-        assert!((found.factor("blk.7.ffn_down.weight") - 1.5).abs() < 1e-9);
-        assert_eq!(found.factor("token_embd.weight"), 1.0);
+        let factor_of = |lines: &str| {
+            let found = Trial::parse(lines).unwrap().unwrap();
+            let found = Trial { together: ["ffn_down.weight".to_owned()].into(), ..found };
+            assert_eq!(found.factor("token_embd.weight"), 1.0);
+            found.factor("blk.7.ffn_down.weight")
+        };
+        let all = "all\t0.3\t0.01\t0.2\t0.01\n";
+        assert!((factor_of(all) - 1.5).abs() < 1e-9);
+        // The head cost 1.2 times as much as expected, so that the rest did 1.8 times; a small rest says nothing.
+        assert!((factor_of(&format!("{all}output.weight\t0.12\t0\t0.1\t0\n")) - 1.8).abs() < 1e-9);
+        assert!((factor_of(&format!("{all}output.weight\t0.27\t0\t0.18\t0\n")) - 1.5).abs() < 1e-9);
     }
 
     #[test]
