@@ -190,7 +190,7 @@ fn entries(lines: &[String]) -> (Map<String, Json>, usize) {
     let begins = |line: &String| !line.starts_with([' ', '-', '#', '\n', ']', '}']);
     let (mut all, mut unread) = (Map::new(), 0);
     for (i, part) in lines.chunk_by(|_, next| !begins(next)).enumerate() {
-        match parsed(&part.concat()).filter(|_| i < MAX_CARD_ENTRIES) {
+        match (i < MAX_CARD_ENTRIES).then(|| parsed(&part.concat())).flatten() {
             Some(entry) => all.extend(entry),
             // Comments are no entry.
             None => unread += usize::from(part.iter().any(begins)),
