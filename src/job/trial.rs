@@ -28,8 +28,8 @@ const MOST: f64 = 8.0;
 /// The name of what the collector measured of all weights together.
 const ALL: &str = "all";
 
-/// How much less noise than that of all may be left beside that of the kinds that were tried by themselves: a smaller rest says
-/// nothing.
+/// The share of what all noise does that has to be left when the kinds tried by themselves are taken from it. A smaller rest is a
+/// difference of uncertain numbers, and the factor of all stands for it.
 const LEAST_REST: f64 = 0.25;
 
 /// How much more or less than expected the quantizer's errors cost, by kinds of weights: those called alike in all blocks.
@@ -232,7 +232,7 @@ ffn_down.weight\t0.12\t0.004\t0.06\t0.002
     }
 
     #[test]
-    fn kinds_that_were_tried_together_only_cost_what_all_did() {
+    fn kinds_that_were_tried_together_only_have_what_is_left() {
         let factor_of = |lines: &str| {
             let found = Trial::parse(lines).unwrap().unwrap();
             let found = Trial { together: ["ffn_down.weight".to_owned()].into(), ..found };
