@@ -9,11 +9,12 @@ use crate::quantize::Effort;
 /// Chunks of text that weights are tried on, after those that files are judged on.
 pub(super) const CHUNKS: usize = kept_back::TRIAL_CHUNKS;
 
+/// Layers that are tried, spread evenly over all.
+const LAYERS: u64 = 7;
+
 /// How much is tried.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Extent {
-    /// Layers, spread evenly over all.
-    layers: u64,
     /// Whether weights of each kind are tried by themselves too. Without, only the head is, and all kinds in layers get one factor.
     by_kinds: bool,
 }
@@ -21,10 +22,7 @@ pub(super) struct Extent {
 impl Extent {
     /// That of a conversion of so much effort.
     pub(super) fn of(effort: Effort) -> Extent {
-        match effort {
-            Effort::Fast => Extent { layers: 4, by_kinds: false },
-            _ => Extent { layers: 7, by_kinds: true },
-        }
+        Extent { by_kinds: effort != Effort::Fast }
     }
 
     /// Tokens that are run if weights of so many kinds are tried by themselves.
@@ -40,7 +38,7 @@ impl Extent {
     /// Whether a matrix is tried: the matrices of some layers, the head, and the embeddings if kinds are tried by themselves.
     pub(super) fn includes(self, model: &Model, name: &str) -> bool {
         let layers = model.block_count();
-        let tried = layers.min(self.layers);
+        let tried = layers.min(LAYERS);
         let is_of_tried = |block| (0..tried).any(|i| (2 * i + 1) * layers / (2 * tried) == block);
         match Role::of(name) {
             Role::Embeddings => self.by_kinds,

@@ -78,7 +78,7 @@ pub(super) struct Places {
     pub own: Vec<PathBuf>,
     /// Text that nothing is measured on: the model's own or the end of another.
     pub kept_back: PathBuf,
-    /// The calibration, if the text is there already, which decides about its name.
+    /// The calibration, if both texts are there already, which decide about its name.
     pub calibration: Option<PathBuf>,
 }
 
@@ -127,15 +127,23 @@ impl Measure {
             None => (own.get(1).cloned(), own[0].clone()),
         };
         let text = text.filter(|path| path.exists());
-        let calibration =
-            text.map(|text| self.place_of_calibration(&model_key, &text, tokens)).transpose()?;
+        let calibration = match text.filter(|_| kept_back.exists()) {
+            Some(text) => Some(self.place_of_calibration(&model_key, &text, &kept_back, tokens)?),
+            None => None,
+        };
         Ok(Places { model_key, plain, base, own, kept_back, calibration })
     }
 
-    fn place_of_calibration(&self, model_key: &str, text: &Path, tokens: u64) -> Result<PathBuf, Error> {
-        /// Counts up when the collector measures something else of the same text.
-        const MEASURED: &str = "3";
-        let key = key_of(&[model_key, &digest(text)?, &tokens.to_string(), MEASURED]);
+    fn place_of_calibration(
+        &self,
+        model_key: &str,
+        text: &Path,
+        kept_back: &Path,
+        tokens: u64,
+    ) -> Result<PathBuf, Error> {
+        /// Counts up when the collector measures something else of the same texts.
+        const MEASURED: &str = "4";
+        let key = key_of(&[model_key, &digest(text)?, &digest(kept_back)?, &tokens.to_string(), MEASURED]);
         Ok(self.cache.place(&key, "gram.gguf"))
     }
 
@@ -184,7 +192,7 @@ impl Measure {
             Text::File { path, .. } => path,
             Text::Own { .. } => unreachable!("it is written by now"),
         };
-        let output = self.place_of_calibration(&model_key, path_of_text, tokens)?;
+        let output = self.place_of_calibration(&model_key, path_of_text, &kept_back, tokens)?;
         begin(Step::Calibration, &output);
         let calibration = match output.exists() {
             true => Calibration::open(&output)?,
@@ -194,6 +202,7 @@ impl Measure {
                 budget: self.budget,
                 collector: self.collector.clone(),
                 quiet: self.quiet,
+                level_text: Some(kept_back.clone()),
                 ..Calibrate::new(&base, text, &output)
             }
             .run()?,

@@ -164,8 +164,47 @@ fn takes_no_more_memory_than_it_may() {
     assert!(kilobytes <= limit, "the collector took {kilobytes} kB; the limit is {limit} kB");
 }
 
-/// The text that is judged on is another than the one that is calibrated on. The model is short, and its embeddings, of which
-/// nothing is collected, stay floats: the search takes all of the time of this test.
+/// Texts differ in how sensitive predictions are. The level of the text for it holds for all weights alike; all else is of the text.
+#[test]
+fn the_level_is_that_of_the_text_for_it() {
+    const MAX_DIFFERENCE: f64 = 1e-4;
+    let place = Place::new();
+    let model = short(&f16(), FEW_BLOCKS);
+    std::fs::write(place.path("short.txt"), "Too short for a chunk.").unwrap();
+    let divergences = |name: &str, level_text: Option<&Path>| {
+        let out = place.path(&format!("{name}.gguf"));
+        let mut command = passes(&model, &out);
+        if let Some(level_text) = level_text {
+            command.arg("--level-text").arg(level_text);
+        }
+        let printed = place.run(name, &mut command);
+        let file = File::open(&out).expect("a calibration");
+        let index =
+            file.tensors().iter().position(|t| t.name == "sensitivity.divergence").expect("divergences");
+        let bytes = file.data(&file.tensors()[index]).expect("data");
+        let values: Vec<f64> =
+            bytes.chunks_exact(4).map(|b| f64::from(f32::from_le_bytes([b[0], b[1], b[2], b[3]]))).collect();
+        let digest = file.key("sensitivity.level.sha256").and_then(|v| v.as_str()).map(str::to_owned);
+        (values, digest, printed)
+    };
+    let (alone, none, _) = divergences("alone", None);
+    assert_eq!(none, None);
+
+    let wiki = text("wiki");
+    let (of_wiki, digest, _) = divergences("wiki", Some(&wiki));
+    assert_eq!(digest, Some(format!("{:x}", Sha256::digest(std::fs::read(&wiki).unwrap()))));
+    let level = of_wiki[0] / alone[0];
+    note(format!("level of wiki.utf8 over that of c4.utf8: {level}"));
+    assert!((level - 1.0).abs() > 10.0 * MAX_DIFFERENCE, "the levels of two texts are the same: {level}");
+    for (i, (with, without)) in of_wiki.iter().zip(&alone).enumerate() {
+        assert!((with / without / level - 1.0).abs() < MAX_DIFFERENCE, "weight {i}: {with}, {without}");
+    }
+
+    let (of_short, digest, printed) = divergences("short", Some(&place.path("short.txt")));
+    assert!(printed.contains("is shorter than a chunk"), "{printed}");
+    assert_eq!((of_short, digest), (alone, None));
+}
+
 /// Four chunks in one run, and in three parts that are added up: the sums differ by the order of additions.
 #[test]
 fn parts_add_up_to_the_whole() {
@@ -205,6 +244,8 @@ fn parts_add_up_to_the_whole() {
     assert!(sums > 8 * FEW_BLOCKS, "{sums}");
 }
 
+/// The text that is judged on is another than the one that is calibrated on. The model is short, and its embeddings, of which
+/// nothing is collected, stay floats: the search takes all of the time of this test.
 #[test]
 fn conversion_with_a_text_is_closer_to_the_model() {
     let place = Place::new();

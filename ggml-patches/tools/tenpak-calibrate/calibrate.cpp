@@ -77,9 +77,16 @@ static size_t peak_memory() {
 #endif
 }
 
+static std::string file_text(const std::string & path) {
+    std::ifstream file(path, std::ios::binary);
+    if (!file) {
+        throw std::runtime_error(path + ": cannot be opened");
+    }
+    return { std::istreambuf_iterator<char>(file), {} };
+}
+
 static std::string file_sha256(const std::string & path) {
-    std::ifstream     file(path, std::ios::binary);
-    const std::string bytes{ std::istreambuf_iterator<char>(file), {} };
+    const std::string bytes = file_text(path);
     return hash_sha256_hex(bytes.data(), bytes.size());
 }
 
@@ -178,6 +185,11 @@ class runner {
         return counts;
     }
 
+    // its chunks for what runs some again
+    chunks_of_text again() {
+        return { [this](int64_t chunk, int64_t n, int64_t skipped) { run_again(chunk, n, skipped); }, n_chunks() };
+    }
+
   private:
     llama_context *          ctx;
     std::vector<llama_token> tokens;
@@ -260,7 +272,7 @@ static void collect_all(runner & run, collector & c, gram_engine & engine, gram_
     }
 }
 
-static void measure_all(sensitivity_meter & meter, runner & run, gram_file & file,
+static void measure_all(sensitivity_meter & meter, const chunks_of_text & text, const chunks_of_text & of_level, gram_file & file,
                         const std::map<std::string, std::string> & input_of, int64_t n_tokens, double seconds) {
     const auto    start = std::chrono::steady_clock::now();
     progress_line line;
@@ -270,8 +282,7 @@ static void measure_all(sensitivity_meter & meter, runner & run, gram_file & fil
                                 human_seconds(took * (1 / done - 1)).c_str()),
                   false, false);
     };
-    const auto s = measure_sensitivities(
-        meter, [&](int64_t chunk, int64_t n, int64_t skipped) { run.run_again(chunk, n, skipped); }, run.n_chunks(), n_tokens, input_of, seconds, tell);
+    const auto s = measure_sensitivities(meter, text, of_level, n_tokens, input_of, seconds, tell);
     line.show(string_format("sensitivities of %zu weights: 100 %%", meter.sites.size()), true, true);
     file.write("sensitivity.error", s.error);
     file.write("sensitivity.energy", s.energy);
@@ -406,6 +417,11 @@ static void run(int argc, char ** argv) {
     tokens.erase(tokens.begin(), tokens.begin() + first_chunk * n_ctx);
     tokens.resize(n_chunks * n_ctx);
 
+    const std::string level_text = own.level_text.empty() ? "" : file_text(own.level_text);
+    runner            of_level(ctx, common_tokenize(ctx, level_text, true, params.parse_special), n_ctx, n_seq);
+    if (!own.level_text.empty() && of_level.n_chunks() == 0) {
+        fprintf(stderr, "note: --level-text %s: is shorter than a chunk, so that the text of -f stands for it\n", own.level_text.c_str());
+    }
     runner runner(ctx, std::move(tokens), n_ctx, n_seq);
     runner.discover(c);
     if (c.inputs.empty()) {
@@ -432,6 +448,7 @@ static void run(int argc, char ** argv) {
     header.model_sha256 = base.sha256;
     header.text_name    = text_name(own, params);
     header.text_sha256  = text_sha256;
+    header.level_sha256 = of_level.n_chunks() == 0 ? "" : hash_sha256_hex(level_text.data(), level_text.size());
     header.tokens       = n_chunks * n_ctx;
     header.context      = n_ctx;
     header.inputs       = c.inputs;
@@ -455,7 +472,7 @@ static void run(int argc, char ** argv) {
             throw std::runtime_error("--swap: the model has to be in the host's memory: give -ngl 0 and --no-op-offload");
         }
         observer              = [&](ggml_tensor * t, bool ask) { return meter.on_node(t, ask); };
-        const auto run_chunk = [&](int64_t chunk, int64_t n, int64_t skipped) { runner.run_again(chunk, n, skipped); };
+        const chunk_runner run_chunk = runner.again().run;
         if (!own.swap_kinds.empty()) {
             output_file file(out);
             file.clear();
@@ -487,7 +504,7 @@ static void run(int argc, char ** argv) {
         const double took   = std::chrono::duration<double>(std::chrono::steady_clock::now() - before).count();
         const double budget = own.budget >= 0 ? own.budget * 60 : took;
         observer            = [&](ggml_tensor * t, bool ask) { return meter.on_node(t, ask); };
-        measure_all(meter, runner, file, { c.users.begin(), c.users.end() }, n_together, budget);
+        measure_all(meter, runner.again(), of_level.again(), file, { c.users.begin(), c.users.end() }, n_together, budget);
     }
     model_stamp.check();
     text_stamp.check();

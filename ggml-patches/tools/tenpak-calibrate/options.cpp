@@ -39,6 +39,8 @@ const char * const USAGE =
     "                      products with 512 tokens and with 16, the sums\n"
     "  --budget MINUTES    for the sensitivities of the weights, measured after the sums (default: what the sums took;\n"
     "                      0: on as little text as possible)\n"
+    "  --level-text FILE   for their level, since texts differ in how sensitive predictions are to errors: text that files are\n"
+    "                      judged on, of which the first chunks are run (default: chunks of the text of -f)\n"
     "  --tokenize FILE     the ids of texts, each ended by a zero byte: a line for each\n"
     "  --trace FILE        of these ids: what goes into the first block, what comes out of each, and the logits\n"
     "  -t, --threads N     threads (default: one for each core)\n"
@@ -119,6 +121,7 @@ ggml_type parse_float(const std::string & value) {
 std::vector<char *> take_own(int argc, char ** argv, own_params & own) {
     const std::map<std::string, std::function<void(const std::string &)>> options = {
         { "--budget", [&](const std::string & value) { own.budget = parse_minutes(value); } },
+        { "--level-text", [&](const std::string & value) { own.level_text = value; } },
         { "--memory", [&](const std::string & value) { own.memory = parse_size(value); } },
         { "--part", [&](const std::string & value) { parse_part(value, own); } },
         { "--seed", [&](const std::string & value) { own.seed = parse_count("--seed", value); } },

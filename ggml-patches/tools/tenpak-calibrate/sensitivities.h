@@ -20,12 +20,20 @@ struct sensitivities {
 // errors of all sites at once, of their energies, at which the curve is measured
 extern const std::vector<double> CURVE;
 
+// The chunks of a text.
+struct chunks_of_text {
+    chunk_runner run;
+    int64_t      n;
+};
+
 // meter:      that has its sites
+// text:       for sites one by one and for the curve
+// of_level:   for the level, its first; without chunks: some of text
 // n_tokens:   of a chunk at most
 // input_of:   of weights, what they are multiplied with: weights of one input are measured together
 // seconds:    at most, if that is enough to measure every group once on few tokens
 // tell:       done of all, 0 to 1
-sensitivities measure_sensitivities(sensitivity_meter & meter, const chunk_runner & run,
-                                    int64_t n_chunks, int64_t n_tokens,
+sensitivities measure_sensitivities(sensitivity_meter & meter, const chunks_of_text & text,
+                                    const chunks_of_text & of_level, int64_t n_tokens,
                                     const std::map<std::string, std::string> & input_of, double seconds,
                                     const std::function<void(double)> & tell);
