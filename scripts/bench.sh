@@ -65,7 +65,11 @@ for model in ${MODELS:-qwen smollm2}; do
         file=$model-$type.gguf block=$model-$type-block.gguf programs=$llama
         case $type in
         Q4_K_M) ;;
-        [tos][0-9]*) made "$block" "$tenpak" convert "$model-block.gguf" --type "$type" --keep-embeddings --force -o "$block.part" ;;
+        t[0-9]*) made "$block" "$tenpak" convert "$model-block.gguf" --type "$type" --keep-embeddings --force -o "$block.part" ;;
+        [os][0-9]*) # only recipes name them
+            printf '[[rule]]\nroles = ["embeddings", "head"]\ntypes = ["stored"]\n\n[[rule]]\ntypes = ["%s"]\n' "$type" >"$type.toml"
+            made "$block" "$tenpak" convert "$model-block.gguf" --recipe "$type.toml" --no-calibration --force -o "$block.part"
+            ;;
         *)
             case $type in *_KT) programs=$ik ;; esac
             made "$block" "$programs/llama-quantize" --imatrix "$model-block.imatrix" --pure --token-embedding-type f16 \
