@@ -78,6 +78,12 @@ impl Sensitivities {
         Ok(Some(Sensitivities { sites, curve }))
     }
 
+    /// The same with other expectations of sums: so many times those of this one.
+    pub fn expecting(mut self, times: f64) -> Sensitivities {
+        self.curve.iter_mut().for_each(|(_, divergence)| *divergence *= times);
+        self
+    }
+
     /// What is known of a weight in one of its uses.
     pub fn of(&self, weight: &str, site: Use) -> Option<Sensitivity> {
         self.sites.get(&(weight.to_owned(), site)).copied()
@@ -112,5 +118,9 @@ mod tests {
         assert!((sensitivities.expected(0.01) - 0.02).abs() < 1e-12);
         let (between, beyond) = (sensitivities.expected(0.3), sensitivities.expected(100.0));
         assert!(between > 0.2 && between < 1.0 && (beyond - 16.0).abs() < 1e-9, "{between} {beyond}");
+        let more = sensitivities.expecting(1.5);
+        for (sum, as_before) in [(0.01, 0.02), (0.3, between), (100.0, beyond)] {
+            assert!((more.expected(sum) / as_before - 1.5).abs() < 1e-9);
+        }
     }
 }

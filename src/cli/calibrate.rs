@@ -112,7 +112,6 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let job = job::Calibrate {
         base,
         text,
-        level_text: None,
         output: args.output,
         tokens: args.tokens,
         part: args.part,

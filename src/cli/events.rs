@@ -72,6 +72,7 @@ fn say_event(event: Event, bar: &Mutex<Progress>, is_reported: bool) {
                 Step::OwnText => "text that the model writes",
                 Step::Calibration => "statistics and sensitivities",
                 Step::Trial => "a trial of some layers",
+                Step::Rehearsal => "a rehearsal of the mix",
                 Step::Sensitivities | Step::Costs | Step::File | Step::Judgement => return,
             };
             say!("{what}{}: {}", if is_there { ", from the cache" } else { "" }, path.display());

@@ -42,6 +42,7 @@ fn words(step: Step) -> &'static str {
         Step::Sensitivities => "how much depends on each weight",
         Step::Costs => "what types cost, and the best mix",
         Step::Trial => "a trial of some layers",
+        Step::Rehearsal => "a rehearsal of the mix",
         Step::File => "the file",
         Step::Judgement => "what the file costs, on text kept back",
     }

@@ -79,12 +79,12 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let tell = |event: Event| teller.tell(event);
     let opened = job.open(&tell)?;
     opened.tell_what_becomes(&tell);
-    let Some(priced) = opened.priced(&tell)? else {
+    let Some(mut priced) = opened.priced(&tell)? else {
         bail!(
             "there is no calibration that says how much depends on each weight; give none, and it is measured"
         );
     };
-    let found = priced.allocation(job.size.unwrap_or(DEFAULT_SIZE))?;
+    let found = priced.rehearsed(job.size.unwrap_or(DEFAULT_SIZE), &tell)?;
     let mut all = args.json.then(|| planned::json(&found.plan));
     match &mut all {
         Some(all) => all["expected_kld"] = found.expected.into(),

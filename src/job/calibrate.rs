@@ -51,8 +51,6 @@ pub struct Calibrate {
     pub base: PathBuf,
     /// The text that the model is run over.
     pub text: Text,
-    /// Text that files are judged on: on its first chunks is found how sensitive predictions are; `None` for on chunks of the text.
-    pub level_text: Option<PathBuf>,
     /// The file that is written.
     pub output: PathBuf,
     /// Tokens of the text, from its start.
@@ -83,7 +81,6 @@ impl Calibrate {
         Calibrate {
             base: base.into(),
             text,
-            level_text: None,
             output: output.into(),
             tokens: None,
             part: None,
@@ -150,9 +147,6 @@ impl Calibrate {
                 ("-ngl", self.gpu_layers.map(|n| n.to_string())),
             ],
         );
-        if let Some(text) = &self.level_text {
-            command.arg("--level-text").arg(text);
-        }
         if parse_special {
             command.arg("--parse-special");
         }

@@ -1,22 +1,20 @@
 //! A conversion from the model to the last file.
 
-use super::allocate::{Allocation, AllocationError, Size, allocation};
+use super::allocate::{Allocation, AllocationError, Size};
 use super::calibrate::work_folder;
 use super::corrections::{Adapter, LowRank};
-use super::costs::{TensorCosts, costs};
 use super::event::Event;
-use super::extent::Extent;
 use super::forecast::Forecast;
 use super::foreign::ForeignOptions;
 use super::guide::Guide;
 use super::judge::{Judgement, judge};
-use super::measure::{self, Measure, Measured};
+use super::measure::{self, Measure};
 use super::outputs::{Outputs, check_output};
-use super::trial::{Trial, Trying};
+use super::pricing::{Found, Prices, Pricing};
 use super::verify::{Verify, VerifyError};
 use super::write::{Resume, write_with};
 use super::{Error, origin, resume, sample, scaling};
-use crate::calibration::{Calibration, Sensitivities};
+use crate::calibration::Calibration;
 use crate::checkpoint::{self, Model};
 use crate::plan::{Cut, Knowledge, Part, Plan, Recipe, Sample, Target, cut};
 use crate::quantize::Effort;
@@ -280,60 +278,8 @@ impl Opened<'_> {
     /// What every type would cost every tensor, for sizes to be compared. `None` if the statistics do not say it.
     pub fn priced(&self, tell: &(dyn Fn(Event) + Sync)) -> Result<Option<Priced<'_>>, Error> {
         let Some(statistics) = self.statistics(tell)? else { return Ok(None) };
-        let Some((costs, sensitivities)) = self.costs(&statistics, tell)? else { return Ok(None) };
-        Ok(Some(Priced { opened: self, statistics, costs, sensitivities }))
-    }
-
-    fn costs(
-        &self,
-        statistics: &Found,
-        tell: &(dyn Fn(Event) + Sync),
-    ) -> Result<Option<(Vec<TensorCosts>, Sensitivities)>, Error> {
-        let guide = Guide { calibration: statistics.calibration(), effort: self.job.effort };
-        let Some(sensitivities) = guide.calibration.sensitivities()? else { return Ok(None) };
-        tell(Event::Costs { weights: self.plan.weights() });
-        let costs =
-            costs(&self.model, guide, &sensitivities, self.job.low_rank, &|n| tell(Event::Progress(n)));
-        tell(Event::Stopped);
-        let mut costs = costs?;
-        if let Some(trial) = self.trial(statistics, &sensitivities, &costs, tell)? {
-            tell(Event::Tried(&trial));
-            for tensor in &mut costs {
-                let factor = trial.factor(&self.model.tensors[tensor.index].name);
-                tensor.offers.iter_mut().for_each(|(_, cost)| *cost *= factor);
-            }
-        }
-        Ok(Some((costs, sensitivities)))
-    }
-
-    /// What errors of the quantizer cost beside what is expected of them. `None` for statistics of a file: there is no model to run
-    /// and no text that was kept back.
-    fn trial(
-        &self,
-        statistics: &Found,
-        sensitivities: &Sensitivities,
-        costs: &[TensorCosts],
-        tell: &(dyn Fn(Event) + Sync),
-    ) -> Result<Option<Trial>, Error> {
-        let (Found::Measured(measured), Some(measure)) = (statistics, self.measure()) else {
-            return Ok(None);
-        };
-        let trying = Trying {
-            model: &self.model,
-            measured,
-            sensitivities,
-            costs,
-            collector: measure.collector.as_deref(),
-            threads: self.job.threads,
-            quiet: measure.quiet,
-            extent: Extent::of(self.job.effort),
-            place: measure.place_of_trial(
-                measured.calibration.path(),
-                &measured.kept_back,
-                self.job.effort,
-            )?,
-        };
-        trying.run(tell)
+        let Some(prices) = self.pricing(&statistics).prices(tell)? else { return Ok(None) };
+        Ok(Some(Priced { opened: self, statistics, prices }))
     }
 
     /// The parts of a plan, none of which may be written over something.
@@ -394,6 +340,17 @@ impl Opened<'_> {
         })
     }
 
+    fn pricing<'a>(&'a self, statistics: &'a Found) -> Pricing<'a> {
+        Pricing {
+            model: &self.model,
+            statistics,
+            measure: self.measure(),
+            effort: self.job.effort,
+            low_rank: self.job.low_rank,
+            threads: self.job.threads,
+        }
+    }
+
     /// The best mix for a size instead of a plan. `None` if the statistics do not say what depends on each weight.
     fn allocated(
         &self,
@@ -402,11 +359,12 @@ impl Opened<'_> {
         statistics: &Found,
         tell: &(dyn Fn(Event) + Sync),
     ) -> Result<Option<Allocation>, Error> {
-        let Some((costs, sensitivities)) = self.costs(statistics, tell)? else {
+        let pricing = self.pricing(statistics);
+        let Some(mut prices) = pricing.prices(tell)? else {
             tell(Event::NoSensitivities);
             return Ok(None);
         };
-        let found = allocation(&self.model, &costs, &sensitivities, plan, size)?;
+        let found = pricing.rehearsed(&mut prices, plan, size, tell)?;
         tell(Event::Allocated { plan: &found.plan, recipe: &found.text, expected: found.expected });
         Ok(Some(found))
     }
@@ -458,15 +416,19 @@ impl Opened<'_> {
 pub struct Priced<'a> {
     opened: &'a Opened<'a>,
     statistics: Found,
-    costs: Vec<TensorCosts>,
-    sensitivities: Sensitivities,
+    prices: Prices,
 }
 
 impl Priced<'_> {
     /// The best mix for a size.
     pub fn allocation(&self, size: Size) -> Result<Allocation, AllocationError> {
-        let Opened { model, .. } = self.opened;
-        allocation(model, &self.costs, &self.sensitivities, &self.opened.plan(), size)
+        self.prices.allocation(&self.opened.model, &self.opened.plan(), size)
+    }
+
+    /// The same, rehearsed if it can be: what it costs, and what all others cost from then on, is expected by what that finds.
+    pub fn rehearsed(&mut self, size: Size, tell: &(dyn Fn(Event) + Sync)) -> Result<Allocation, Error> {
+        let pricing = self.opened.pricing(&self.statistics);
+        pricing.rehearsed(&mut self.prices, &self.opened.plan(), size, tell)
     }
 
     /// What a file of the same model costs, on text that was kept back. The error says why that was not found out.
@@ -476,21 +438,6 @@ impl Priced<'_> {
         };
         let collector = self.opened.measure().and_then(|m| m.collector.as_deref());
         judge(measured, file, None, collector, self.opened.job.threads)
-    }
-}
-
-/// Statistics, and where they came from.
-enum Found {
-    Given(Calibration),
-    Measured(Measured),
-}
-
-impl Found {
-    fn calibration(&self) -> &Calibration {
-        match self {
-            Found::Given(calibration) => calibration,
-            Found::Measured(measured) => &measured.calibration,
-        }
     }
 }
 

@@ -50,9 +50,9 @@ pub fn costs(
         {
             let kinds = kinds(&candidates);
             if !kinds.is_empty()
-                && let Some(losses) = losses(model, guide, &known, t, &kinds, &mut factors)?
+                && let Some(costs) = costs_of(model, guide, &known, t, &kinds, &mut factors)?
             {
-                let offers = offers(t, &candidates, &kinds, &losses);
+                let offers = offers(t, &candidates, &kinds, &costs);
                 let offers = match low_rank.filter(|_| is_corrected && takes_correction(t)) {
                     Some(low_rank) => with_corrections(model, guide, sensitivities, t, low_rank, offers)?,
                     None => offers,
@@ -119,12 +119,12 @@ fn offers(
     t: &SourceTensor,
     candidates: &[Candidate],
     kinds: &[Kind],
-    losses: &[f64],
+    costs: &[Cost],
 ) -> Vec<(Candidate, f64)> {
     let cost = |candidate: &Candidate| match candidate.target {
         Target::Plain(dtype) => (dtype == t.dtype.written()).then_some(0.0),
         Target::Kept(_) => Some(0.0),
-        target => kinds.iter().position(|kind| kind.is(target)).map(|i| losses[i]),
+        target => kinds.iter().position(|kind| kind.is(target)).map(|i| costs[i].sum()),
     };
     candidates.iter().filter_map(|candidate| Some((*candidate, cost(candidate)?))).collect()
 }
@@ -136,27 +136,43 @@ pub(super) fn cost_of(
     known: &Known,
     t: &SourceTensor,
     target: Target,
-) -> Result<Option<f64>, Error> {
+) -> Result<Option<Cost>, Error> {
     let kind = match target {
         Target::Blocks(kind) => Kind::Ours(kind),
         Target::Upstream(kind) => Kind::Upstream(kind),
         Target::Plain(_) | Target::Kept(_) => return Ok(None),
     };
-    let losses = losses(model, guide, known, t, &[kind], &mut LastFactor::default())?;
-    Ok(losses.map(|losses| losses.iter().sum()))
+    let costs = costs_of(model, guide, known, t, &[kind], &mut LastFactor::default())?;
+    Ok(costs.map(|costs| costs[0]))
 }
 
-/// The expected divergence of each type; `None` if nothing is known of the tensor.
-fn losses(
+/// What a type is expected to cost each use of a tensor, in nats.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Cost {
+    /// The products with it.
+    pub products: f64,
+    /// The rows that are taken from it.
+    pub rows: f64,
+}
+
+impl Cost {
+    /// Of both uses.
+    pub fn sum(self) -> f64 {
+        self.products + self.rows
+    }
+}
+
+/// What each type is expected to cost; `None` if nothing is known of the tensor.
+fn costs_of(
     model: &Model,
     guide: Guide,
     known: &Known,
     t: &SourceTensor,
     kinds: &[Kind],
     factors: &mut LastFactor,
-) -> Result<Option<Vec<f64>>, Error> {
+) -> Result<Option<Vec<Cost>>, Error> {
     let price = Price::of(Some(&known.sensitivities), t);
-    let mut sums = vec![0.0; kinds.len()];
+    let mut costs = vec![Cost::default(); kinds.len()];
     let experts = experts(t);
     let looked_at = experts.min(EXPERTS);
     for i in 0..looked_at {
@@ -165,14 +181,15 @@ fn losses(
         // Every expert sees a share of the tokens.
         let rows = t.rows() as f64 / (weights.len() / t.columns()) as f64 / experts as f64;
         let mut weighing = None;
-        for (sum, &kind) in sums.iter_mut().zip(kinds) {
+        for (cost, &kind) in costs.iter_mut().zip(kinds) {
             let (loss, mean) = match kind {
                 Kind::Ours(kind) => {
                     let Some(found) = factors.of(guide, price, t, expert, kind)? else { return Ok(None) };
                     weighing = Some(found.weighing);
                     let bands = weights.par_chunks(BAND * t.columns());
-                    let losses: Vec<f64> = bands.map(|band| loss(found, kind, guide, band)).collect();
-                    (losses.iter().sum::<f64>(), found.weighing.mean)
+                    let losses: Vec<[f64; 2]> = bands.map(|band| loss(found, kind, guide, band)).collect();
+                    let sum = |i: usize| losses.iter().map(|parts| parts[i]).sum::<f64>();
+                    ([sum(0), sum(1)], found.weighing.mean)
                 }
                 Kind::Upstream(kind) => {
                     if weighing.is_none() {
@@ -184,14 +201,18 @@ fn losses(
                 }
             };
             let Some(unit) = price.unit(mean) else { return Ok(None) };
-            *sum += unit * rows * loss / looked_at as f64;
+            let [own, of_rows] = loss.map(|part| unit * rows * part / looked_at as f64);
+            let (products, of_rows) =
+                if price.takes_rows_only() { (0.0, own + of_rows) } else { (own, of_rows) };
+            cost.products += products;
+            cost.rows += of_rows;
         }
     }
-    Ok(Some(sums))
+    Ok(Some(costs))
 }
 
-/// The loss of a band of rows, on other text than that of the calibration.
-fn loss(factored: &Factored, kind: &'static TensorType, guide: Guide, band: &[f32]) -> f64 {
+/// The loss of a band of rows, on other text than that of the calibration: that of H, and that for the use of the rows as they are.
+fn loss(factored: &Factored, kind: &'static TensorType, guide: Guide, band: &[f32]) -> [f64; 2] {
     let mut out = vec![0; kind.row_bytes(band.len()).expect("whole blocks")];
     let mut quantizer = BandQuantizer::new(kind, guide.effort.breadth());
     let loss = quantizer.quantize(&factored.factor, &mut band.to_vec(), &mut out);
@@ -273,19 +294,22 @@ impl Weighing {
         Weighing { damping, of_rows, mean: loss.mean, excess: excess(&loss.statistics) }
     }
 
-    /// The loss of errors on other text, from the quantizer's, which knows the text of the calibration and its damping.
-    fn elsewhere(self, loss: f64, squares: f64) -> f64 {
-        self.excess * (loss - self.damping * squares)
+    /// The loss of errors on other text, from the quantizer's, which knows the text of the calibration and its damping: that of H,
+    /// and that for the use of the rows as they are.
+    fn elsewhere(self, loss: f64, squares: f64) -> [f64; 2] {
+        let of_rows = self.of_rows * squares;
+        [loss - self.damping * squares - of_rows, of_rows].map(|part| self.excess * part)
     }
 
-    /// The loss of rows whose errors know nothing of H, so that all directions have the same share of them.
-    fn of_white(self, kind: &UpstreamType, weights: &[f32]) -> f64 {
+    /// The same of rows whose errors know nothing of H, so that all directions have the same share of them.
+    fn of_white(self, kind: &UpstreamType, weights: &[f32]) -> [f64; 2] {
         let mut bytes = vec![0; kind.kind.bytes(weights.len() as u64).expect("whole blocks") as usize];
         kind.quantize(weights, &mut bytes);
         let mut read = vec![0.0; weights.len()];
         kind.kind.dequantizer().expect("a quantized type")(&bytes, &mut read);
         let squares = weights.iter().zip(&read).map(|(w, r)| f64::from(w - r).powi(2));
-        (1.0 + self.of_rows) * squares.sum::<f64>()
+        let squares = squares.sum::<f64>();
+        [squares, self.of_rows * squares]
     }
 }
 
@@ -336,6 +360,6 @@ mod tests {
     #[test]
     fn damping_costs_nothing() {
         let weighing = Weighing { damping: 0.5, of_rows: 2.0, mean: 1.0, excess: 1.25 };
-        assert_eq!(weighing.elsewhere(18.0, 4.0), 16.0 * 1.25);
+        assert_eq!(weighing.elsewhere(18.0, 4.0), [8.0 * 1.25, 8.0 * 1.25]);
     }
 }

@@ -226,6 +226,9 @@ impl Measure {
                 _ => false,
             };
             steps.push(ForecastStep { tokens: Some(tokens), is_there, ..step(Step::Trial, seconds) });
+            let tokens = 2 * judge::TOKENS as u64;
+            let seconds = of_collector(&|s| run(tokens, s.many));
+            steps.push(ForecastStep { tokens: Some(tokens), ..step(Step::Rehearsal, seconds) });
         }
         let file = of_quantizer(&|q| work.weights / q.weights + FACTORS * work.cubes * q.of_cube);
         steps

@@ -2,7 +2,7 @@
 
 use super::cache::{Cache, key_of, key_of_model};
 use super::calibrate::{Calibrate, Text, check_text};
-use super::collector::find_collector;
+use super::collector::{add_options, find_collector};
 use super::extent::Extent;
 use super::own_text::{DEFAULT_SEED, OwnText};
 use super::write::{Resume, write_or_resume};
@@ -16,6 +16,7 @@ use crate::quantize::Effort;
 use sha2::{Digest, Sha256};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// How statistics are measured.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +46,25 @@ pub(super) struct Measured {
     pub parse_special: bool,
 }
 
+impl Measured {
+    /// The collector on so many tokens of the text that was kept back.
+    pub(super) fn collector(
+        &self,
+        measure: &Measure,
+        tokens: usize,
+        threads: Option<usize>,
+    ) -> Result<Command, Error> {
+        let mut command = Command::new(find_collector(measure.collector.as_deref())?);
+        command.arg("-m").arg(&self.base).arg("-f").arg(&self.kept_back);
+        command.args(["--tokens", &tokens.to_string()]);
+        add_options(&mut command, [("-t", threads.map(|n| n.to_string()))]);
+        if self.parse_special {
+            command.arg("--parse-special");
+        }
+        Ok(command)
+    }
+}
+
 /// A step of a measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -60,6 +80,8 @@ pub enum Step {
     Costs,
     /// Some layers are quantized, and what they cost is compared with what was expected.
     Trial,
+    /// Noise as large as the errors of the chosen mix is made in the model.
+    Rehearsal,
     /// The file is written.
     File,
     /// What the file costs is measured.
@@ -78,7 +100,7 @@ pub(super) struct Places {
     pub own: Vec<PathBuf>,
     /// Text that nothing is measured on: the model's own or the end of another.
     pub kept_back: PathBuf,
-    /// The calibration, if both texts are there already, which decide about its name.
+    /// The calibration, if the text is there already, which decides about its name.
     pub calibration: Option<PathBuf>,
 }
 
@@ -127,23 +149,15 @@ impl Measure {
             None => (own.get(1).cloned(), own[0].clone()),
         };
         let text = text.filter(|path| path.exists());
-        let calibration = match text.filter(|_| kept_back.exists()) {
-            Some(text) => Some(self.place_of_calibration(&model_key, &text, &kept_back, tokens)?),
-            None => None,
-        };
+        let calibration =
+            text.map(|text| self.place_of_calibration(&model_key, &text, tokens)).transpose()?;
         Ok(Places { model_key, plain, base, own, kept_back, calibration })
     }
 
-    fn place_of_calibration(
-        &self,
-        model_key: &str,
-        text: &Path,
-        kept_back: &Path,
-        tokens: u64,
-    ) -> Result<PathBuf, Error> {
-        /// Counts up when the collector measures something else of the same texts.
-        const MEASURED: &str = "4";
-        let key = key_of(&[model_key, &digest(text)?, &digest(kept_back)?, &tokens.to_string(), MEASURED]);
+    fn place_of_calibration(&self, model_key: &str, text: &Path, tokens: u64) -> Result<PathBuf, Error> {
+        /// Counts up when the collector measures something else of the same text.
+        const MEASURED: &str = "5";
+        let key = key_of(&[model_key, &digest(text)?, &tokens.to_string(), MEASURED]);
         Ok(self.cache.place(&key, "gram.gguf"))
     }
 
@@ -160,6 +174,20 @@ impl Measure {
         let extent = format!("{:?}", Extent::of(effort));
         let key = key_of(&[&calibration, &digest(kept_back)?, &extent, TRIED]);
         Ok(self.cache.place(&key, "trial.tsv"))
+    }
+
+    /// Where what a rehearsal found is or will be, of a mix whose errors are as large as `noise` says.
+    pub(super) fn place_of_rehearsal(
+        &self,
+        calibration: &Path,
+        kept_back: &Path,
+        noise: &str,
+    ) -> Result<PathBuf, Error> {
+        /// Counts up when a rehearsal does something else.
+        const REHEARSED: &str = "1";
+        let calibration = calibration.file_name().unwrap_or_default().to_string_lossy();
+        let key = key_of(&[&calibration, &digest(kept_back)?, noise, REHEARSED]);
+        Ok(self.cache.place(&key, "rehearsal.tsv"))
     }
 
     /// Measures, or takes from the cache what is there.
@@ -192,7 +220,7 @@ impl Measure {
             Text::File { path, .. } => path,
             Text::Own { .. } => unreachable!("it is written by now"),
         };
-        let output = self.place_of_calibration(&model_key, path_of_text, &kept_back, tokens)?;
+        let output = self.place_of_calibration(&model_key, path_of_text, tokens)?;
         begin(Step::Calibration, &output);
         let calibration = match output.exists() {
             true => Calibration::open(&output)?,
@@ -202,7 +230,6 @@ impl Measure {
                 budget: self.budget,
                 collector: self.collector.clone(),
                 quiet: self.quiet,
-                level_text: Some(kept_back.clone()),
                 ..Calibrate::new(&base, text, &output)
             }
             .run()?,

@@ -61,6 +61,8 @@ mod origin;
 mod outputs;
 mod own_text;
 mod plain;
+mod pricing;
+mod rehearsal;
 mod resume;
 mod sample;
 mod sampled;
@@ -219,9 +221,9 @@ pub enum Error {
         /// What went wrong.
         source: std::io::Error,
     },
-    /// What a trial measured.
-    #[error("{}: is damaged; delete it, and the trial is made again", .0.display())]
-    DamagedTrial(PathBuf),
+    /// What a trial or a rehearsal found, in the cache.
+    #[error("{}: is damaged; delete it, and it is made again", .0.display())]
+    Damaged(PathBuf),
     /// NaN or infinity among the weights.
     #[error(
         "{}: tensor `{tensor}`, row {row}: {value} is not a finite number: either the file is damaged, then fetch it again, or the \

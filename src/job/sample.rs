@@ -63,7 +63,7 @@ fn expected(
     let mut costs = BTreeMap::new();
     for (index, planned) in plan.tensors.iter().enumerate() {
         if let Some(cost) = cost_of(model, guide, &known, &planned.source, planned.target)? {
-            costs.insert(index, cost);
+            costs.insert(index, cost.sum());
         }
     }
     Ok(costs)

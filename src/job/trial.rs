@@ -2,11 +2,11 @@
 //! on text that nothing else is measured on. Costs are corrected by what it finds; docs/allocation.md, section 2.
 
 use super::calibrate::work_folder;
-use super::collector::{add_options, find_collector, run_collector};
+use super::collector::run_collector;
 use super::costs::{Known, TensorCosts, cost_of};
 use super::extent::{CHUNKS, Extent, kind};
 use super::guide::Guide;
-use super::measure::Measured;
+use super::measure::{Measure, Measured};
 use super::write::{Resume, write_or_resume};
 use super::{Error, Event, Step, judge};
 use crate::calibration::{Sensitivities, Use};
@@ -17,7 +17,6 @@ use crate::quantize::Effort;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// The search of the quantizer, whatever that of the conversion is: both sides of the comparison have it.
 pub(super) const SEARCH: Effort = Effort::Fast;
@@ -49,11 +48,10 @@ pub struct Trial {
 pub(super) struct Trying<'a> {
     pub model: &'a Model,
     pub measured: &'a Measured,
+    pub measure: &'a Measure,
     pub sensitivities: &'a Sensitivities,
     pub costs: &'a [TensorCosts],
-    pub collector: Option<&'a Path>,
     pub threads: Option<usize>,
-    pub quiet: bool,
     pub extent: Extent,
     /// Where what the trial found is kept.
     pub place: PathBuf,
@@ -147,7 +145,7 @@ impl Trying<'_> {
         }
         let text = std::fs::read_to_string(&self.place)
             .map_err(|source| Error::Io { path: self.place.clone(), source })?;
-        let trial = Trial::parse(&text).map_err(|Damaged| Error::DamagedTrial(self.place.clone()))?;
+        let trial = Trial::parse(&text).map_err(|Damaged| Error::Damaged(self.place.clone()))?;
         let names = plan.tensors.iter().map(|planned| planned.header.name.as_str());
         let together =
             names.filter(|name| self.extent.kind_of(name).is_none()).map(|name| kind(name).to_owned());
@@ -166,7 +164,7 @@ impl Trying<'_> {
             let cost = cost_of(self.model, guide, &known, &planned.source, planned.target)?;
             if let Some((cost, divergence)) = cost.zip(divergence) {
                 let kind = self.extent.kind_of(name).unwrap_or(ALL);
-                let _ = writeln!(lines, "{name} {} {kind}", cost / divergence);
+                let _ = writeln!(lines, "{name} {} {kind}", cost.sum() / divergence);
             }
         }
         Ok(lines)
@@ -191,20 +189,14 @@ impl Trying<'_> {
 
     /// Has the collector measure what the weights of a file cost.
     fn judge(&self, file: &Path, noise: &Path) -> Result<(), Error> {
-        let mut command = Command::new(find_collector(self.collector)?);
-        command.arg("-m").arg(&self.measured.base).arg("-f").arg(&self.measured.kept_back);
+        let mut command = self.measured.collector(self.measure, CHUNKS * CHUNK, self.threads)?;
         command.arg("--swap").arg(file).arg("--swap-kinds").arg(noise).arg("-o").arg(&self.place);
-        let numbers = [("--skip", judge::TOKENS), ("--tokens", CHUNKS * CHUNK), ("-c", CHUNK), ("-ngl", 0)];
-        for (option, n) in numbers {
+        // The weights have to be where they can be swapped.
+        command.args(["-ngl", "0", "--no-op-offload"]);
+        for (option, n) in [("--skip", judge::TOKENS), ("-c", CHUNK)] {
             command.args([option, &n.to_string()]);
         }
-        // The weights have to be where they can be swapped.
-        command.arg("--no-op-offload");
-        add_options(&mut command, [("-t", self.threads.map(|n| n.to_string()))]);
-        if self.measured.parse_special {
-            command.arg("--parse-special");
-        }
-        Ok(run_collector(&mut command, &self.place, self.quiet)?)
+        Ok(run_collector(&mut command, &self.place, self.measure.quiet)?)
     }
 }
 

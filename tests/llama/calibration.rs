@@ -164,45 +164,52 @@ fn takes_no_more_memory_than_it_may() {
     assert!(kilobytes <= limit, "the collector took {kilobytes} kB; the limit is {limit} kB");
 }
 
-/// Texts differ in how sensitive predictions are. The level of the text for it holds for all weights alike; all else is of the text.
+/// The values of a tensor of floats.
+fn values(file: &File, index: usize) -> Vec<f64> {
+    let bytes = file.data(&file.tensors()[index]).expect("data");
+    bytes.chunks_exact(4).map(|b| f64::from(f32::from_le_bytes([b[0], b[1], b[2], b[3]]))).collect()
+}
+
+/// Noise in all weights, made by itself as for a rehearsal, costs what the curve says, which was measured with other random numbers.
 #[test]
-fn the_level_is_that_of_the_text_for_it() {
-    const MAX_DIFFERENCE: f64 = 1e-4;
+fn noise_everywhere_costs_what_the_curve_says() {
+    /// Points of the curve.
+    const NOISE: [(usize, f64); 2] = [(1, 0.001), (3, 0.01)];
+    /// As a share of it (0.01 seen).
+    const MAX_DIFFERENCE: f64 = 0.1;
     let place = Place::new();
     let model = short(&f16(), FEW_BLOCKS);
-    std::fs::write(place.path("short.txt"), "Too short for a chunk.").unwrap();
-    let divergences = |name: &str, level_text: Option<&Path>| {
-        let out = place.path(&format!("{name}.gguf"));
-        let mut command = passes(&model, &out);
-        if let Some(level_text) = level_text {
-            command.arg("--level-text").arg(level_text);
-        }
-        let printed = place.run(name, &mut command);
-        let file = File::open(&out).expect("a calibration");
-        let index =
-            file.tensors().iter().position(|t| t.name == "sensitivity.divergence").expect("divergences");
-        let bytes = file.data(&file.tensors()[index]).expect("data");
-        let values: Vec<f64> =
-            bytes.chunks_exact(4).map(|b| f64::from(f32::from_le_bytes([b[0], b[1], b[2], b[3]]))).collect();
-        let digest = file.key("sensitivity.level.sha256").and_then(|v| v.as_str()).map(str::to_owned);
-        (values, digest, printed)
+    let calibration = place.path("gram.gguf");
+    place.run("calibrate", &mut passes(&model, &calibration));
+    let file = File::open(&calibration).expect("a calibration");
+    let index = file.tensors().iter().position(|t| t.name == "sensitivity.curve").expect("a curve");
+    let curve = values(&file, index);
+    let words = |key: &str| file.key(key).and_then(|v| v.as_array()).expect("names").iter();
+    let noise = |share: f64| {
+        let sites = words("sensitivity.weights").zip(words("sensitivity.uses"));
+        let lines = sites.map(|(w, u)| format!("{} {} {share}\n", w.as_str().unwrap(), u.as_str().unwrap()));
+        std::fs::write(place.path("noise"), lines.collect::<String>()).unwrap();
     };
-    let (alone, none, _) = divergences("alone", None);
-    assert_eq!(none, None);
-
-    let wiki = text("wiki");
-    let (of_wiki, digest, _) = divergences("wiki", Some(&wiki));
-    assert_eq!(digest, Some(format!("{:x}", Sha256::digest(std::fs::read(&wiki).unwrap()))));
-    let level = of_wiki[0] / alone[0];
-    note(format!("level of wiki.utf8 over that of c4.utf8: {level}"));
-    assert!((level - 1.0).abs() > 10.0 * MAX_DIFFERENCE, "the levels of two texts are the same: {level}");
-    for (i, (with, without)) in of_wiki.iter().zip(&alone).enumerate() {
-        assert!((with / without / level - 1.0).abs() < MAX_DIFFERENCE, "weight {i}: {with}, {without}");
+    let out = place.path("noise.tsv");
+    let rehearse = || {
+        let mut command = passes(&model, &out);
+        command.arg("--noise").arg(place.path("noise"));
+        command
+    };
+    for (point, share) in NOISE {
+        noise(share);
+        place.run("noise", &mut rehearse());
+        let line = std::fs::read_to_string(&out).unwrap();
+        let found: f64 = line.split('\t').next().expect("a mean").parse().expect("a number");
+        let expected = curve[2 * point + 1];
+        note(format!("noise of {share} costs {found}, on the curve {expected}"));
+        assert!((found / expected - 1.0).abs() < MAX_DIFFERENCE, "{share}: {found}, on the curve {expected}");
     }
 
-    let (of_short, digest, printed) = divergences("short", Some(&place.path("short.txt")));
-    assert!(printed.contains("is shorter than a chunk"), "{printed}");
-    assert_eq!((of_short, digest), (alone, None));
+    // What the model does not use is no part of a mix.
+    std::fs::write(place.path("noise"), "token_embd.weight sums 0.1\n").unwrap();
+    let refusal = place.fails("other use", &mut rehearse());
+    assert!(refusal.contains("the model does not use `token_embd.weight` as `sums`"), "{refusal}");
 }
 
 /// Four chunks in one run, and in three parts that are added up: the sums differ by the order of additions.
@@ -223,10 +230,6 @@ fn parts_add_up_to_the_whole() {
     assert!(printed.contains("2048 tokens"), "{printed}");
     let [whole, merged] =
         [whole, place.path("merged.gguf")].map(|path| File::open(&path).expect("a calibration"));
-    let values = |file: &File, i: usize| -> Vec<f64> {
-        let bytes = file.data(&file.tensors()[i]).expect("data");
-        bytes.chunks_exact(4).map(|b| f64::from(f32::from_le_bytes([b[0], b[1], b[2], b[3]]))).collect()
-    };
     assert_eq!(whole.keys(), merged.keys());
     let mut sums = 0;
     for (i, t) in whole.tensors().iter().enumerate() {

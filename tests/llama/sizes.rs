@@ -136,6 +136,14 @@ fn without_a_text_the_model_writes_it() {
     let of_trial = |printed: &str| number(printed, "trial: some layers in t3 cost ");
     note(format!("{} times what is expected", of_trial(&printed)));
     assert!((0.3..3.0).contains(&of_trial(&printed)) && !printed.contains("by kinds"), "{printed}");
+    // The mix is rehearsed on the text that it is judged on.
+    assert!(printed.contains("a rehearsal of the mix: "), "{printed}");
+    let (expected, found) = (number(&printed, "a divergence of "), number(&printed, "cost: KLD "));
+    note(format!("a divergence of {expected} was expected, and it is {found}"));
+    assert!(
+        (1.0 / MAX_SURPRISE..MAX_SURPRISE).contains(&(expected / found)),
+        "{expected}, and it is {found}"
+    );
     // The longer trial tells kinds of weights apart, on the same statistics.
     let planned = place.run("kinds", &mut with(&["plan", arg(&model)], "normal"));
     assert!((0.3..3.0).contains(&of_trial(&planned)), "{planned}");

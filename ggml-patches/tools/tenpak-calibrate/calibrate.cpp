@@ -16,6 +16,7 @@
 #include "options.h"
 #include "output.h"
 #include "progress.h"
+#include "rehearsal.h"
 #include "sensitivities.h"
 #include "speed.h"
 #include "swaps.h"
@@ -77,16 +78,9 @@ static size_t peak_memory() {
 #endif
 }
 
-static std::string file_text(const std::string & path) {
-    std::ifstream file(path, std::ios::binary);
-    if (!file) {
-        throw std::runtime_error(path + ": cannot be opened");
-    }
-    return { std::istreambuf_iterator<char>(file), {} };
-}
-
 static std::string file_sha256(const std::string & path) {
-    const std::string bytes = file_text(path);
+    std::ifstream     file(path, std::ios::binary);
+    const std::string bytes{ std::istreambuf_iterator<char>(file), {} };
     return hash_sha256_hex(bytes.data(), bytes.size());
 }
 
@@ -272,7 +266,7 @@ static void collect_all(runner & run, collector & c, gram_engine & engine, gram_
     }
 }
 
-static void measure_all(sensitivity_meter & meter, const chunks_of_text & text, const chunks_of_text & of_level, gram_file & file,
+static void measure_all(sensitivity_meter & meter, const chunks_of_text & text, gram_file & file,
                         const std::map<std::string, std::string> & input_of, int64_t n_tokens, double seconds) {
     const auto    start = std::chrono::steady_clock::now();
     progress_line line;
@@ -282,7 +276,7 @@ static void measure_all(sensitivity_meter & meter, const chunks_of_text & text, 
                                 human_seconds(took * (1 / done - 1)).c_str()),
                   false, false);
     };
-    const auto s = measure_sensitivities(meter, text, of_level, n_tokens, input_of, seconds, tell);
+    const auto s = measure_sensitivities(meter, text, n_tokens, input_of, seconds, tell);
     line.show(string_format("sensitivities of %zu weights: 100 %%", meter.sites.size()), true, true);
     file.write("sensitivity.error", s.error);
     file.write("sensitivity.energy", s.energy);
@@ -389,8 +383,11 @@ static void run(int argc, char ** argv) {
     // Text beyond what any tokenizer needs for the tokens wanted is left out.
     const std::string text  = params.prompt.substr(0, 64 * (own.skip + own.tokens) + 64);
     auto              tokens = common_tokenize(ctx, text, true, params.parse_special);
-    if (!own.swap_kinds.empty() && (int64_t) tokens.size() < own.skip + 2 * n_ctx) {
-        fprintf(stderr, "note: no trial on %s: of its %zu tokens too few are left\n", params.prompt_file.c_str(), tokens.size());
+    const bool    is_trial = !own.swap_kinds.empty();
+    const int64_t n_needed = own.skip + (is_trial ? 2 : 1) * n_ctx;
+    if ((is_trial || !own.noise.empty()) && (int64_t) tokens.size() < n_needed) {
+        fprintf(stderr, "note: no %s on %s: of its %zu tokens too few are left\n", is_trial ? "trial" : "rehearsal",
+                params.prompt_file.c_str(), tokens.size());
         output_file file(out);
         file.clear();
         file.finish();
@@ -417,11 +414,6 @@ static void run(int argc, char ** argv) {
     tokens.erase(tokens.begin(), tokens.begin() + first_chunk * n_ctx);
     tokens.resize(n_chunks * n_ctx);
 
-    const std::string level_text = own.level_text.empty() ? "" : file_text(own.level_text);
-    runner            of_level(ctx, common_tokenize(ctx, level_text, true, params.parse_special), n_ctx, n_seq);
-    if (!own.level_text.empty() && of_level.n_chunks() == 0) {
-        fprintf(stderr, "note: --level-text %s: is shorter than a chunk, so that the text of -f stands for it\n", own.level_text.c_str());
-    }
     runner runner(ctx, std::move(tokens), n_ctx, n_seq);
     runner.discover(c);
     if (c.inputs.empty()) {
@@ -448,7 +440,6 @@ static void run(int argc, char ** argv) {
     header.model_sha256 = base.sha256;
     header.text_name    = text_name(own, params);
     header.text_sha256  = text_sha256;
-    header.level_sha256 = of_level.n_chunks() == 0 ? "" : hash_sha256_hex(level_text.data(), level_text.size());
     header.tokens       = n_chunks * n_ctx;
     header.context      = n_ctx;
     header.inputs       = c.inputs;
@@ -483,6 +474,16 @@ static void run(int argc, char ** argv) {
         }
         return;
     }
+    if (!own.noise.empty()) {
+        observer = [&](ggml_tensor * t, bool ask) { return meter.on_node(t, ask); };
+        const auto         noise     = read_noise(own.noise, meter);
+        const chunk_runner run_chunk = runner.again().run;
+        output_file        file(out);
+        file.clear();
+        rehearse(meter, noise, run_chunk, n_chunks, n_together, file.stream());
+        file.finish();
+        return;
+    }
     header.sites = meter.names();
     header.vectors = { { "token.counts", llama_vocab_n_tokens(llama_model_get_vocab(model)) } };
     if (!header.sites.empty()) {
@@ -504,7 +505,7 @@ static void run(int argc, char ** argv) {
         const double took   = std::chrono::duration<double>(std::chrono::steady_clock::now() - before).count();
         const double budget = own.budget >= 0 ? own.budget * 60 : took;
         observer            = [&](ggml_tensor * t, bool ask) { return meter.on_node(t, ask); };
-        measure_all(meter, runner.again(), of_level.again(), file, { c.users.begin(), c.users.end() }, n_together, budget);
+        measure_all(meter, runner.again(), file, { c.users.begin(), c.users.end() }, n_together, budget);
     }
     model_stamp.check();
     text_stamp.check();

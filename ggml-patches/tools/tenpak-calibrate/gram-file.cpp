@@ -21,9 +21,6 @@ static gguf_context_ptr make_gguf(const gram_header & h) {
     gguf_set_val_str(g, "gram.model.sha256", h.model_sha256.c_str());
     gguf_set_val_str(g, "gram.text.name", h.text_name.c_str());
     gguf_set_val_str(g, "gram.text.sha256", h.text_sha256.c_str());
-    if (!h.level_sha256.empty()) {
-        gguf_set_val_str(g, "sensitivity.level.sha256", h.level_sha256.c_str());
-    }
     gguf_set_val_u64(g, "gram.tokens", h.tokens);
     gguf_set_val_u32(g, "gram.context", h.context);
     std::vector<const char *> weights;

@@ -30,7 +30,6 @@ struct gram_header {
     std::string model_sha256;
     std::string text_name;
     std::string text_sha256;
-    std::string level_sha256; // of the text that the level of the sensitivities is found on, if it is another
     uint64_t    tokens;
     uint32_t    context;
 

@@ -31,6 +31,9 @@ const char * const USAGE =
     "  --swap-kinds FILE   of --swap: instead of each weight those of a kind together, and all of them, beside noise; FILE\n"
     "                      has a line for each weight: its name, the noise in its outputs as a share of their squares, and\n"
     "                      its kind, or `all` if it is tried together with all only; into the file of -o\n"
+    "  --noise FILE        instead: what noise in the outputs of weights costs, all together, as a mean KL divergence in nats\n"
+    "                      with its standard error, into the file of -o; FILE has a line for each use of a weight: its name,\n"
+    "                      `product` or `rows`, and the noise as a share of the squares of the outputs\n"
     "  --skip N            leaves out so many tokens at the start of the text\n"
     "  --text-name NAME    what the result calls the text (default: the name of the file)\n"
     "  --write-text FILE   a text of --tokens tokens that the model writes\n"
@@ -39,8 +42,6 @@ const char * const USAGE =
     "                      products with 512 tokens and with 16, the sums\n"
     "  --budget MINUTES    for the sensitivities of the weights, measured after the sums (default: what the sums took;\n"
     "                      0: on as little text as possible)\n"
-    "  --level-text FILE   for their level, since texts differ in how sensitive predictions are to errors: text that files are\n"
-    "                      judged on, of which the first chunks are run (default: chunks of the text of -f)\n"
     "  --tokenize FILE     the ids of texts, each ended by a zero byte: a line for each\n"
     "  --trace FILE        of these ids: what goes into the first block, what comes out of each, and the logits\n"
     "  -t, --threads N     threads (default: one for each core)\n"
@@ -121,8 +122,8 @@ ggml_type parse_float(const std::string & value) {
 std::vector<char *> take_own(int argc, char ** argv, own_params & own) {
     const std::map<std::string, std::function<void(const std::string &)>> options = {
         { "--budget", [&](const std::string & value) { own.budget = parse_minutes(value); } },
-        { "--level-text", [&](const std::string & value) { own.level_text = value; } },
         { "--memory", [&](const std::string & value) { own.memory = parse_size(value); } },
+        { "--noise", [&](const std::string & value) { own.noise = value; } },
         { "--part", [&](const std::string & value) { parse_part(value, own); } },
         { "--seed", [&](const std::string & value) { own.seed = parse_count("--seed", value); } },
         { "--speed", [&](const std::string & value) { own.speed = value; } },

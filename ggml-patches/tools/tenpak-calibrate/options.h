@@ -18,8 +18,8 @@ struct own_params {
     int64_t     part = 1, parts = 1; // of the chunks
     std::string swap;       // nothing is swapped
     std::string swap_kinds; // each weight alone
+    std::string noise;      // none is made
     int64_t     skip       = 0; // tokens at the start of the text
-    std::string level_text; // chunks of the text
     std::string text_name;  // that of the file
     std::string write_text; // no text is written
     std::string speed;      // is not measured

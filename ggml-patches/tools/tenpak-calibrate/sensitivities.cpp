@@ -18,10 +18,9 @@ static const int64_t LEAST_TOKENS = 64;
 static const int64_t SKIPPED      = 16;
 
 // Some text is far more sensitive than other. Noise at all sites at once takes one run instead of one for every group, so that
-// its level is found on more of it: so many chunks in a round, if there are as many, all tokens of each. The second half of them
-// counts, as in llama-perplexity, however little time there is: predictions with little before them diverge more.
-static const int64_t CHUNKS_OF_GIVEN = 8; // of a text for the level
-static const int64_t CHUNKS_OF_TEXT  = 4; // of the text for everything else
+// its level is found on more of it: so many further chunks in a round, if there are as many, all tokens of each. The second half of
+// them counts, as in llama-perplexity, however little time there is: predictions with little before them diverge more.
+static const int64_t CHUNKS_OF_LEVEL = 4;
 
 // Sites whose weights share an input, together. Values are apart: they are few, and more depends on them.
 static std::vector<std::set<size_t>> groups_of(const std::vector<sensitivity_site> &      sites,
@@ -44,8 +43,7 @@ static std::vector<std::set<size_t>> groups_of(const std::vector<sensitivity_sit
     return groups;
 }
 
-sensitivities measure_sensitivities(sensitivity_meter & meter, const chunks_of_text & text,
-                                    const chunks_of_text & of_level, int64_t n_tokens,
+sensitivities measure_sensitivities(sensitivity_meter & meter, const chunks_of_text & text, int64_t n_tokens,
                                     const std::map<std::string, std::string> & input_of, double seconds,
                                     const std::function<void(double)> & tell) {
     const auto start   = std::chrono::steady_clock::now();
@@ -54,7 +52,7 @@ sensitivities measure_sensitivities(sensitivity_meter & meter, const chunks_of_t
     const auto                   groups = groups_of(meter.sites, input_of);
     std::vector<mean_divergence> alone(groups.size());
     std::vector<mean_divergence> together(CURVE.size());
-    mean_divergence              at_level; // on the chunks for it
+    mean_divergence              at_level; // at LEVEL, on further chunks
     std::set<size_t>             all;
     for (size_t i = 0; i < meter.sites.size(); i++) {
         all.insert(i);
@@ -68,22 +66,16 @@ sensitivities measure_sensitivities(sensitivity_meter & meter, const chunks_of_t
     };
 
     // A round takes about half a run for every group.
-    int64_t    n_alone = std::min(n_tokens, LEAST_TOKENS);
-    const auto base_of = [&](const chunk_runner & run, int64_t chunk, int64_t n, int64_t n_skipped) {
-        meter.n_tokens  = n;
-        meter.n_skipped = std::min(n_skipped, n - 1);
-        meter.run       = [&meter, &run, chunk] { run(chunk, meter.n_tokens, meter.n_skipped); };
-        meter.base();
-    };
+    int64_t n_alone = std::min(n_tokens, LEAST_TOKENS);
     uint64_t   n_picked = 0;
     const auto pick     = [&] { return (int64_t) (fmod(GOLDEN * n_picked++, 1.0) * text.n); };
 
-    base_of(text.run, 0, n_alone, SKIPPED);
+    meter.base_of(text.run, 0, n_alone, std::min(SKIPPED, n_alone - 1));
     const double before = elapsed();
-    base_of(text.run, 0, n_alone, SKIPPED);
+    meter.base_of(text.run, 0, n_alone, std::min(SKIPPED, n_alone - 1));
     const double  of_token        = (elapsed() - before) / n_alone;
     const double  runs            = 0.6 * groups.size() + 1 + CURVE.size();
-    const int64_t n_of_level      = of_level.n ? std::min(CHUNKS_OF_GIVEN, of_level.n) : std::min(CHUNKS_OF_TEXT, text.n);
+    const int64_t n_of_level      = std::min(CHUNKS_OF_LEVEL, text.n);
     const double  tokens_of_level = 2.0 * n_of_level * n_tokens;
     n_alone = std::max(n_alone, std::min(n_tokens / 2, (int64_t) ((seconds / of_token - tokens_of_level) / runs)));
 
@@ -99,7 +91,7 @@ sensitivities measure_sensitivities(sensitivity_meter & meter, const chunks_of_t
             const double rounds   = std::max(floor(seconds / took), number + 1.0);
             tell(std::min((number + of_round) / rounds, 1.0));
         };
-        base_of(text.run, pick(), n_alone, SKIPPED);
+        meter.base_of(text.run, pick(), n_alone, std::min(SKIPPED, n_alone - 1));
         for (size_t g = 0; g < groups.size(); g++) {
             alone[g].add(meter.perturbed(noise_at(groups[g], LEVEL), number));
             step(0.6 * n_alone);
@@ -110,8 +102,7 @@ sensitivities measure_sensitivities(sensitivity_meter & meter, const chunks_of_t
         }
         meter.runs_suffixes = false;
         for (int64_t c = 0; c < n_of_level; c++) {
-            const bool is_given = of_level.n > 0;
-            base_of(is_given ? of_level.run : text.run, is_given ? c : pick(), n_tokens, n_tokens / 2);
+            meter.base_of(text.run, pick(), n_tokens, n_tokens / 2);
             at_level.add(meter.perturbed(noise_at(all, LEVEL), number));
             step(2 * n_tokens);
         }

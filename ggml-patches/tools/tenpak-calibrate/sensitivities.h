@@ -27,13 +27,10 @@ struct chunks_of_text {
 };
 
 // meter:      that has its sites
-// text:       for sites one by one and for the curve
-// of_level:   for the level, its first; without chunks: some of text
 // n_tokens:   of a chunk at most
 // input_of:   of weights, what they are multiplied with: weights of one input are measured together
 // seconds:    at most, if that is enough to measure every group once on few tokens
 // tell:       done of all, 0 to 1
-sensitivities measure_sensitivities(sensitivity_meter & meter, const chunks_of_text & text,
-                                    const chunks_of_text & of_level, int64_t n_tokens,
+sensitivities measure_sensitivities(sensitivity_meter & meter, const chunks_of_text & text, int64_t n_tokens,
                                     const std::map<std::string, std::string> & input_of, double seconds,
                                     const std::function<void(double)> & tell);

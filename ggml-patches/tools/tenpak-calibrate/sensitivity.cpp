@@ -350,6 +350,13 @@ void sensitivity_meter::base() {
     }
 }
 
+void sensitivity_meter::base_of(const chunk_runner & run_chunk, int64_t chunk, int64_t n_of_chunk, int64_t n_not_counted) {
+    n_tokens  = n_of_chunk;
+    n_skipped = n_not_counted;
+    run       = [this, &run_chunk, chunk] { run_chunk(chunk, n_tokens, n_skipped); };
+    base();
+}
+
 // The outputs of a site by token.
 void sensitivity_meter::measure(const ggml_tensor * t, size_t site) {
     std::vector<float> values(t->ne[0]);

@@ -72,6 +72,10 @@ class sensitivity_meter {
     // runs the tokens as they are
     void base();
 
+    // makes `run` that of the first n_of_chunk tokens of a chunk, of which all after the first n_not_counted count, and runs them as
+    // they are; run_chunk has to stay
+    void base_of(const chunk_runner & run_chunk, int64_t chunk, int64_t n_of_chunk, int64_t n_not_counted);
+
     // runs the tokens with noise at sites, each of this share of its energy, and gives the divergence of every prediction
     // that counts
     std::vector<double> perturbed(const std::map<size_t, double> & errors, uint64_t seed);

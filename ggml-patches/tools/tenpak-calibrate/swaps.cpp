@@ -60,13 +60,6 @@ class other_weights {
     std::map<std::string, ggml_type> types;
 };
 
-static void base_of(sensitivity_meter & meter, const chunk_runner & run, int64_t chunk, int64_t n_tokens) {
-    meter.n_tokens  = n_tokens;
-    meter.n_skipped = n_tokens / 2;
-    meter.run       = [&meter, &run, chunk] { run(chunk, meter.n_tokens, meter.n_skipped); };
-    meter.base();
-}
-
 void measure_swaps(sensitivity_meter & meter, const std::string & path, const chunk_runner & run, int64_t n_chunks,
                    int64_t n_tokens) {
     const other_weights others(meter, path);
@@ -79,7 +72,7 @@ void measure_swaps(sensitivity_meter & meter, const std::string & path, const ch
     }
     std::map<std::string, mean_divergence> costs;
     for (int64_t chunk = 0; chunk < n_chunks; chunk++) {
-        base_of(meter, run, chunk, n_tokens);
+        meter.base_of(run, chunk, n_tokens, n_tokens / 2);
         for (auto & [weight, data] : values) {
             costs[weight].add(meter.swapped({ { weight, data.data() } }));
         }
@@ -143,7 +136,7 @@ void measure_kinds(sensitivity_meter & meter, const std::string & path, const st
     };
     std::map<std::string, pair> costs;
     for (int64_t chunk = 0; chunk < n_chunks; chunk++) {
-        base_of(meter, run, chunk, n_tokens);
+        meter.base_of(run, chunk, n_tokens, n_tokens / 2);
         done += 1;
         for (const auto & [kind, tensors] : kinds) {
             // Values are made for each run: all of them may be more than there is memory for.
