@@ -3,13 +3,13 @@
 # the best mix of types for the bytes of some recipes. All are judged against the model's own predictions on wiki.utf8 and heldout.txt,
 # of which nothing is calibrated on.
 #
-#   MODEL=smollm2|qwen    RECIPES="v10 v20 ..."    TYPES="t4 t35 ..."    MIXES="v10 ..."   recipes whose bytes a mix gets too
+#   MODEL=smollm2|qwen    RECIPES="v10 v20 ..."    TYPES="t4 t35 ..."    MIXES="v10 ..."   recipes whose bytes a mix gets too [default: all]
 #   CALIBRATION=FILE                   of `tenpak-gguf calibrate`, with sensitivities [default: made from text of the model's own]
-#   EFFORT=fast    CHUNKS=16 (of 512 tokens, of each text)
+#   EFFORT=fast    CHUNKS=16 (of 512 tokens, of each text)    THREADS=2 [default: all cores]    KEEP=1   files stay when they are judged
 #   LLAMA=FOLDER                       programs of the patched llama.cpp that are built already
 #   BUILT=FOLDER                       tenpak-gguf, built already
 #
-# Files stay in target/tenpak_recipes/, so that an interrupted run goes on. The table goes to benches/record/.
+# What files cost stays in target/tenpak_recipes/, so that an interrupted run goes on. The table goes to benches/record/.
 source "$(dirname "$0")/setup.sh"
 if [ -n "${BUILT:-}" ]; then tenpak=$BUILT/tenpak-gguf; else build_tenpak; fi
 llama=${LLAMA:-$(LLAMA_TARGETS="llama-perplexity llama-tenpak-calibrate" "$ROOT/scripts/build_llama.sh")}
@@ -17,6 +17,7 @@ llama=${LLAMA:-$(LLAMA_TARGETS="llama-perplexity llama-tenpak-calibrate" "$ROOT/
 model=${MODEL:-smollm2} effort=${EFFORT:-fast} chunks=${CHUNKS:-16}
 recipes=${RECIPES:-$("$tenpak" recipes | awk '/TenPak/ { found = 1 } found && $1 ~ /^(v[0-9]|int|nf|pq|aqlm)/ { print $1 }')}
 work=$TARGET/tenpak_recipes
+threads=(${THREADS:+--threads "$THREADS"})
 mkdir -p "$work"
 cd "$work"
 case $model in
@@ -30,22 +31,29 @@ esac
 gram=${CALIBRATION:-$model.gram.gguf}
 [ -n "${CALIBRATION:-}" ] || made "$gram" "$tenpak" calibrate "$source" -o "$gram.part" --tokens 32768 --collector "$llama" --cache "$TARGET/cache"
 
-files=()
-# file NAME OPTION...: a file that convert makes with these options
-file() {
+tables=()
+# judged NAME OPTION...: what a file costs that convert makes with these options
+judged() {
     local out=$model-$1.gguf
     shift
-    made "$out" "$tenpak" convert "$source" -o "$out.part" --calibration "$gram" --effort "$effort" --force "$@"
-    files+=("$out")
+    if [ ! -e "$out.csv" ]; then
+        made "$out" "$tenpak" convert "$source" -o "$out.part" --calibration "$gram" --effort "$effort" --force "${threads[@]}" "$@"
+        "$tenpak" eval "$out" --against "$base" -f "wiki=$TARGET/models/text/wiki.utf8" -f "heldout=$TARGET/models/text/heldout.txt" \
+            --chunks "$chunks" --collector "$llama" --cache "$TARGET/cache" "${threads[@]}" --csv >"$out.csv.part" 2>"$out.eval.log" ||
+            die "it cannot be judged: see $work/$out.eval.log"
+        mv "$out.csv.part" "$out.csv"
+        [ -n "${KEEP:-}" ] || rm "$out"
+    fi
+    tables+=("$out.csv")
 }
-for recipe in $recipes; do file "$recipe" --recipe "$recipe"; done
-for type in ${TYPES-t4 t35 t3 t25 t2}; do file "$type" --type "$type" --keep-embeddings; done
-for recipe in ${MIXES-}; do file "as-$recipe" --size "$(wc -c <"$model-$recipe.gguf")"; done
+for recipe in $recipes; do judged "$recipe" --recipe "$recipe"; done
+for type in ${TYPES-t4 t35 t3 t25 t2}; do judged "$type" --type "$type" --keep-embeddings; done
+for recipe in ${MIXES-$recipes}; do judged "as-$recipe" --size "$(awk -F, 'NR == 2 { print $2 }' "$model-$recipe.gguf.csv")"; done
 
 {
     echo "# scripts/tenpak_recipes.sh, $(date +%F), --effort $effort, calibrated on $(basename "$gram"); $chunks chunks of 512 tokens of each text"
-    "$tenpak" eval "${files[@]}" --against "$base" -f "wiki=$TARGET/models/text/wiki.utf8" -f "heldout=$TARGET/models/text/heldout.txt" \
-        --chunks "$chunks" --collector "$llama" --csv
+    head -n 1 "${tables[0]}"
+    for table in "${tables[@]}"; do tail -n +2 "$table"; done
 } >"$model.csv"
 cat "$model.csv"
 cp "$model.csv" "$ROOT/benches/record/tenpak-recipes-$(date +%F)-$model.csv"

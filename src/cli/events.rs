@@ -190,6 +190,11 @@ fn report_verified(Verified { ids, forward }: &Verified, is_reported: bool) {
 fn keep(event: &Event, kept: &mut Map<String, Json>) {
     let mut add = |key: &str, value: Json| kept.insert(key.to_owned(), value);
     match event {
+        Event::Tried(trial) => {
+            let kinds: Map<String, Json> =
+                trial.kinds().map(|(kind, factor)| (kind.to_owned(), factor.into())).collect();
+            add("trial", json!({ "all": trial.of_all(), "others": trial.of_rest(), "kinds": kinds }));
+        }
         Event::Allocated { expected, .. } => _ = add("expected_kld", (*expected).into()),
         Event::Judged(Judgement { divergence: d, tokens, whole }) => {
             let judged = json!({

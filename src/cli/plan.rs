@@ -117,7 +117,7 @@ fn sizes(priced: &Priced) -> Vec<Point> {
     for step in 0..=44 {
         let bits = 2.0 + 0.05 * step as f64;
         let Ok(found) = priced.allocation(Size::BitsPerWeight(bits)) else { continue };
-        let bytes = found.plan.file_bytes;
+        let bytes = found.plan.file_bytes + found.plan.corrections().1;
         if points.last().is_some_and(|last| last.bytes == bytes) {
             continue;
         }

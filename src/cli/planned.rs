@@ -1,7 +1,7 @@
 //! A plan: sizes, and what decided about types.
 
 use super::totals::Totals;
-use super::{rate, table};
+use super::{human_bytes, rate, table};
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -13,7 +13,7 @@ fn by_type(plan: &Plan) -> Totals<GgmlType> {
     Totals::of(plan.tensors.iter().map(|t| (t.header.kind, t.source.elements(), t.header.bytes)))
 }
 
-/// Prints sizes by type, the whole, and how many tensors each rule decided about.
+/// Prints sizes by type, how many tensors each rule decided about, the whole, and what corrections of low rank add to it.
 pub fn print(plan: &Plan) -> anyhow::Result<()> {
     let mut by_rule = BTreeMap::new();
     for t in &plan.tensors {
@@ -27,6 +27,11 @@ pub fn print(plan: &Plan) -> anyhow::Result<()> {
     }
     let out = &mut std::io::stdout();
     writeln!(out, "{types}\n\n{rules}\n\nfile: {}", rate(plan.file_bytes, plan.weights()))?;
+    let (matrices, bytes) = plan.corrections();
+    if matrices > 0 {
+        let both = rate(plan.file_bytes + bytes, plan.weights());
+        writeln!(out, "corrections of {matrices} matrices: {}; with the file: {both}", human_bytes(bytes))?;
+    }
     Ok(())
 }
 
@@ -45,7 +50,9 @@ pub fn json(plan: &Plan) -> Json {
         })
     });
     let bpw = bits_per_weight(plan.file_bytes, plan.weights());
+    let (matrices, bytes) = plan.corrections();
     json!({
+        "corrections": { "matrices": matrices, "bytes": bytes },
         "bytes": plan.file_bytes,
         "weights": plan.weights(),
         "bpw": bpw,
