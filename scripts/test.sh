@@ -95,7 +95,7 @@ tools_for_clusters() {
 }
 
 MODEL="conversion:: calibration:: calibration_experts:: importance:: quantized_gguf:: kernels:: experts:: programs::
-    quantized_checkpoints:: own_text:: sizes:: parts:: gpu_check:: rpc:: verify:: eval:: doctor:: guide:: server:: low_rank:: samples:: scaling:: release:: package:: clusters::"
+    quantized_checkpoints:: own_text:: sizes:: parts:: gpu_check:: rpc:: verify:: eval:: doctor:: guide:: server:: low_rank:: samples:: scaling:: release:: package:: clusters:: stock::"
 case $what in
 ggml) tests=ggml:: ;;
 vocabularies) tests="vocabularies:: pieces:: loads:: foreign::" ;;

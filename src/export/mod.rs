@@ -1,13 +1,15 @@
-//! GGUF back to plain forms: an F16 or F32 GGUF, or a Hugging Face folder.
+//! GGUF in other forms: floats, a Hugging Face folder, or ids that an unpatched llama.cpp can be made to read.
 
 mod config;
 mod error;
 mod folder;
 mod rows;
+mod stock;
 
 pub use error::Error;
 pub use folder::to_folder;
 pub use rows::read_rows;
+pub use stock::to_stock_ids;
 
 use crate::checkpoint::Dtype;
 use crate::gguf::{File, Tensor, TensorHeader, Value, Writer};

@@ -21,6 +21,7 @@ pub const BUILT_IN: &[BuiltIn] = &[
     BuiltIn { name: "all", text: include_str!("recipes/all.toml") },
     BuiltIn { name: "linear", text: include_str!("recipes/linear.toml") },
     BuiltIn { name: "keep", text: include_str!("recipes/keep.toml") },
+    BuiltIn { name: "stock", text: include_str!("recipes/stock.toml") },
     BuiltIn { name: "plain", text: include_str!("recipes/plain.toml") },
 ];
 

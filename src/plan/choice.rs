@@ -34,7 +34,9 @@ impl Choice {
         };
         let float = FLOATS.into_iter().find(|d| d.ggml().name() == word).map(Choice::Float);
         let family = || Family::named(word).map(Choice::Family);
-        let of_blocks = || types::by_name(word).filter(|t| t.kernels().is_some()).map(Choice::Type);
+        // The name alone stands for blocks of any length.
+        let name = word.strip_suffix("_256").filter(|name| Family::named(name).is_some()).unwrap_or(word);
+        let of_blocks = || types::by_name(name).filter(|t| t.kernels().is_some()).map(Choice::Type);
         let upstream = || UpstreamType::named(word).map(Choice::Upstream);
         match word {
             "keep" => Ok(Choice::Keep),

@@ -47,6 +47,7 @@ mod samples;
 mod scaling;
 mod server;
 mod sizes;
+mod stock;
 mod verify;
 mod vocabularies;
 mod vulkan;
