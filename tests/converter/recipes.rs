@@ -48,7 +48,7 @@ fn built_in_recipes_are_listed_and_printed() {
     }
     let (code, _, err) = tenpak(&["recipes", "best"]);
     assert_eq!(code, Some(1));
-    assert_says(err, &["`best`", "default, all, linear, keep, plain"]);
+    assert_says(err, &["`best`", "default, all, linear, keep, stock, plain"]);
 }
 
 /// A recipe that is printed, given back and named makes the same file as the options that stand for it.
