@@ -44,6 +44,7 @@ fn judge(arguments: &[&str]) -> Result<String, Box<dyn std::error::Error>> {
         threads: std::thread::available_parallelism()?.get(),
         options: Vec::new(),
         environment: Vec::new(),
+        adapter: None,
     };
     let model = Path::new(model);
     match (*what, files) {

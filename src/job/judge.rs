@@ -63,6 +63,7 @@ pub(super) fn evaluation(
         threads: threads.unwrap_or_else(cores),
         options: if parse_special { vec!["--parse-special".into()] } else { Vec::new() },
         environment: Vec::new(),
+        adapter: None,
     })
 }
 

@@ -83,7 +83,7 @@ pub use costs::{TensorCosts, costs};
 pub use doctor::{Ability, Diagnosis, Doctor, Levels, Part, Pin, Room, Stored};
 pub use eval::{
     DEFAULT_CHUNKS, Domain, Estimate, Eval, EvalError, EvalEvent, Figures, FileDigest, Found, Judged,
-    Receipt, Score, Speed, Tables, check_whole, digest, markdown_table,
+    Receipt, Score, Speed, Tables, digest, markdown_table, refuse_adapter,
 };
 pub use event::Event;
 pub use file_sizes::{FileSizes, bits_per_weight, human_bytes};

@@ -28,15 +28,14 @@ pub struct Evaluation {
     pub options: Vec<OsString>,
     /// Environment variables of llama-perplexity.
     pub environment: Vec<(OsString, OsString)>,
+    /// A LoRA adapter that belongs to the model.
+    pub adapter: Option<PathBuf>,
 }
 
 impl Evaluation {
     /// The same of a model with a LoRA adapter.
-    pub fn with_adapter(mut self, adapter: Option<&Path>) -> Evaluation {
-        if let Some(adapter) = adapter {
-            self.options.extend(["--lora".into(), adapter.into()]);
-        }
-        self
+    pub fn with_adapter(self, adapter: Option<&Path>) -> Evaluation {
+        Evaluation { adapter: adapter.map(Path::to_owned), ..self }
     }
 
     /// Perplexity of a model; `log` gets what the program prints.
@@ -99,14 +98,14 @@ impl Evaluation {
         };
         // HellaSwag's mode takes its number of tasks as it is.
         let tasks = if tasks == 0 && kind == "--hellaswag" { i32::MAX as u64 } else { tasks };
-        let mut command = self.program("llama-perplexity", model);
+        let mut command = self.perplexity_of(model);
         command.arg(given_by).arg(file).args([kind, number, &tasks.to_string()]);
         let run = logged(&mut command, log)?;
         TaskScore::read(&run.text)
             .ok_or_else(|| Error::NotPrinted { log: log.to_owned(), what: "score of tasks" })
     }
 
-    /// Tokens a second, by llama-bench.
+    /// Tokens a second, by llama-bench, which takes no adapters.
     pub fn speed(&self, model: &Path, log: &Path) -> Result<Speed, Error> {
         let mut command = self.program("llama-bench", model);
         command.args(["-p", "512", "-n", "64", "-o", "json"]);
@@ -122,8 +121,17 @@ impl Evaluation {
         command
     }
 
-    fn command(&self, model: &Path) -> Command {
+    /// llama-perplexity with a model and its adapter.
+    fn perplexity_of(&self, model: &Path) -> Command {
         let mut command = self.program("llama-perplexity", model);
+        if let Some(adapter) = &self.adapter {
+            command.arg("--lora").arg(adapter);
+        }
+        command
+    }
+
+    fn command(&self, model: &Path) -> Command {
+        let mut command = self.perplexity_of(model);
         command.arg("-f").arg(&self.text);
         command.args(["-c", &CHUNK.to_string(), "--chunks", &self.chunks.to_string()]);
         command.args(&self.options);

@@ -143,7 +143,9 @@ impl Release {
     /// by their sha256.
     pub fn plan(&self, tell: &dyn Fn(Event)) -> Result<Plan<'_>, Error> {
         let files = self.files.iter().map(|path| File::open(path)).collect::<Result<Vec<_>, _>>()?;
-        self.files.iter().zip(&files).try_for_each(|(path, file)| job::check_whole(path, file))?;
+        self.files.iter().zip(&files).try_for_each(|(path, file)| {
+            job::refuse_adapter(path, file, "folders of a release have no place for that yet")
+        })?;
         let Some(first) = files.first() else { return Err(Error::NoRelease(self.folder.clone())) };
         check_models(&files)?;
         let about = About::new(&self.said, first)?;

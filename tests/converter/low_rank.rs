@@ -205,8 +205,8 @@ fn adapters_are_those_of_llama_cpp() {
     assert_eq!(key(&adapter, "adapter.type"), Some("lora".into()));
     assert_eq!(key(&adapter, "adapter.lora.alpha"), Some(0.0f32.into()));
     // Nobody takes the file for the whole.
-    let whole = |name: &str, file: &File| job::check_whole(&case.path(name), file);
-    assert_says(error(whole("out.gguf", &file)), &["out.gguf", "`out.lora.gguf`", "--lora"]);
+    let whole = |name: &str, file: &File| job::refuse_adapter(&case.path(name), file, "that is not here");
+    assert_says(error(whole("out.gguf", &file)), &["out.gguf", "`out.lora.gguf`", "and that is not here"]);
     let again = Convert::new(case.path("out.gguf")).run(&Outputs::new(case.path("again.gguf")), &|_| {});
     assert_says(error(again), &["out.gguf", "out.lora.gguf", "--low-rank"]);
     let exported = export::to_gguf(&file, Dtype::F32, &case.path("floats.gguf"), false, &|_| {});

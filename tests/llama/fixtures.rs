@@ -89,7 +89,15 @@ pub fn text(name: &str) -> PathBuf {
 /// llama-perplexity over the text that models are judged on.
 pub fn evaluation(chunks: usize) -> Evaluation {
     let (programs, text) = (LLAMA.clone(), text("wiki"));
-    Evaluation { programs, text, chunks, threads: *THREADS, options: Vec::new(), environment: Vec::new() }
+    Evaluation {
+        programs,
+        text,
+        chunks,
+        threads: *THREADS,
+        options: Vec::new(),
+        environment: Vec::new(),
+        adapter: None,
+    }
 }
 
 /// The same with further options.

@@ -1,7 +1,9 @@
 //! Corrections of low rank in llama.cpp: the adapter is applied, and where it would not be, there is none.
 
 use super::fixtures::*;
-use super::place::Place;
+use super::place::{Place, THREADS};
+use serde_json::Value as Json;
+use std::path::Path;
 use tenpak_gguf::plan::CORRECTED;
 
 /// Blocks of the model, tokens to calibrate on, chunks to judge on.
@@ -11,6 +13,9 @@ const CHUNKS: usize = 4;
 
 /// The divergence of T2 with corrections of rank 32 over that without.
 const MAX_KLD_RATIO: f64 = 0.9;
+
+/// Of figures that are printed with six digits, from runs of the same programs.
+const ROUNDING: f64 = 1e-5;
 
 #[test]
 fn files_with_their_adapter_cost_less() {
@@ -37,6 +42,29 @@ fn files_with_their_adapter_cost_less() {
     note(format!("mean KLD {of_plain}, with corrections {of_corrected}, without their adapter {alone}"));
     assert!(of_corrected < MAX_KLD_RATIO * of_plain);
     assert!(alone > of_plain, "what was taken out of the matrices is in the adapter");
+
+    // `eval` takes both files as one.
+    let wiki = format!("wiki={}", text("wiki").display());
+    let eval = |more: &[&str]| {
+        let mut command = tenpak(["eval", arg(&corrected), "--against", arg(&model), "-f", &wiki]);
+        command.args(["--chunks", &CHUNKS.to_string(), "--threads", &THREADS.to_string()]);
+        command.args(["--collector", arg(&LLAMA), "--cache", arg(&place.path("cache"))]).args(more);
+        command
+    };
+    let receipt = place.path("receipt.json");
+    place.run("eval", &mut eval(&["--receipt", arg(&receipt)]));
+    let receipt: Json = serde_json::from_str(&std::fs::read_to_string(receipt).unwrap()).expect("JSON");
+    let judged = &receipt["models"][0];
+    let found = judged["all"]["kld"]["value"].as_f64().expect("a divergence");
+    assert!((found / of_corrected - 1.0).abs() < ROUNDING, "{found}, {of_corrected} by hand");
+    let bytes = |path: &Path| std::fs::metadata(path).unwrap().len();
+    assert_eq!(judged["model"]["bytes"].as_u64(), Some(bytes(&corrected) + bytes(&adapter)));
+    assert_eq!(judged["model"]["files"][1]["name"], "corrected.lora.gguf");
+    let refusal = place.fails("speed", &mut eval(&["--speed"]));
+    assert!(refusal.contains("llama-bench takes no adapter"), "{refusal}");
+    std::fs::rename(&adapter, place.path("elsewhere.gguf")).unwrap();
+    let refusal = place.fails("without", &mut eval(&[]));
+    assert!(refusal.contains("`corrected.lora.gguf`") && refusal.contains("not beside it"), "{refusal}");
 }
 
 /// `build_lora_mm` adds adapters, `ggml_mul_mat` does not.

@@ -14,10 +14,9 @@ pub enum EvalError {
     /// llama.cpp's programs are not there.
     #[error(transparent)]
     NotFound(#[from] NotFound),
-    /// A model whose corrections are another file.
+    /// A model whose corrections are another file, where that is not taken.
     #[error(
-        "{}: computes what its model does with its adapter `{adapter}` only (--low-rank), which can be neither evaluated nor released yet: \
-         llama-perplexity --lora judges both",
+        "{}: computes what its model does with its adapter `{adapter}` only (--low-rank), and {what}",
         path.display()
     )]
     NeedsAdapter {
@@ -25,6 +24,8 @@ pub enum EvalError {
         path: PathBuf,
         /// The name of the adapter's file.
         adapter: String,
+        /// What cannot be done, and what helps.
+        what: &'static str,
     },
     /// A program failed.
     #[error("{} on {domain}: {}", file.display(), source.without_log())]

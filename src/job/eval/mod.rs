@@ -113,8 +113,10 @@ impl Eval {
     pub fn run(&self, tell: &(dyn Fn(EvalEvent) + Sync)) -> Result<Receipt, EvalError> {
         let program = find_judge(self.programs.as_deref())?;
         let files = self.files.iter().map(|path| gguf::File::open(path)).collect::<Result<Vec<_>, _>>()?;
-        self.files.iter().zip(&files).try_for_each(|(path, file)| check_whole(path, file))?;
+        let adapters = self.files.iter().zip(&files).map(|(path, file)| self.adapter_of(path, file));
+        let adapters = adapters.collect::<Result<Vec<_>, _>>()?;
         let base = gguf::File::open(&self.base)?;
+        refuse_adapter(&self.base, &base, "what others are compared with has to be one file")?;
         let is_there = |path: &PathBuf| {
             let io = |source| EvalError::Io { path: path.clone(), source };
             std::fs::File::open(path).map(drop).map_err(io)
@@ -137,7 +139,7 @@ impl Eval {
             level: Isa::current().name().to_owned(),
             threads: self.threads(),
         };
-        let base = model(&base, tell)?;
+        let base = model(&base, None, tell)?;
         let ready = self.ready(&program, &base, &log, tell)?;
         let tasks = self.tasks.iter().map(|(kind, path)| {
             let file = digest::of_file(path)?;
@@ -151,9 +153,11 @@ impl Eval {
             .map(|file| calibration_of(file, calibration.as_deref()))
             .collect::<Result<Vec<_>, _>>()?;
         let mut models = Vec::new();
-        for ((path, file), calibration) in self.files.iter().zip(&files).zip(calibrations) {
-            let model = model(file, tell)?;
-            models.push(self.judged(path, model, calibration, &ready, &log, tell)?);
+        let files = self.files.iter().zip(&files).zip(adapters).zip(calibrations);
+        for (((path, file), adapter), calibration) in files {
+            let adapter = adapter.as_deref();
+            let model = model(file, adapter, tell)?;
+            models.push(self.judged((path, adapter), model, calibration, &ready, &log, tell)?);
         }
         Ok(Receipt {
             receipt: receipt::VERSION,
@@ -165,6 +169,20 @@ impl Eval {
             speed: self.speed,
             models,
         })
+    }
+
+    /// The adapter of a file, which has to be beside it; `None` if it needs none.
+    fn adapter_of(&self, path: &Path, file: &gguf::File) -> Result<Option<PathBuf>, EvalError> {
+        let Some(adapter) = file.adapter() else { return Ok(None) };
+        // A name with a folder would lead elsewhere.
+        let beside = path.with_file_name(digest::file_name(Path::new(adapter)));
+        if !beside.is_file() {
+            refuse_adapter(path, file, "that is not beside it: put it there, or convert the model again")?;
+        }
+        if self.speed {
+            refuse_adapter(path, file, "llama-bench takes no adapter: leave --speed out")?;
+        }
+        Ok(Some(beside))
     }
 
     fn threads(&self) -> usize {
@@ -220,10 +238,10 @@ impl Eval {
         Ok(ready)
     }
 
-    /// One file on all texts and tasks.
+    /// One file with its adapter, if it has one, on all texts and tasks.
     fn judged(
         &self,
-        path: &Path,
+        (path, adapter): (&Path, Option<&Path>),
         model: Model,
         calibration_sha256: Option<String>,
         ready: &[Ready],
@@ -232,6 +250,7 @@ impl Eval {
     ) -> Result<Judged, EvalError> {
         let mut domains = Vec::new();
         for Ready { domain, evaluation, logits } in ready {
+            let evaluation = evaluation.clone().with_adapter(adapter);
             let found =
                 watched(path, domain, tell, |watch| evaluation.divergence_watched(path, logits, log, watch));
             domains.push(Figures::of(&domain.name, &found?));
@@ -241,7 +260,7 @@ impl Eval {
             move |source| EvalError::Program { file, domain, source: Box::new(source) }
         };
         let mut tasks = Vec::new();
-        let evaluation = &ready[0].evaluation;
+        let evaluation = ready[0].evaluation.clone().with_adapter(adapter);
         for (kind, file) in &self.tasks {
             tell(EvalEvent::Doing { file: path, what: kind.name() });
             let score = evaluation.tasks(path, *kind, file, self.task_count, log);
@@ -287,20 +306,29 @@ fn watched<T>(
     })
 }
 
-/// Refuses a file that is not all of its model: corrections of low rank are another.
-pub fn check_whole(path: &Path, file: &gguf::File) -> Result<(), EvalError> {
+/// Refuses a file that is not all of its model: corrections of low rank are another. `what` is what cannot be done then.
+pub fn refuse_adapter(path: &Path, file: &gguf::File, what: &'static str) -> Result<(), EvalError> {
     match file.adapter() {
-        Some(adapter) => Err(EvalError::NeedsAdapter { path: path.to_owned(), adapter: adapter.to_owned() }),
+        Some(adapter) => {
+            Err(EvalError::NeedsAdapter { path: path.to_owned(), adapter: adapter.to_owned(), what })
+        }
         None => Ok(()),
     }
 }
 
-/// Digests and sizes of a model.
-fn model(file: &gguf::File, tell: &(dyn Fn(EvalEvent) + Sync)) -> Result<Model, EvalError> {
-    let digest = |path: &PathBuf| {
+/// Digests and sizes of a model, with its adapter if it has one.
+fn model(
+    file: &gguf::File,
+    adapter: Option<&Path>,
+    tell: &(dyn Fn(EvalEvent) + Sync),
+) -> Result<Model, EvalError> {
+    let digest = |path: &Path| {
         tell(EvalEvent::Reading(path));
         digest::of_file(path)
     };
-    let files = file.paths().iter().map(digest).collect::<Result<Vec<_>, _>>()?;
-    Ok(Model::of(files, FileSizes::of(file)))
+    let paths = file.paths().iter().map(PathBuf::as_path).chain(adapter);
+    let files = paths.map(digest).collect::<Result<Vec<_>, _>>()?;
+    let sizes = FileSizes::of(file);
+    let bytes = files.iter().map(|file| file.bytes).sum();
+    Ok(Model::of(files, FileSizes { bytes, ..sizes }))
 }

@@ -56,9 +56,9 @@ pub struct FileDigest {
 /// A GGUF file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Model {
-    /// The file, or all of its parts.
+    /// The file, or all of its parts; the last is its adapter, if it has one.
     pub files: Vec<FileDigest>,
-    /// Bytes of all parts.
+    /// Bytes of all of these.
     pub bytes: u64,
     /// Weights.
     pub weights: u64,
