@@ -63,6 +63,20 @@ fn stock_kind(kind: GgmlType, takes_rows: bool) -> Result<GgmlType, String> {
 mod tests {
     use super::*;
 
+    /// The backend fills the entries that files have.
+    #[test]
+    fn ids_are_those_of_the_backend() {
+        let source = include_str!("../../ggml-patches/stock/tenpak-backend.c");
+        let mut defined: Vec<(String, u32)> = source
+            .lines()
+            .filter_map(|line| line.strip_prefix("#define STOCK_ID_")?.split_once(' '))
+            .map(|(name, id)| (name.to_lowercase(), id.parse().expect("an id")))
+            .collect();
+        // Of activations there are none in files.
+        defined.retain(|(name, _)| name != "a8");
+        assert_eq!(defined, STOCK_IDS.map(|(name, id)| (name.to_owned(), id)));
+    }
+
     #[test]
     fn types_without_an_id_are_refused_by_name() {
         let id = |name: &str| GgmlType(types::by_name(name).unwrap().id);
