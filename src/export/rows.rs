@@ -49,14 +49,18 @@ pub fn read_rows(
     Ok(())
 }
 
+/// Refuses a file that is not all of its model.
+pub fn check_adapter(file: &File) -> Result<(), Error> {
+    let Some(adapter) = file.adapter() else { return Ok(()) };
+    let problem = format!(
+        "a part of what it computes is in its adapter {adapter:?} (--low-rank): export the model it was made of"
+    );
+    Err(unsupported(file, problem))
+}
+
 /// Fails early if a tensor of the file cannot be exported.
 pub fn check(file: &File) -> Result<(), Error> {
-    if let Some(adapter) = file.adapter() {
-        let problem = format!(
-            "a part of what it computes is in its adapter {adapter:?} (--low-rank): export the model it was made of"
-        );
-        return Err(unsupported(file, problem));
-    }
+    check_adapter(file)?;
     for t in file.tensors() {
         if t.elements() > 0 {
             // A type that is not known says nothing of how many columns the file can have.

@@ -1,6 +1,7 @@
 //! The same file with the ids that an unpatched llama.cpp reads which has libggml-tenpak.so; docs/stock-builds.md.
 
 use super::error::{Error, unsupported};
+use super::rows::check_adapter;
 use crate::gguf::{File, GgmlType, Tensor, TensorHeader, Writer};
 use crate::names::Role;
 use crate::types;
@@ -16,6 +17,7 @@ pub fn to_stock_ids(
     replaces: bool,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<u64, Error> {
+    check_adapter(file)?;
     let header = |t: &Tensor| {
         let kind = stock_kind(t.kind, Role::of(&t.name) == Role::Embeddings)
             .map_err(|problem| unsupported(file, format!("tensor `{}` {problem}", t.name)))?;

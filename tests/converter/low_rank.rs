@@ -211,6 +211,8 @@ fn adapters_are_those_of_llama_cpp() {
     assert_says(error(again), &["out.gguf", "out.lora.gguf", "--low-rank"]);
     let exported = export::to_gguf(&file, Dtype::F32, &case.path("floats.gguf"), false, &|_| {});
     assert_says(error(exported), &["out.gguf", "out.lora.gguf", "--low-rank"]);
+    let exported = export::to_stock_ids(&file, &case.path("stock.gguf"), false, &|_| {});
+    assert_says(error(exported), &["out.gguf", "out.lora.gguf", "--low-rank"]);
     assert!(whole("model.gguf", &open(&case.path("model.gguf"))).is_ok());
     let tensors: Vec<_> =
         adapter.tensors().iter().map(|t| format!("{} {:?} {}", t.name, t.shape, t.kind.name())).collect();
