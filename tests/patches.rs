@@ -6,7 +6,7 @@ use std::path::Path;
 /// Lines that a hunk of `0001-tensor-types.patch` may add: hooks, of which the enum in `ggml.h` is the longest.
 const MAX_HOOK_LINES: usize = 5;
 
-const PATCHES: [&str; 10] = [
+const PATCHES: [&str; 11] = [
     "0001-tensor-types.patch",
     "0002-calibrate-tool.patch",
     "0003-amx-configuration.patch",
@@ -16,6 +16,7 @@ const PATCHES: [&str; 10] = [
     "0007-file-type.patch",
     "0008-space-prefix.patch",
     "0009-log.patch",
+    "0010-bf16-tiles.patch",
     "tests/0001-test-tensor-types.patch",
 ];
 

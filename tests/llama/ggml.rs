@@ -53,6 +53,12 @@ fn test_backend_ops_mul_mat() {
     on_the_processor("MUL_MAT");
 }
 
+/// Products by the tiles of AMX-BF16, where the processor has them.
+#[test]
+fn test_backend_ops_mul_mat_of_bf16() {
+    backend_ops(&mut llama("test-backend-ops"), "CPU", "MUL_MAT", &["bf16"], "type_b=f32,");
+}
+
 #[test]
 fn test_backend_ops_mul_mat_id() {
     on_the_processor("MUL_MAT_ID");

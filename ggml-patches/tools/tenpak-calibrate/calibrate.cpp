@@ -432,7 +432,7 @@ static void run(int argc, char ** argv) {
     for (const auto & input : c.inputs) {
         columns = std::max(columns, input.columns);
     }
-    gram_engine engine(device, params.cpuparams_batch.n_threads, columns, params.n_ubatch);
+    gram_engine engine(device, params.cpuparams_batch.n_threads, columns, params.n_ubatch, c.weight_type);
 
     gram_header header;
     header.architecture = meta(model, "general.architecture");

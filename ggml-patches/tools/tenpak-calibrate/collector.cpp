@@ -139,6 +139,11 @@ void collector::discover(const std::string & name, const ggml_tensor * weight, c
         cancelled = true;
         return;
     }
+    if (users.empty()) {
+        weight_type = weight->type;
+    } else if (weight_type != weight->type) {
+        weight_type = GGML_TYPE_COUNT;
+    }
     const ggml_tensor * x    = t->src[1];
     const ggml_tensor * ids  = t->op == GGML_OP_MUL_MAT_ID ? t->src[2] : nullptr;
     const ggml_tensor * root = x;

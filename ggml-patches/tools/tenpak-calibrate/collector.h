@@ -37,6 +37,9 @@ class collector {
     // weights and the names of their inputs: weights that multiply the same tensor share one, named after the first
     std::vector<std::pair<std::string, std::string>> users;
 
+    // type of the weights, GGML_TYPE_COUNT if they differ
+    ggml_type weight_type = GGML_TYPE_COUNT;
+
     // multiply-adds of a token, by input: of the model up to it, and of its sums
     std::vector<double> model_work;
     std::vector<double> sums_work;

@@ -11,7 +11,7 @@
 #include <thread>
 
 // Rows of a band and columns of a run: a product of 512 kB stays in the cache between ggml_mul_mat and ggml_add.
-// With F32 (tokens 512) ggml multiplied at 144 GFLOP/s so, and with BF16 at 86: Xeon with AVX512-BF16, one core.
+// With F32 (tokens 512) ggml multiplied at 144 GFLOP/s so, and with BF16 at 86: Xeon with AVX512-BF16, one core, without tiles.
 static const int64_t BAND = 128;
 static const int64_t RUN  = 1024;
 
@@ -47,12 +47,12 @@ static size_t sums_bytes(int64_t columns) {
     return band_offset(last) + band_rows(columns, last) * columns * sizeof(float);
 }
 
-// tensors of the graph: x; for every band itself and its rows of x; for every run the other rows, the target, the
-// product and the sum
+// tensors of the graph: x; for every band itself, its rows of x, and these as F32; for every run the other rows, the target,
+// the product and the sum
 static size_t n_tensors(int64_t columns) {
     size_t n = 1;
     for (int64_t b = 0; b < n_bands(columns); b++) {
-        n += 2 + 4 * ((band_width(columns, b) + RUN - 1) / RUN);
+        n += 4 + 4 * ((band_width(columns, b) + RUN - 1) / RUN);
     }
     return n;
 }
@@ -72,8 +72,9 @@ static ggml_backend_buffer_ptr allocate(ggml_backend_t backend, size_t bytes) {
 }
 
 // a tensor at a place in a buffer
-static ggml_tensor * tensor_at(ggml_context * ctx, ggml_backend_buffer * buffer, size_t offset, int64_t ne0, int64_t ne1) {
-    ggml_tensor * t = ggml_new_tensor_2d(ctx, GGML_TYPE_F32, ne0, ne1);
+static ggml_tensor * tensor_at(ggml_context * ctx, ggml_backend_buffer * buffer, size_t offset, int64_t ne0, int64_t ne1,
+                               ggml_type type = GGML_TYPE_F32) {
+    ggml_tensor * t = ggml_new_tensor_2d(ctx, type, ne0, ne1);
     ggml_backend_tensor_alloc(buffer, t, (uint8_t *) ggml_backend_buffer_get_base(buffer) + offset);
     return t;
 }
@@ -84,8 +85,20 @@ static ggml_tensor * view(ggml_context * ctx, ggml_tensor * t, int64_t ne0, int6
     return v;
 }
 
-gram_engine::gram_engine(ggml_backend_dev_t device, int n_threads, int64_t columns, int64_t tokens)
-    : max_columns(columns), max_tokens(GGML_PAD(tokens, TILE)), n_threads(n_threads) {
+bool multiplies_by_tiles(ggml_backend_dev_t device, ggml_type type) {
+    auto * reg      = ggml_backend_dev_backend_reg(device);
+    auto   features = (ggml_backend_get_features_t) ggml_backend_reg_get_proc_address(reg, "ggml_backend_get_features");
+    for (auto * feature = features ? features(reg) : nullptr; feature && feature->name; feature++) {
+        if (type == GGML_TYPE_BF16 && strcmp(feature->name, "AMX_BF16") == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+gram_engine::gram_engine(ggml_backend_dev_t device, int n_threads, int64_t columns, int64_t tokens, ggml_type type)
+    : type(multiplies_by_tiles(device, type) ? type : GGML_TYPE_F32), max_columns(columns), max_tokens(GGML_PAD(tokens, TILE)),
+      n_threads(n_threads) {
     backend.reset(ggml_backend_dev_init(device, nullptr));
     if (!backend) {
         throw std::runtime_error(std::string("cannot start the backend ") + ggml_backend_dev_name(device));
@@ -97,16 +110,20 @@ gram_engine::gram_engine(ggml_backend_dev_t device, int n_threads, int64_t colum
     }
     is_host = ggml_backend_buft_is_host(ggml_backend_get_default_buffer_type(backend.get()));
     product = allocate(backend.get(), BAND * RUN * sizeof(float));
-    stage   = allocate(backend.get(), max_columns * max_tokens * sizeof(float));
+    stage   = allocate(backend.get(), max_columns * max_tokens * ggml_type_size(this->type));
+    if (this->type != GGML_TYPE_F32) {
+        widened = allocate(backend.get(), BAND * max_tokens * sizeof(float));
+    }
     context.resize(context_bytes(max_columns));
     if (!is_host) {
-        staged.resize(max_columns * max_tokens);
+        staged.resize(max_columns * max_tokens * ggml_type_size(this->type));
     }
 }
 
 size_t gram_engine::scratch_bytes() const {
     // and a band on its way to the file
-    return SMALL_THINGS + (BAND * RUN + max_columns * max_tokens + BAND * max_columns) * sizeof(float) + context.size();
+    return SMALL_THINGS + (BAND * RUN + BAND * max_columns) * sizeof(float) + max_columns * max_tokens * ggml_type_size(type) +
+           (widened ? ggml_backend_buffer_get_size(widened.get()) : 0) + context.size();
 }
 
 // runs f(first, last) over pieces of 0..n, which begin at multiples of TILE
@@ -125,8 +142,20 @@ static void in_parallel(int n_threads, int64_t n, const std::function<void(int64
     }
 }
 
-// stage[c][t] = rows[t][c] for columns c0 to c1, zeros for tokens from n_rows to depth; false if a value is not finite
-static bool transpose(const float * const * rows, int64_t n_rows, int64_t c0, int64_t c1, float * stage, int64_t depth) {
+static void convert(uint32_t bits, uint32_t & to) {
+    to = bits;
+}
+
+// to BF16, the nearest, of two the even one
+static void convert(uint32_t bits, uint16_t & to) {
+    to = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+}
+
+// stage[c][t] = rows[t][c] for columns c0 to c1, zeros for tokens from n_rows to depth; false if a value is not finite. T: bits of
+// F32 or of BF16
+template <typename T>
+static bool transpose(const float * const * rows, int64_t n_rows, int64_t c0, int64_t c1, void * to, int64_t depth) {
+    T *      stage   = (T *) to;
     uint32_t largest = 0; // magnitudes are ordered as their bits are
     for (int64_t c = c0; c < c1; c += TILE) {
         const int64_t n_c = std::min(TILE, c1 - c);
@@ -139,21 +168,23 @@ static bool transpose(const float * const * rows, int64_t n_rows, int64_t c0, in
                 }
             }
             for (int64_t j = 0; j < n_c; j++) {
-                uint32_t column[TILE];
+                T column[TILE];
                 for (int64_t i = 0; i < TILE; i++) {
-                    column[i] = tile[i][j];
+                    convert(tile[i][j], column[i]);
                 }
                 memcpy(stage + (c + j) * depth + t, column, sizeof(column));
             }
         }
     }
-    return largest < 0x7f800000;
+    // what is rounded to infinity is not finite either
+    return largest < (sizeof(T) == sizeof(uint32_t) ? 0x7f800000 : 0x7f7f8000);
 }
 
 bool gram_engine::add(ggml_backend_buffer * sums, int64_t columns, const float * const * rows, int64_t n_rows) {
     const auto    start     = std::chrono::steady_clock::now();
     const int64_t depth     = GGML_PAD(n_rows, TILE);
-    float *       to        = is_host ? (float *) ggml_backend_buffer_get_base(stage.get()) : staged.data();
+    void *        to        = is_host ? ggml_backend_buffer_get_base(stage.get()) : staged.data();
+    const auto    transpose = type == GGML_TYPE_F32 ? ::transpose<uint32_t> : ::transpose<uint16_t>;
     const int64_t n_useful  = std::min<int64_t>(n_threads, columns * depth / VALUES_PER_THREAD);
     std::atomic<bool> finite(true);
     in_parallel(n_useful, columns, [&](int64_t c0, int64_t c1) {
@@ -167,7 +198,7 @@ bool gram_engine::add(ggml_backend_buffer * sums, int64_t columns, const float *
     ggml_init_params params = { context.size(), context.data(), /*no_alloc =*/ true };
     ggml_context_ptr ctx(ggml_init(params));
     ggml_cgraph *    graph = ggml_new_graph_custom(ctx.get(), n_tensors(columns), false);
-    ggml_tensor *    x     = tensor_at(ctx.get(), stage.get(), 0, depth, columns);
+    ggml_tensor *    x     = tensor_at(ctx.get(), stage.get(), 0, depth, columns, type);
     if (!is_host) {
         ggml_backend_tensor_set(x, staged.data(), 0, ggml_nbytes(x));
     }
@@ -176,6 +207,11 @@ bool gram_engine::add(ggml_backend_buffer * sums, int64_t columns, const float *
         const int64_t width  = band_width(columns, b);
         ggml_tensor * band   = tensor_at(ctx.get(), sums, band_offset(b), width, n_band);
         ggml_tensor * x_band = view(ctx.get(), x, depth, n_band, b * BAND * x->nb[1]);
+        if (type != GGML_TYPE_F32) {
+            ggml_tensor * wide = ggml_cast(ctx.get(), x_band, GGML_TYPE_F32); // ggml multiplies with columns of F32
+            ggml_backend_tensor_alloc(widened.get(), wide, ggml_backend_buffer_get_base(widened.get()));
+            x_band = wide;
+        }
         for (int64_t c = 0; c < width; c += RUN) {
             const int64_t n_run  = std::min(RUN, width - c);
             ggml_tensor * x_run  = view(ctx.get(), x, depth, n_run, c * x->nb[1]);

@@ -4,6 +4,9 @@
 //                 for every band of rows, for every run of columns up to the diagonal:
 //                     sums[band][run] += stage[band] * stage[run]^T        (ggml_mul_mat, then ggml_add)
 //
+// Values are F32, or BF16 where the products of the model round to that anyway and the device multiplies them by tiles: H is
+// then that of the inputs which the model multiplies with. Sums are F32.
+//
 // What is added at a time, and so every rounding, depends on the batches of tokens only and not on what else is
 // collected: equal bytes in any window.
 
@@ -16,12 +19,15 @@
 #include <functional>
 #include <vector>
 
+// Whether a device multiplies with weights of a type by tile instructions that are much faster than its others.
+bool multiplies_by_tiles(ggml_backend_dev_t device, ggml_type type);
+
 // Computes on one backend.
 class gram_engine {
   public:
     // device: where the sums are kept and the products computed; columns: of the largest matrix;
-    // tokens: that are added at a time at most
-    gram_engine(ggml_backend_dev_t device, int n_threads, int64_t columns, int64_t tokens);
+    // tokens: that are added at a time at most; type: of the weights that the inputs are multiplied with
+    gram_engine(ggml_backend_dev_t device, int n_threads, int64_t columns, int64_t tokens, ggml_type type);
 
     // bytes that the engine takes, those of matrices apart
     size_t scratch_bytes() const;
@@ -37,10 +43,12 @@ class gram_engine {
     bool add(ggml_backend_buffer * sums, int64_t columns, const float * const * rows, int64_t n_rows);
 
     ggml_backend_ptr        backend;
+    ggml_type               type;    // of the transposed tokens
     ggml_backend_buffer_ptr stage;   // transposed tokens
+    ggml_backend_buffer_ptr widened; // those of a band as F32, if they are not
     ggml_backend_buffer_ptr product; // of one band and run
     std::vector<uint8_t>    context; // of the graph
-    std::vector<float>      staged;  // what goes to a device without host memory
+    std::vector<uint8_t>    staged;  // what goes to a device without host memory
     int64_t                 max_columns;
     int64_t                 max_tokens;
     int                     n_threads;

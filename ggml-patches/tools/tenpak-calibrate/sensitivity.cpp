@@ -50,11 +50,16 @@ static inline float exp_below(float x) {
 }
 
 static float most_of(const float * x, int64_t n) {
-    float most = x[0];
-    for (int64_t i = 0; i < n; i++) {
-        most = std::max(most, x[i]);
+    static const int64_t LANES = 16; // each by itself, so that compilers make vectors of them
+    float most[LANES];
+    std::fill(most, most + LANES, x[0]);
+    for (int64_t i = 0; i < n; i += LANES) {
+        const int64_t lanes = std::min(LANES, n - i);
+        for (int64_t j = 0; j < lanes; j++) {
+            most[j] = std::max(most[j], x[i + j]);
+        }
     }
-    return most;
+    return *std::max_element(most, most + LANES);
 }
 
 // The divergence of predictions q from p, both as logits, in nats.

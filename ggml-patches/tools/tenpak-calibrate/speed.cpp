@@ -64,8 +64,8 @@ static double products(ggml_type type, int64_t n, int n_threads) {
 }
 
 // operations a second of the sums
-static double sums(int n_threads) {
-    gram_engine engine(ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU), n_threads, COLUMNS, MANY);
+static double sums(ggml_type type, int n_threads) {
+    gram_engine engine(ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU), n_threads, COLUMNS, MANY, type);
     gram_matrix matrix(engine, COLUMNS, 0);
 
     const std::vector<float>   zeros(COLUMNS);
@@ -82,5 +82,5 @@ static double sums(int n_threads) {
 }
 
 void print_speed(ggml_type type, int n_threads) {
-    printf("speed %.4g %.4g %.4g\n", products(type, MANY, n_threads), products(type, FEW, n_threads), sums(n_threads));
+    printf("speed %.4g %.4g %.4g\n", products(type, MANY, n_threads), products(type, FEW, n_threads), sums(type, n_threads));
 }

@@ -87,15 +87,20 @@ static double error_of(const std::vector<float> & got, const std::vector<double>
     return worst;
 }
 
-int main() {
-    auto *       device = ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU);
+// The sums of inputs that weights of a type are multiplied with
+static void test(ggml_backend_dev_t device, ggml_type type) {
     const auto   widest = *std::max_element(std::begin(COLUMNS), std::end(COLUMNS));
-    gram_engine  engine(device, 2, widest, MAX_TOKENS);
+    gram_engine  engine(device, 2, widest, MAX_TOKENS, type);
     std::mt19937 random(1);
     double       worst = 0;
     for (int64_t columns : COLUMNS) {
         for (int64_t tokens : TOKENS) {
-            auto       x    = inputs(random, columns, tokens);
+            auto x = inputs(random, columns, tokens);
+            if (multiplies_by_tiles(device, type)) {
+                std::vector<ggml_bf16_t> rounded(x.size());
+                ggml_fp32_to_bf16_row_ref(x.data(), rounded.data(), x.size());
+                ggml_bf16_to_fp32_row(rounded.data(), x.data(), x.size());
+            }
             const auto sums = sums_of(x, columns);
             for (int64_t depth : DEPTHS) {
                 gram_matrix matrix(engine, columns, depth);
@@ -114,6 +119,12 @@ int main() {
             }
         }
     }
-    printf("sums of x x^T within %.1e of doubles\n", worst);
+    printf("sums of x x^T beside weights of %s within %.1e of doubles\n", ggml_type_name(type), worst);
+}
+
+int main() {
+    auto * device = ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU);
+    test(device, GGML_TYPE_F32);
+    test(device, GGML_TYPE_BF16);
     return failures != 0;
 }
