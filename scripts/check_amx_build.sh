@@ -19,5 +19,5 @@ for level in -O2 -O3; do
         -c "$tree/ggml/src/ggml-cpu/amx/mmq.cpp" -o "$object"
     printf '%s: ' "$level"
     objdump --disassemble --no-show-raw-insn "$object" | python3 "$ROOT/scripts/amx_configuration.py" ||
-        die "a processor with AMX would end with an illegal instruction: see ggml-patches/0003-amx-configuration.patch"
+        die "a processor with AMX would end with an illegal instruction: see ggml-patches/0003-amx.patch"
 done

@@ -9,7 +9,7 @@ const MAX_HOOK_LINES: usize = 5;
 const PATCHES: [&str; 11] = [
     "0001-tensor-types.patch",
     "0002-calibrate-tool.patch",
-    "0003-amx-configuration.patch",
+    "0003-amx.patch",
     "0004-cuda.patch",
     "0005-vulkan.patch",
     "0006-perplexity.patch",

@@ -202,7 +202,7 @@ AMX static void multiply(const struct ggml_compute_params * params, struct ggml_
         ours.rows[t]  = TILE;
     }
     _tile_storeconfig(&before);
-    __asm__ volatile("" : "=m"(before) : "m"(ours)); // GCC takes the two for 8 bytes, as in 0003-amx-configuration.patch
+    __asm__ volatile("" : "=m"(before) : "m"(ours)); // GCC takes the two for 8 bytes, as in 0003-amx.patch
     _tile_loadconfig(&ours);
 
     const int64_t pairs = (matrix->ne[1] / TILE + 1) / 2;
