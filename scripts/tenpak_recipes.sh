@@ -29,7 +29,7 @@ qwen) source=$("$ROOT/scripts/fetch_qwen.sh") base=$source ;;
 *) die "no model is called $model: smollm2 or qwen" ;;
 esac
 gram=${CALIBRATION:-$model.gram.gguf}
-[ -n "${CALIBRATION:-}" ] || made "$gram" "$tenpak" calibrate "$source" -o "$gram.part" --tokens 32768 --collector "$llama" --cache "$TARGET/cache"
+[ -n "${CALIBRATION:-}" ] || made "$gram" "$tenpak" calibrate "$base" -f self -o "$gram.part" --tokens 32768 --collector "$llama"
 
 tables=()
 # judged NAME OPTION...: what a file costs that convert makes with these options
