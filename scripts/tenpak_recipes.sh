@@ -15,7 +15,7 @@ if [ -n "${BUILT:-}" ]; then tenpak=$BUILT/tenpak-gguf; else build_tenpak; fi
 llama=${LLAMA:-$(LLAMA_TARGETS="llama-perplexity llama-tenpak-calibrate" "$ROOT/scripts/build_llama.sh")}
 "$ROOT/scripts/calibration_text.sh" >/dev/null # makes heldout.txt
 model=${MODEL:-smollm2} effort=${EFFORT:-fast} chunks=${CHUNKS:-16}
-recipes=${RECIPES:-$("$tenpak" recipes | awk '/TenPak/ { found = 1 } found && $1 ~ /^(v[0-9]|int|nf|pq|aqlm)/ { print $1 }')}
+recipes=${RECIPES:-$("$tenpak" recipes | awk '/TenPak/ { found = 1 } found && $1 ~ /^(v[0-9]|int|nf|pq|aqlm|tenpak-x)/ { print $1 }')}
 work=$TARGET/tenpak_recipes
 threads=(${THREADS:+--threads "$THREADS"})
 mkdir -p "$work"
@@ -42,7 +42,7 @@ judged() {
             --chunks "$chunks" --collector "$llama" --cache "$TARGET/cache" "${threads[@]}" --csv >"$out.csv.part" 2>"$out.eval.log" ||
             die "it cannot be judged: see $work/$out.eval.log"
         mv "$out.csv.part" "$out.csv"
-        [ -n "${KEEP:-}" ] || rm "$out"
+        [ -n "${KEEP:-}" ] || rm -f "$out" "${out%.gguf}"*.lora.gguf
     fi
     tables+=("$out.csv")
 }
@@ -51,9 +51,9 @@ for type in ${TYPES-t4 t35 t3 t25 t2}; do judged "$type" --type "$type" --keep-e
 for recipe in ${MIXES-$recipes}; do judged "as-$recipe" --size "$(awk -F, 'NR == 2 { print $2 }' "$model-$recipe.gguf.csv")"; done
 
 {
-    echo "# scripts/tenpak_recipes.sh, $(date +%F), --effort $effort, calibrated on $(basename "$gram"); $chunks chunks of 512 tokens of each text"
+    echo "# scripts/tenpak_recipes.sh, $(date +%F), --effort $effort, calibrated on ${CALIBRATION:-32768 tokens of its own text}; $chunks chunks of 512 tokens of each text"
     head -n 1 "${tables[0]}"
     for table in "${tables[@]}"; do tail -n +2 "$table"; done
 } >"$model.csv"
-cat "$model.csv"
 cp "$model.csv" "$ROOT/benches/record/tenpak-recipes-$(date +%F)-$model.csv"
+python3 "$ROOT/scripts/recipes_table.py" <"$model.csv"

@@ -120,10 +120,8 @@ case $what in all | vulkan) section "Vulkan tools" tools_for_vulkan ;; esac
 case $what in all | model) section "cluster tools" tools_for_clusters ;; esac
 if [ "$what" = all ]; then
     section llama.cpp builds
-    # shellcheck disable=SC2086 # several words
-    section "ggml, models" acceptance ggml:: vocabularies:: pieces:: loads:: foreign:: pytorch:: memory:: $MODEL
-    section aarch64 acceptance aarch64::
-    section Vulkan acceptance vulkan::
+    # All at once: a test that builds or waits leaves a core to others.
+    section "acceptance tests" acceptance
 elif [ -n "$tests" ]; then
     section llama.cpp builds
     if [ $# -gt 0 ]; then tests=$*; fi
