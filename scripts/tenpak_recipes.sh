@@ -51,7 +51,9 @@ for type in ${TYPES-t4 t35 t3 t25 t2}; do judged "$type" --type "$type" --keep-e
 for recipe in ${MIXES-$recipes}; do judged "as-$recipe" --size "$(awk -F, 'NR == 2 { print $2 }' "$model-$recipe.gguf.csv")"; done
 
 {
-    echo "# scripts/tenpak_recipes.sh, $(date +%F), --effort $effort, calibrated on ${CALIBRATION:-32768 tokens of its own text}; $chunks chunks of 512 tokens of each text"
+    calibrated="32768 tokens of its own text"
+    [ -z "${CALIBRATION:-}" ] || calibrated=$(basename "$CALIBRATION")
+    echo "# ${MIXES:+MIXES=\"$MIXES\" }scripts/tenpak_recipes.sh, $(date +%F), --effort $effort, calibrated on $calibrated; $chunks chunks of 512 tokens of each text"
     head -n 1 "${tables[0]}"
     for table in "${tables[@]}"; do tail -n +2 "$table"; done
 } >"$model.csv"
