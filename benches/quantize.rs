@@ -54,7 +54,7 @@ fn main() {
     let random = &mut Random(1);
     let weights = &synthetic::weights(ROWS * COLUMNS, random)[..];
     let gram = synthetic::gram(COLUMNS, random);
-    let factors = ["t2", "t3", "t4"].map(|name| {
+    let factors = ["t2", "t3", "t4", "o4", "o3", "s34", "s24"].map(|name| {
         let t = types::by_name(name).expect("a type");
         (t, Factor::new(t, gram.clone(), damping(&gram)).expect("a positive matrix"))
     });

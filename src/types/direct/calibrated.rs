@@ -175,6 +175,14 @@ impl<L, C: Codes, const SLOTS: usize> Operation<L> for Search<'_, C, SLOTS> {
     }
 }
 
+/// Adds the products of three numbers of each lane.
+#[inline(always)]
+fn add_products<const N: usize>(sums: &mut [f32; N], x: &[f32; N], y: &[f32; N], z: &[f32; N]) {
+    for k in 0..N {
+        sums[k] += x[k] * y[k] * z[k];
+    }
+}
+
 /// Takes an attempt, as finished and before, instead of the best so far if its loss is less.
 #[inline(always)]
 fn keep_better<C: Codes, const SLOTS: usize>(
@@ -191,6 +199,12 @@ impl Problem<'_> {
     #[inline(always)]
     fn row(&self, i: usize) -> &[f32; LEN] {
         self.feedback.rows[i * self.feedback.stride..].first_chunk().expect("a row of the block")
+    }
+
+    /// What an error of each weight costs.
+    #[inline(always)]
+    fn weights_of_errors(&self) -> &[f32; LEN] {
+        self.feedback.weights.first_chunk().expect("the weights of the block")
     }
 
     /// Quantizes the block with a scale. The weights at the places of `exact` are exact.
@@ -268,21 +282,22 @@ impl Problem<'_> {
     #[inline(always)]
     fn gain(&self, misses: &[f32; LEN], p: usize) -> (f32, f32) {
         const WIDTH: usize = 8;
-        let (row, weights) = (self.row(p), self.feedback.weights);
+        let (row, weights) = (self.row(p), self.weights_of_errors());
         let (mut a, mut b) = (weights[p] * misses[p], weights[p]);
         let start = (p + 1).next_multiple_of(WIDTH);
         for i in p + 1..start.min(LEN) {
             a += weights[i] * row[i] * misses[i];
             b += weights[i] * row[i] * row[i];
         }
-        // In lanes: the order of the sums is the same at every level.
+        // In lanes: the order of the sums is the same at every level. One sum after the other: compilers that see both at once
+        // pair them up instead of the lanes.
+        let (row, weights, misses) = (row.as_chunks().0, weights.as_chunks().0, misses.as_chunks().0);
         let (mut a_lanes, mut b_lanes) = ([0.0; WIDTH], [0.0; WIDTH]);
-        for i in (start..LEN).step_by(WIDTH) {
-            for k in 0..WIDTH {
-                let weighted = weights[i + k] * row[i + k];
-                a_lanes[k] += weighted * misses[i + k];
-                b_lanes[k] += weighted * row[i + k];
-            }
+        for i in start / WIDTH..LEN / WIDTH {
+            add_products(&mut a_lanes, &weights[i], &row[i], &misses[i]);
+        }
+        for i in start / WIDTH..LEN / WIDTH {
+            add_products(&mut b_lanes, &weights[i], &row[i], &row[i]);
         }
         a += a_lanes.iter().sum::<f32>();
         b += b_lanes.iter().sum::<f32>();

@@ -19,8 +19,8 @@ const LIMIT: f32 = (1 << 20) as f32;
 pub struct Scaled {
     /// By code; the last again beyond the last code.
     pub values: [f32; 16],
-    /// From code to code, where the next one begins to be nearer.
-    between: [f32; 15],
+    /// From code to code, where the next one begins to be nearer; infinite from the last code on.
+    between: [f32; 16],
 }
 
 impl Scaled {
@@ -37,14 +37,14 @@ impl Scaled {
         Scaled { values, between }
     }
 
-    /// The code of the nearest value.
+    /// The code of the nearest value. Numbers as wide as the floats that they count, so that all comparisons are one of vectors.
     #[inline(always)]
     pub fn nearest(&self, x: f32) -> u8 {
         let mut code = 0;
         for between in &self.between {
-            code += (x > *between) as u8;
+            code += (x > *between) as u32;
         }
-        code
+        code as u8
     }
 }
 
@@ -90,11 +90,27 @@ fn deviation(blocks: &[[f32; LEN]], used: usize) -> f32 {
     (sum / (blocks.len() * (LEN - used)) as f64).sqrt() as f32
 }
 
-/// Where the first of the largest values is.
+/// Where the first of the largest values is. In lanes, and without the closures of iterators, which would be compiled without
+/// the level's features.
 #[inline(always)]
 pub fn largest(x: &[f32; LEN]) -> usize {
-    let most = x.iter().fold(f32::NEG_INFINITY, |most, &v| most.max(v));
-    x.iter().position(|&v| v == most).unwrap_or(0)
+    const WIDTH: usize = 16;
+    let mut lanes = [f32::NEG_INFINITY; WIDTH];
+    for x in x.as_chunks::<WIDTH>().0 {
+        for k in 0..WIDTH {
+            lanes[k] = if x[k] > lanes[k] { x[k] } else { lanes[k] };
+        }
+    }
+    let mut most = f32::NEG_INFINITY;
+    for x in lanes {
+        most = if x > most { x } else { most };
+    }
+    for (i, &x) in x.iter().enumerate() {
+        if x == most {
+            return i;
+        }
+    }
+    0
 }
 
 /// The best block with the scale of this code and so many slots in use, and its squared error.
@@ -114,7 +130,11 @@ pub fn with_scale<C: Codes, const SLOTS: usize>(
         *errors = missed;
     }
     for slot in block.slots.iter_mut().take(used) {
-        let index = largest(&errors.map(f32::abs));
+        let mut sizes = errors;
+        for size in &mut sizes {
+            *size = size.abs();
+        }
+        let index = largest(&sizes);
         *slot = Slot::new(index as u8, errors[index]);
         errors[index] -= slot.value();
     }
@@ -124,13 +144,23 @@ pub fn with_scale<C: Codes, const SLOTS: usize>(
 /// The group of least squared error, and the errors.
 #[inline(always)]
 fn best_group<C: Codes>(scaled: &Scaled, x: &[f32; STEPS]) -> (Group, [f32; STEPS]) {
-    let codes = x.map(|x| scaled.nearest(x));
-    let errors: [f32; STEPS] = std::array::from_fn(|t| x[t] - scaled.values[codes[t] as usize]);
+    // No closures over arrays: those would be compiled without the level's features.
+    let (mut codes, mut errors) = ([0; STEPS], [0.0; STEPS]);
+    for t in 0..STEPS {
+        codes[t] = scaled.nearest(x[t]);
+        errors[t] = x[t] - scaled.values[codes[t] as usize];
+    }
     let mut least = f32::INFINITY;
     let mut best = (Group::default(), *x);
     for (pattern, &kept) in C::PATTERNS.iter().enumerate() {
-        let missed: [f32; STEPS] = std::array::from_fn(|t| if kept >> t & 1 == 1 { errors[t] } else { x[t] });
-        let error = missed.iter().map(|e| e * e).sum();
+        let mut missed = *x;
+        let mut error = 0.0;
+        for t in 0..STEPS {
+            if kept >> t & 1 == 1 {
+                missed[t] = errors[t];
+            }
+            error += missed[t] * missed[t];
+        }
         if error < least {
             least = error;
             best = (Group { pattern: pattern as u8, codes: kept_codes(codes, kept) }, missed);
