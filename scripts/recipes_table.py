@@ -1,5 +1,5 @@
-"""The table of tenpak_recipes.sh in Markdown, from the rows of `eval --csv`. Beside each recipe and type stands the mix of types that is
-nearest in bytes, and the divergence over that mix's, where their bytes differ by less than one in a hundred."""
+"""The table of tenpak_recipes.sh in Markdown, from the rows of `eval --csv`. Beside each recipe and type stands the largest
+mix of types that has no more bytes (but for one in two thousand), its size in MB, and the divergence over that mix's."""
 
 import csv
 import sys
@@ -18,16 +18,16 @@ def kld(name, text):
     return "%.4f ± %.4f" % (float(row["kld"]), float(row["kld_error"]))
 
 
-print("| recipe or type | MB | times smaller | bits per linear weight | KLD, wiki.utf8 | KLD, held-out text | perplexity | KLD of both | the mix's | ratio |")
-print("|---|---|---|---|---|---|---|---|---|---|")
+print("| recipe or type | MB | times smaller | bits per linear weight | KLD, wiki.utf8 | KLD, held-out text | perplexity | KLD of both | the mix: MB | KLD | ratio |")
+print("|---|---|---|---|---|---|---|---|---|---|---|")
 for name, texts in files.items():
     if name in mixes:
         continue
     row = texts["all"]
-    mix = min(mixes, key=lambda m: abs(size[m] - size[name]), default=None)
-    beside = ["", ""]
-    if mix and abs(size[mix] / size[name] - 1) < 0.01:
-        beside = [kld(mix, "all"), "%.2f" % (float(row["kld"]) / float(files[mix]["all"]["kld"]))]
+    mix = max((m for m in mixes if size[m] <= 1.0005 * size[name]), key=lambda m: size[m], default=None)
+    beside = ["", "", ""]
+    if mix:
+        beside = ["%.1f" % (size[mix] / 1e6), kld(mix, "all"), "%.2f" % (float(row["kld"]) / float(files[mix]["all"]["kld"]))]
     cells = [f"`{name}`", "%.1f" % (size[name] / 1e6), "%.2fx" % float(row["times_smaller_than_fp32"]), "%.2f" % float(row["linear_bpw"]),
              kld(name, "wiki"), kld(name, "heldout"), "%+.2f %%" % float(row["perplexity_change_percent"]), kld(name, "all"), *beside]
     print("| " + " | ".join(cells) + " |")
