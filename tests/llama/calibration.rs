@@ -149,7 +149,8 @@ fn an_interrupted_run_goes_on_where_it_was() {
 fn takes_no_more_memory_than_it_may() {
     let place = Place::new();
     let mut command = passes(&f16(), &place.path("passes.gguf"));
-    let (printed, measures) = place.measured("passes", command.args(["--memory", &format!("{MEGABYTES}M")]));
+    let (printed, measures) =
+        place.with_memory("passes", command.args(["--memory", &format!("{MEGABYTES}M")]));
     has_no_second_copies(&printed);
     let megabytes =
         Collection::read(&printed).and_then(|c| c.sums_megabytes).expect("the memory of the sums");

@@ -38,7 +38,7 @@ fn takes_no_more_than_it_may(shape: &str, parts: &[u32], of: u32, kind: &str) {
             THREADS,
         ]);
         convert.args(["--outtype", kind, "--shard", &format!("{part}/{of}")]);
-        let (_, measures) = place.measured(&format!("convert-{part}"), &mut convert);
+        let (_, measures) = place.with_memory(&format!("convert-{part}"), &mut convert);
         let kilobytes = measures.peak_kilobytes.expect("the system tells the peak of memory");
         note(format!("{part}/{of} {kind}: peak {kilobytes} kB, {:.1} s", measures.seconds));
         assert!(kilobytes <= MAX_KILOBYTES, "part {part}/{of} as {kind} took more than {MAX_KILOBYTES} kB");

@@ -1,6 +1,7 @@
 //! What every test needs: a folder of its own, programs that leave logs there, and the rule that nothing else runs
 //! while a program is measured.
 
+use super::fixtures::note;
 use std::cell::RefCell;
 use std::ffi::OsStr;
 use std::fs::File;
@@ -9,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::rc::{Rc, Weak};
 use std::sync::LazyLock;
+use std::time::Instant;
 use tenpak_gguf::llama::run::{Error, last_lines};
 use tenpak_gguf::llama::{Divergence, Evaluation, Measures, Perplexity, logged};
 
@@ -17,6 +19,9 @@ pub const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 /// Files that are larger than this many bytes go when the test that made them has passed.
 const KEPT_BYTES: u64 = 1 << 20;
+
+/// Tests that take as many seconds say so.
+const LONG_SECONDS: u64 = 20;
 
 /// The target folder, in which the scripts keep what they build.
 pub static TARGET: LazyLock<PathBuf> = LazyLock::new(|| {
@@ -44,6 +49,7 @@ pub static THREADS: LazyLock<usize> = LazyLock::new(|| {
 pub struct Place {
     folder: PathBuf,
     is_kept: bool,
+    made: Instant,
 }
 
 impl Place {
@@ -65,7 +71,7 @@ impl Place {
             std::fs::remove_dir_all(&folder).expect("the folder of an earlier run can go");
         }
         std::fs::create_dir_all(&folder).expect("the target folder is writable");
-        Place { folder, is_kept }
+        Place { folder, is_kept, made: Instant::now() }
     }
 
     /// A path in the folder.
@@ -113,6 +119,18 @@ impl Place {
     #[track_caller]
     pub fn measured(&self, name: &str, command: &mut Command) -> (String, Measures) {
         let _alone = alone();
+        self.taken(name, command)
+    }
+
+    /// Runs a program, and returns what it printed and what it took, of which memory alone means something: others run meanwhile.
+    #[track_caller]
+    pub fn with_memory(&self, name: &str, command: &mut Command) -> (String, Measures) {
+        let _shared = shared();
+        self.taken(name, command)
+    }
+
+    #[track_caller]
+    fn taken(&self, name: &str, command: &mut Command) -> (String, Measures) {
         forget_peak();
         let run = self.checked(logged(command.current_dir(&self.folder), &self.log(name)));
         (run.text, run.measures)
@@ -168,8 +186,15 @@ impl Place {
 }
 
 impl Drop for Place {
-    /// What a failed test made stays for a look at it; of a test that passed the logs stay.
+    /// What a failed test made stays for a look at it; of a test that passed the logs stay. Says what took long.
     fn drop(&mut self) {
+        let seconds = self.made.elapsed().as_secs();
+        if seconds >= LONG_SECONDS {
+            note(format!(
+                "{seconds} s in {}",
+                self.folder.strip_prefix(&*HOME).unwrap_or(&self.folder).display()
+            ));
+        }
         if std::thread::panicking() {
             eprintln!("the files of this test are in {}", self.folder.display());
             return;
