@@ -35,7 +35,9 @@ if [ "$what" = all ] || [ "$what" = kernels ]; then
 fi
 [ "$what" = all ] || [ "$what" = models ] || exit 0
 
-ik=$("$ROOT/scripts/build_ik_llama.sh")
+peers=${PEERS:-IQ3_XXS IQ3_KT}
+ik=
+[[ $peers != *_KT* ]] || ik=$("$ROOT/scripts/build_ik_llama.sh")
 # ggml as desktops have it, and as a processor without AVX-512 and AVX-VNNI has it
 no_amx= avx2=
 if grep -q amx_int8 /proc/cpuinfo; then no_amx=$("$ROOT/scripts/build_ggml_variant.sh" no-amx); fi
@@ -61,7 +63,7 @@ for model in ${MODELS:-qwen smollm2}; do
     # llama.cpp makes no file of the smallest types without one
     made "$model-block.imatrix" "$llama/llama-imatrix" -m "$model-block.gguf" -f "$TARGET/models/text/wiki.utf8" -c 512 --chunks 4 \
         --no-ppl --output-format dat -o "$model-block.imatrix.part"
-    for type in Q4_K_M ${PEERS:-IQ3_XXS IQ3_KT} ${TYPES:-t3 t2 t4}; do
+    for type in Q4_K_M $peers ${TYPES:-t3 t2 t4}; do
         file=$model-$type.gguf block=$model-$type-block.gguf programs=$llama
         case $type in
         Q4_K_M) ;;
@@ -78,7 +80,7 @@ for model in ${MODELS:-qwen smollm2}; do
         esac
         [ -e "$file" ] || made "$file" "$repeat_block" all "$model-Q4_K_M.gguf" "$block" "$file.part"
         libraries=
-        [ "$programs" = "$ik" ] || libraries=$no_amx # ik_llama.cpp has no code for AMX
+        [[ $type = *_KT ]] || libraries=$no_amx # ik_llama.cpp has no code for AMX
         runs+=("$file|$programs|$libraries||native")
         [ -z "$no_amx" ] || [ $type != Q4_K_M ] || runs+=("$file|$programs|||amx")
         [ -n "$avx2" ] || continue

@@ -21,6 +21,9 @@ BARS = [
     ("t3", "Q4_K_M", "avx2", "tg64", 1.0),
     ("t3", "Q4_K_M", "avx2", "pp512", 0.8),
 ]
+for outliers in ("o4", "o3", "s34", "s24"):
+    for build in ("native", "avx2"):
+        BARS += [(outliers, "IQ3_S", build, "tg64", 1.0), (outliers, "Q4_K_M", build, "pp512", 0.5)]
 
 raw, out = sys.argv[1:]
 runs = collections.defaultdict(list)

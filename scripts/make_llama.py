@@ -3,15 +3,16 @@
 
     scripts/make_llama.py FOLDER SHAPE [sparse|speckled]
 
-SHAPE is 70b (Llama 2 and 3 70B), 8x22b (Mixtral) or 1b (TinyLlama 1.1B). `sparse` files are all zeros and take no room on the disk;
-`speckled` ones are zeros after the first 64 KiB of every tensor, which are random and the same on every run; else weights are random BF16. There is no tokenizer: convert with --no-tokenizer, or put the files of one into the folder.
+SHAPE is 70b (Llama 2 and 3 70B), 70b-layer (one layer of it, with fewer tokens), 8x22b (Mixtral) or 1b (TinyLlama 1.1B). `sparse` files
+are all zeros and take no room on the disk; `speckled` ones are zeros after the first 64 KiB of every tensor, which are random and the same
+on every run; else weights are random BF16. There is no tokenizer: convert with --no-tokenizer, or put the files of one into the folder.
 """
 import json, os, random, struct, sys
 from pathlib import Path
 
 #       layers, width, inner, heads, kv heads, tokens, experts
-SHAPES = {"70b": (80, 8192, 28672, 64, 8, 128256, 0), "8x22b": (56, 6144, 16384, 48, 8, 32000, 8),
-          "1b": (22, 2048, 5632, 32, 4, 49152, 0)}
+SHAPES = {"70b": (80, 8192, 28672, 64, 8, 128256, 0), "70b-layer": (1, 8192, 28672, 64, 8, 49152, 0),
+          "8x22b": (56, 6144, 16384, 48, 8, 32000, 8), "1b": (22, 2048, 5632, 32, 4, 49152, 0)}
 SHARD = 5_000_000_000
 SPECKLE = 1 << 16
 
