@@ -9,13 +9,15 @@
 #   LLAMA=FOLDER                       programs of the patched llama.cpp that are built already
 #   BUILT=FOLDER                       tenpak-gguf, built already
 #
-# What files cost stays in target/tenpak_recipes/, so that an interrupted run goes on. The table goes to benches/record/.
+# What files cost stays in target/tenpak_recipes/, so that an interrupted run goes on. The table, of all that is there of the model, goes
+# to benches/record/.
 source "$(dirname "$0")/setup.sh"
 if [ -n "${BUILT:-}" ]; then tenpak=$BUILT/tenpak-gguf; else build_tenpak; fi
 llama=${LLAMA:-$(LLAMA_TARGETS="llama-perplexity llama-tenpak-calibrate" "$ROOT/scripts/build_llama.sh")}
 "$ROOT/scripts/calibration_text.sh" >/dev/null # makes heldout.txt
 model=${MODEL:-smollm2} effort=${EFFORT:-fast} chunks=${CHUNKS:-16}
-recipes=${RECIPES:-$("$tenpak" recipes | awk '/TenPak/ { found = 1 } found && $1 ~ /^(v[0-9]|int|nf|pq|aqlm|tenpak-x)/ { print $1 }')}
+all=$("$tenpak" recipes | awk '/TenPak/ { found = 1 } found && $1 ~ /^(v[0-9]|int|nf|pq|aqlm|tenpak-x)/ { print $1 }')
+recipes=${RECIPES:-$all}
 work=$TARGET/tenpak_recipes
 threads=(${THREADS:+--threads "$THREADS"})
 mkdir -p "$work"
@@ -31,7 +33,6 @@ esac
 gram=${CALIBRATION:-$model.gram.gguf}
 [ -n "${CALIBRATION:-}" ] || made "$gram" "$tenpak" calibrate "$base" -f self -o "$gram.part" --tokens 32768 --collector "$llama"
 
-tables=()
 # judged NAME OPTION...: what a file costs that convert makes with these options
 judged() {
     local out=$model-$1.gguf
@@ -44,16 +45,20 @@ judged() {
         mv "$out.csv.part" "$out.csv"
         [ -n "${KEEP:-}" ] || rm -f "$out" "${out%.gguf}"*.lora.gguf
     fi
-    tables+=("$out.csv")
 }
 for recipe in $recipes; do judged "$recipe" --recipe "$recipe"; done
 for type in ${TYPES-t4 t35 t3 t25 t2}; do judged "$type" --type "$type" --keep-embeddings; done
 for recipe in ${MIXES-$recipes}; do judged "as-$recipe" --size "$(awk -F, 'NR == 2 { print $2 }' "$model-$recipe.gguf.csv")"; done
 
+tables=()
+# shellcheck disable=SC2086 # several words
+for name in $all t4 t35 t3 t25 t2 $(printf 'as-%s ' $all); do
+    [ ! -e "$model-$name.gguf.csv" ] || tables+=("$model-$name.gguf.csv")
+done
 {
     calibrated="32768 tokens of its own text"
     [ -z "${CALIBRATION:-}" ] || calibrated=$(basename "$CALIBRATION")
-    echo "# ${MIXES:+MIXES=\"$MIXES\" }scripts/tenpak_recipes.sh, $(date +%F), --effort $effort, calibrated on $calibrated; $chunks chunks of 512 tokens of each text"
+    echo "# scripts/tenpak_recipes.sh, $(date +%F), MODEL=$model, --effort $effort, calibrated on $calibrated; $chunks chunks of 512 tokens of each text"
     head -n 1 "${tables[0]}"
     for table in "${tables[@]}"; do tail -n +2 "$table"; done
 } >"$model.csv"
