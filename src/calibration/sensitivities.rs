@@ -33,6 +33,18 @@ pub struct Sensitivity {
     pub energy: f64,
 }
 
+/// Nats by which rounding of logits can put a measured divergence below zero.
+const ROUNDING: f64 = 1e-5;
+
+/// A measured divergence. No divergence is negative; that of a weight on which hardly anything depends can be measured so, by
+/// rounding or by chance, and then is taken for its standard error. `None` where neither explains the value.
+fn not_negative(measured: f64, uncertainty: f64) -> Option<f64> {
+    if measured >= 0.0 {
+        return Some(measured);
+    }
+    (measured >= -ROUNDING.max(5.0 * uncertainty)).then_some(uncertainty)
+}
+
 impl Sensitivities {
     /// Reads those of a calibration file. `vector` gives the values of a tensor, `None` if there is no such tensor.
     pub(super) fn read(
@@ -58,10 +70,11 @@ impl Sensitivities {
         let mut sites = HashMap::new();
         for (i, (weight, word)) in weights.into_iter().zip(uses).enumerate() {
             let values = [divergence[i], uncertainty[i], energy[i]];
-            if values.iter().any(|v| !v.is_finite() || *v < 0.0) {
-                return Err(damaged(&format!("the sensitivity of `{weight}` is {values:?}")));
-            }
-            let [divergence, uncertainty, energy] = values.map(f64::from);
+            let [measured, uncertainty, energy] = values.map(f64::from);
+            let is_known = values.iter().all(|v| v.is_finite()) && uncertainty >= 0.0 && energy >= 0.0;
+            let divergence = not_negative(measured, uncertainty).filter(|_| is_known);
+            let divergence =
+                divergence.ok_or_else(|| damaged(&format!("the sensitivity of `{weight}` is {values:?}")))?;
             let site = match &word[..] {
                 "product" => Use::Product,
                 "rows" => Use::Rows,

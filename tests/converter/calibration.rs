@@ -383,6 +383,19 @@ fn sensitivities_are_read() {
     assert_eq!(open(&tiny::gram()).unwrap().sensitivities().unwrap(), None);
 }
 
+/// Rounding and chance put what is measured of a weight that does nothing below zero; its standard error stands for it.
+#[test]
+fn sensitivities_below_zero_by_chance() {
+    let mut parts = with_sensitivities([-0.3, -2.5e-7, 3.0], &[0.1, 0.1, 1.0, 0.8]);
+    let error = parts.tensors.iter_mut().find(|(name, ..)| name == "sensitivity.error").expect("a tensor");
+    error.2 = vec![0.1, 1.4e-7, 0.3];
+    let calibration = open(&parts).unwrap();
+    let found = calibration.sensitivities().unwrap().expect("they are there");
+    let of = |weight, site| found.of(weight, site).map(|s| s.divergence as f32);
+    assert_eq!(of("token_embd.weight", Use::Rows), Some(0.1));
+    assert_eq!(of(Q, Use::Product), Some(1.4e-7));
+}
+
 #[test]
 fn sensitivities_that_cannot_be() {
     let refused = |parts: Parts, words: &[&str]| {
