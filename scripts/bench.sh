@@ -7,7 +7,8 @@
 #
 # MODELS="qwen smollm2"   TYPES="t3 t2 t4"   PEERS="IQ3_XXS IQ3_KT"   ROUNDS=5 (runs of each, interleaved; medians)
 #
-# Builds: native is all that the processor has but AMX, which desktops lack; amx; avx2, and no more, in all of ggml and our kernels.
+# BUILDS="native amx avx2": those that are run, of the builds that differ here. native is all that the processor has but AMX, which desktops lack;
+# amx is that, too; avx2 is no more than that, in all of ggml and our kernels. LLAMA_QUICK=1 takes the build for tests.
 #
 # The types are compared in files that share all but the matrices of their blocks with the Q4_K_M file. Speed does not depend on values:
 # only the first block is quantized to each type, and stands in the place of all (examples/repeat_block.rs). Files stay in target/bench/;
@@ -35,15 +36,15 @@ if [ "$what" = all ] || [ "$what" = kernels ]; then
 fi
 [ "$what" = all ] || [ "$what" = models ] || exit 0
 
-peers=${PEERS:-IQ3_XXS IQ3_KT}
+peers=${PEERS:-IQ3_XXS IQ3_KT} builds=" ${BUILDS:-native amx avx2} "
 ik=
 [[ $peers != *_KT* ]] || ik=$("$ROOT/scripts/build_ik_llama.sh")
 # ggml as desktops have it, and as a processor without AVX-512 and AVX-VNNI has it
-no_amx= avx2=
-if grep -q amx_int8 /proc/cpuinfo; then no_amx=$("$ROOT/scripts/build_ggml_variant.sh" no-amx); fi
-if grep -qE 'avx512f|avx_vnni' /proc/cpuinfo; then avx2=$("$ROOT/scripts/build_ggml_variant.sh" avx2); fi
+has_amx=$(grep -m 1 -o amx_int8 /proc/cpuinfo || true) no_amx= avx2=
+if [[ -n $has_amx && $builds = *\ native\ * ]]; then no_amx=$("$ROOT/scripts/build_ggml_variant.sh" no-amx); fi
+if [[ $builds = *\ avx2\ * ]] && grep -qE 'avx512f|avx_vnni' /proc/cpuinfo; then avx2=$("$ROOT/scripts/build_ggml_variant.sh" avx2); fi
 build_tenpak repeat_block
-repeat_block=$TARGET/release/examples/repeat_block
+repeat_block=$(dirname "$judge")/repeat_block
 work=$TARGET/bench
 mkdir -p "$work"
 cd "$work"
@@ -67,7 +68,7 @@ for model in ${MODELS:-qwen smollm2}; do
         file=$model-$type.gguf block=$model-$type-block.gguf programs=$llama
         case $type in
         Q4_K_M) ;;
-        t[0-9]*) made "$block" "$tenpak" convert "$model-block.gguf" --type "$type" --keep-embeddings --force -o "$block.part" ;;
+        t[0-9]*) made "$block" "$tenpak" convert "$model-block.gguf" --type "$type" --keep-embeddings --no-calibration --force -o "$block.part" ;;
         [os][0-9]*) # only recipes name them
             printf '[[rule]]\nroles = ["embeddings", "head"]\ntypes = ["stored"]\n\n[[rule]]\ntypes = ["%s"]\n' "$type" >"$type.toml"
             made "$block" "$tenpak" convert "$model-block.gguf" --recipe "$type.toml" --no-calibration --force -o "$block.part"
@@ -81,12 +82,13 @@ for model in ${MODELS:-qwen smollm2}; do
         [ -e "$file" ] || made "$file" "$repeat_block" all "$model-Q4_K_M.gguf" "$block" "$file.part"
         libraries=
         [[ $type = *_KT ]] || libraries=$no_amx # ik_llama.cpp has no code for AMX
-        runs+=("$file|$programs|$libraries||native")
-        [ -z "$no_amx" ] || [ $type != Q4_K_M ] || runs+=("$file|$programs|||amx")
+        [[ $builds != *\ native\ * ]] || runs+=("$file|$programs|$libraries||native")
+        [[ $builds != *\ amx\ * || -z $has_amx || $type != Q4_K_M ]] || runs+=("$file|$programs|||amx")
         [ -n "$avx2" ] || continue
         case $type in
-        Q4_K_M | IQ3_XXS) runs+=("$file|$llama|$avx2||avx2") ;;
-        t3 | t2) runs+=("$file|$llama|$avx2|avx2|avx2") ;;
+        *_KT) ;;
+        [A-Z]*) runs+=("$file|$llama|$avx2||avx2") ;;
+        *) runs+=("$file|$llama|$avx2|avx2|avx2") ;;
         esac
     done
 done

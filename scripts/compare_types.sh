@@ -23,7 +23,7 @@ row f16 f16.gguf
 for type in ${OURS:-default t3 t4}; do
     choice=()
     [ "$type" = default ] || choice=(--type "$type")
-    "$tenpak" convert "$folder" -o model.gguf --force "${choice[@]}" >&2
+    "$tenpak" convert "$folder" -o model.gguf --no-calibration --force "${choice[@]}" >&2
     row "$type" model.gguf
 done
 for type in ${THEIRS:-IQ3_S Q3_K_S IQ4_XS Q3_K_M Q4_K_M}; do

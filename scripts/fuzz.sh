@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Inputs of a fuzzer for every reader, every decoder and the C ABI (fuzz/); docs/testing.md says what is looked for.
 #
-#   scripts/fuzz.sh                    two minutes in all, the same inputs on every run
-#   scripts/fuzz.sh HOURS [NAME...]    so long in all, other inputs on every run; of targets whose names contain one of these
+#   scripts/fuzz.sh                    two minutes of processor time in all, the same inputs on every run
+#   scripts/fuzz.sh HOURS [NAME...]    so long, on all cores, other inputs on every run; of targets whose names contain one of these
 #   scripts/fuzz.sh --rounds FIRST LAST    rounds by number, each the same on every run. Fifty of them are 10^6 inputs for each
 #                                      reader and the C ABI, and 10^8 blocks in all for the decoders. Those that are done
 #                                      (target/fuzz/) are not run again, and the inputs of all are added up.
@@ -77,7 +77,9 @@ if [ "$last" -gt 0 ]; then
     added_up
     exit
 fi
-seconds=$(awk "BEGIN { printf \"%.3f\", ${hours:-2/60} * 3600 / ${#targets[@]} }")
+# A target runs alone in its process, whose memory and time are looked at: each core has a process with a share of the targets.
+cores=$(nproc)
+seconds=$(awk "BEGIN { printf \"%.3f\", ${hours:-2 / 60 / $cores} * 3600 * $cores / ${#targets[@]} }")
 
 if [ -n "$hours" ] && cargo bolero --version >/dev/null 2>&1; then
     for target in "${targets[@]}"; do
@@ -89,4 +91,17 @@ fi
 export BOLERO_RANDOM_ITERATIONS=1000000000 BOLERO_RANDOM_TEST_TIME_MS
 BOLERO_RANDOM_TEST_TIME_MS=$(awk "BEGIN { printf \"%d\", 1000 * $seconds }")
 [ -n "$hours" ] || export BOLERO_RANDOM_SEED=1
-"$program" --test-threads=1 "$@"
+mkdir -p "$TARGET/fuzz"
+processes=()
+for ((core = 0; core < cores && core < ${#targets[@]}; core++)); do
+    share=()
+    for ((i = core; i < ${#targets[@]}; i += cores)); do share+=("${targets[i]}"); done
+    "$program" --test-threads=1 --exact "${share[@]}" >"$TARGET/fuzz/core-$core.log" 2>&1 &
+    processes+=($!)
+done
+failed=0
+for core in "${!processes[@]}"; do
+    wait "${processes[core]}" || failed=1
+    cat "$TARGET/fuzz/core-$core.log"
+done
+exit $failed

@@ -69,7 +69,7 @@ prepare() {
         if [ ! -f "$PACKED/real/model.gguf" ]; then
             local folder=${MODEL_FOLDER:-$(TENPAK=$tenpak "$ROOT/scripts/fetch_model.sh")}
             say "converting $folder"
-            "$tenpak" convert "$folder" --recipe scripts/gpu_check.toml -o "$PACKED/real/model.gguf"
+            "$tenpak" convert "$folder" --recipe scripts/gpu_check.toml --no-calibration -o "$PACKED/real/model.gguf"
         fi
         ;;
     *) cp "$REAL_MODEL" "$PACKED/real/model.gguf" ;;

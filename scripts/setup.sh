@@ -17,7 +17,9 @@ die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 # BUILT=FOLDER: they are built already, in this folder of cargo's.
 build_tenpak() {
     if [ -n "${BUILT:-}" ]; then
-        tenpak=$BUILT/tenpak-gguf judge=$BUILT/examples/judge
+        local built
+        built=$(realpath "$BUILT")
+        tenpak=$built/tenpak-gguf judge=$built/examples/judge
         return
     fi
     local examples=() example

@@ -94,6 +94,31 @@ tools_for_clusters() {
     fi
 }
 
+# What the other sections of `all` need but Rust, whose compiler leaves one of two cores idle: packages, downloads, builds.
+prepare() {
+    tools_for_aarch64
+    tools_for_vulkan
+    tools_for_clusters
+    [ "$(uname -sm)" != "Linux x86_64" ] || "$ROOT/scripts/cuda_compiler.sh" pinned
+    builds
+}
+
+# beside COMMAND LOG SECTIONS...: runs it while the sections run, with what it prints in the log
+beside() {
+    local command=$1 log=$2 waited
+    shift 2
+    ("$command") >"$log" 2>&1 &
+    waited=$!
+    "$@"
+    wait "$waited" || { cat "$log" && die "$command failed"; }
+}
+
+code() {
+    section lints lints
+    section "Rust tests" rust_tests
+    section fuzzing "$ROOT/scripts/fuzz.sh"
+}
+
 MODEL="conversion:: calibration:: calibration_experts:: importance:: quantized_gguf:: kernels:: experts:: programs::
     quantized_checkpoints:: own_text:: sizes:: parts:: gpu_check:: rpc:: verify:: eval:: doctor:: guide:: server:: low_rank:: samples:: scaling:: release:: package:: clusters:: stock::"
 case $what in
@@ -108,21 +133,20 @@ all | code) tests= ;;
 *) die "there is no part $what: code, quick, ggml, vocabularies, pytorch, model, cuda, vulkan or aarch64" ;;
 esac
 
-case $what in all | code | quick)
-    section lints lints
-    section "Rust tests" rust_tests
-    section fuzzing "$ROOT/scripts/fuzz.sh"
-    ;;
-esac
-case $what in all | cuda) section CUDA "$ROOT/scripts/check_cuda_build.sh" ;; esac
-case $what in all | aarch64) section "ARM tools" tools_for_aarch64 ;; esac
-case $what in all | vulkan) section "Vulkan tools" tools_for_vulkan ;; esac
-case $what in all | model) section "cluster tools" tools_for_clusters ;; esac
-if [ "$what" = all ]; then
-    section llama.cpp builds
+case $what in
+all)
+    section "Rust and builds" beside prepare "$TARGET/prepare.log" code
+    section CUDA "$ROOT/scripts/check_cuda_build.sh"
     # All at once: a test that builds or waits leaves a core to others.
     section "acceptance tests" acceptance
-elif [ -n "$tests" ]; then
+    ;;
+code | quick) code ;;
+cuda) section CUDA "$ROOT/scripts/check_cuda_build.sh" ;;
+aarch64) section "ARM tools" tools_for_aarch64 ;;
+vulkan) section "Vulkan tools" tools_for_vulkan ;;
+model) section "cluster tools" tools_for_clusters ;;
+esac
+if [ -n "$tests" ]; then
     section llama.cpp builds
     if [ $# -gt 0 ]; then tests=$*; fi
     # shellcheck disable=SC2086 # several words

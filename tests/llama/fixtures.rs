@@ -145,18 +145,25 @@ pub fn f16() -> PathBuf {
     })
 }
 
-/// SmolLM2 in the types that are the default, made while nothing else ran.
+/// SmolLM2 in the types that are the default without a size, calibrated.
 pub fn out() -> PathBuf {
-    made("out.gguf", &[&TENPAK_KEY, arg(&MODEL)], |place, out| {
-        let mut convert = tenpak([
-            "convert",
-            arg(&MODEL),
-            "-o",
-            arg(out),
-            "--no-calibration",
-            "--threads",
-            MEASURED_THREADS,
-        ]);
+    let (model, gram) = (f16(), gram());
+    made("out.gguf", &[&TENPAK_KEY, arg(&gram)], |place, out| {
+        let mut convert = tenpak(["convert", arg(&model), "-o", arg(out), "--recipe", "default"]);
+        place.run("convert", convert.args(["--calibration", arg(&gram), "--effort", "fast"]));
+    })
+}
+
+/// Blocks of [`uncalibrated`].
+pub const SOME_BLOCKS: usize = 4;
+
+/// The first blocks of SmolLM2 without calibration, in the same types, made while nothing else ran: the search for each weight
+/// alone is the longest that there is.
+pub fn uncalibrated() -> PathBuf {
+    let model = short(&f16(), SOME_BLOCKS);
+    made("uncalibrated.gguf", &[&TENPAK_KEY, arg(&model)], |place, out| {
+        let mut convert = tenpak(["convert", arg(&model), "-o", arg(out), "--no-calibration"]);
+        convert.args(["--threads", MEASURED_THREADS]);
         let (_, Measures { seconds, cpu_seconds, peak_kilobytes }) = place.measured("convert", &mut convert);
         let cpu_seconds = cpu_seconds.expect("the system tells CPU time");
         let peak_kilobytes = peak_kilobytes.expect("the system tells the peak of memory");
@@ -165,9 +172,9 @@ pub fn out() -> PathBuf {
     })
 }
 
-/// Seconds, CPU seconds and kilobytes at the peak of the conversion that made [`out`].
-pub fn measures_of_out() -> (f64, f64, u64) {
-    let text = std::fs::read_to_string(out().with_file_name("measures")).expect("a file");
+/// Seconds, CPU seconds and kilobytes at the peak of the conversion that made [`uncalibrated`].
+pub fn measures_of_uncalibrated() -> (f64, f64, u64) {
+    let text = std::fs::read_to_string(uncalibrated().with_file_name("measures")).expect("a file");
     let mut values = text.split(' ');
     let mut next = || values.next().expect("three values");
     let number = |text: &str| text.parse().expect("a number");

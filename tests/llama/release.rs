@@ -19,8 +19,8 @@ print(json.dumps({'data': card.data.to_dict(), 'text': card.text}))
 /// The first blocks of SmolLM2, released: the folder and the one GGUF file in it.
 fn released(place: &Place) -> (PathBuf, PathBuf) {
     let (folder, model) = (place.path("out"), short(&out(), FEW_BLOCKS));
-    let mut release =
-        tenpak(["release", arg(&model), "-o", arg(&folder), "--license", "apache-2.0", "--no-calibration"]);
+    let mut release = tenpak(["release", arg(&model), "-o", arg(&folder), "--license", "apache-2.0"]);
+    release.args(["--calibration", arg(&gram())]);
     release.args(["--base-model", "HuggingFaceTB/SmolLM2-135M-Instruct", "--quantized-by", "'tests': [yes]"]);
     place.run("release", &mut release);
     let entries = std::fs::read_dir(&folder).expect("a folder").map(|entry| entry.expect("an entry").path());

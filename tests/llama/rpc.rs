@@ -22,8 +22,8 @@ const RECIPE: &str = r#"
 about = "A block in each trellis type"
 
 [[rule]]
-why = "no block"
-roles = ["embeddings"]
+why = "attention and `ffn_down` have both sizes of blocks, and the search takes long"
+names = ["token_embd.weight", "blk.*.ffn_{gate,up}.weight"]
 types = ["f16"]
 
 [[rule]]

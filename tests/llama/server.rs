@@ -15,7 +15,8 @@ fn with_tools(place: &Place, template: &Path) -> PathBuf {
     place.run("export", &mut tenpak(["export", arg(&short(&f16(), FEW_BLOCKS)), "-o", arg(&folder)]));
     // A file beside the configuration goes before what the configuration says.
     std::fs::copy(template, folder.join("chat_template.jinja")).expect("a copy");
-    place.run("convert", &mut tenpak(["convert", arg(&folder), "-o", arg(&out), "--no-calibration"]));
+    let mut convert = tenpak(["convert", arg(&folder), "-o", arg(&out), "--no-calibration"]);
+    place.run("convert", convert.args(["--type", "t3", "--keep-embeddings"]));
     out
 }
 
