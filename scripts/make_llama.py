@@ -5,7 +5,7 @@
 
 SHAPE is 70b (Llama 2 and 3 70B), 70b-layer (one layer of it, with fewer tokens), 8x22b (Mixtral) or 1b (TinyLlama 1.1B). `sparse` files
 are all zeros and take no room on the disk; `speckled` ones are zeros after the first 64 KiB of every tensor, which are random and the same
-on every run; else weights are random BF16. There is no tokenizer: convert with --no-tokenizer, or put the files of one into the folder.
+on every run; else weights are random BF16, and those of norms are 1. There is no tokenizer: convert with --no-tokenizer, or put the files of one into the folder.
 """
 import json, os, random, struct, sys
 from pathlib import Path
@@ -90,15 +90,21 @@ def main():
                     f.seek(8 + len(text) + header[tensor]["data_offsets"][0])
                     f.write(weights(random.Random(tensor).randbytes(min(SPECKLE, bytes_of(extents)))))
                 continue
-            while at > 0:
-                piece = weights(os.urandom(min(at, 1 << 24)))
-                f.write(piece)
-                at -= len(piece)
+            for tensor, extents in shard:
+                at = bytes_of(extents)
+                if tensor.endswith("norm.weight"):
+                    f.write(ONE * (at // 2))
+                    continue
+                while at > 0:
+                    piece = weights(os.urandom(min(at, 1 << 24)))
+                    f.write(piece)
+                    at -= len(piece)
     index = {"metadata": {}, "weight_map": weight_map}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
     print(sum(bytes_of(s) for _, s in tensors(*shape)))
 
 
+ONE = b"\x80\x3f"
 # The upper byte of a BF16: the sign, and the exponent but for its lowest bit.
 TABLE = bytes(b & 0x80 | 0x3b for b in range(256))
 main()
