@@ -7,8 +7,8 @@
 #
 # MODELS="qwen smollm2"   TYPES="t3 t2 t4"   PEERS="IQ3_XXS IQ3_KT"   ROUNDS=5 (runs of each, interleaved; medians)
 #
-# BUILDS="native amx avx2": those that are run, of the builds that differ here. native is all that the processor has but AMX, which desktops lack;
-# amx is that, too; avx2 is no more than that, in all of ggml and our kernels. LLAMA_QUICK=1 takes the build for tests.
+# BUILDS="native amx avx2": those that are run, of the builds that differ here. native is all that the processor has but AMX, which
+# desktops lack; amx is all; avx2 is no more than AVX2, in all of ggml and our kernels. LLAMA_QUICK=1 takes the build for tests.
 #
 # The types are compared in files that share all but the matrices of their blocks with the Q4_K_M file. Speed does not depend on values:
 # only the first block is quantized to each type, and stands in the place of all (examples/repeat_block.rs). Files stay in target/bench/;

@@ -77,19 +77,18 @@ if [ "$last" -gt 0 ]; then
     added_up
     exit
 fi
-# A target runs alone in its process, whose memory and time are looked at: each core has a process with a share of the targets.
-cores=$(nproc)
-seconds=$(awk "BEGIN { printf \"%.3f\", ${hours:-2 / 60 / $cores} * 3600 * $cores / ${#targets[@]} }")
-
 if [ -n "$hours" ] && cargo bolero --version >/dev/null 2>&1; then
+    seconds=$(awk "BEGIN { printf \"%d\", $hours * 3600 / ${#targets[@]} }")
     for target in "${targets[@]}"; do
         say "$target"
-        cargo bolero test --sanitizer NONE --profile quick --test fuzz --engine-args '-rss_limit_mb=4096' -T "${seconds%.*}s" "$target"
+        cargo bolero test --sanitizer NONE --profile quick --test fuzz --engine-args '-rss_limit_mb=4096' -T "${seconds}s" "$target"
     done
     exit
 fi
+# A target runs alone in its process, whose memory and time are looked at: each core has a process with a share of the targets.
+cores=$(nproc)
 export BOLERO_RANDOM_ITERATIONS=1000000000 BOLERO_RANDOM_TEST_TIME_MS
-BOLERO_RANDOM_TEST_TIME_MS=$(awk "BEGIN { printf \"%d\", 1000 * $seconds }")
+BOLERO_RANDOM_TEST_TIME_MS=$(awk "BEGIN { printf \"%d\", 1000 * ${hours:-2 / 60 / $cores} * 3600 * $cores / ${#targets[@]} }")
 [ -n "$hours" ] || export BOLERO_RANDOM_SEED=1
 mkdir -p "$TARGET/fuzz"
 processes=()

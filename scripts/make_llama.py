@@ -5,7 +5,8 @@
 
 SHAPE is 70b (Llama 2 and 3 70B), 70b-layer (one layer of it, with fewer tokens), 8x22b (Mixtral) or 1b (TinyLlama 1.1B). `sparse` files
 are all zeros and take no room on the disk; `speckled` ones are zeros after the first 64 KiB of every tensor, which are random and the same
-on every run; else weights are random BF16, and those of norms are 1. There is no tokenizer: convert with --no-tokenizer, or put the files of one into the folder.
+on every run; else weights are random BF16, and those of norms are 1. There is no tokenizer: convert with --no-tokenizer, or put the
+files of one into the folder.
 """
 import json, os, random, struct, sys
 from pathlib import Path
