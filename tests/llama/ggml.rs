@@ -55,8 +55,8 @@ fn test_backend_ops_mul_mat() {
 
 /// Products by the tiles of AMX-BF16, where the processor has them.
 #[test]
-fn test_backend_ops_mul_mat_of_bf16() {
-    backend_ops(&mut llama("test-backend-ops"), "CPU", "MUL_MAT", &["bf16"], "type_b=f32,");
+fn test_backend_ops_mul_mat_of_floats() {
+    backend_ops(&mut llama("test-backend-ops"), "CPU", "MUL_MAT", &["bf16", "f16"], "type_b=f32,");
 }
 
 #[test]

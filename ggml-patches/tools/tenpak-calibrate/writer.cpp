@@ -1,5 +1,6 @@
 #include "writer.h"
 
+#include "../../src/llama-ext.h"
 #include "chat.h"
 #include "llama-cpp.h"
 #include "openings.h"
@@ -324,6 +325,11 @@ void write_text(common_params params, const std::string & path, int64_t n_tokens
     params.n_batch         = n_places * n_ctx;
     params.n_ubatch        = std::min(params.n_ubatch, params.n_batch);
     params.n_outputs_max   = n_places;
+    const bool on_cpu = params.n_gpu_layers == 0 || llama_model_n_devices(model) == 0;
+    if (on_cpu && params.flash_attn_type == LLAMA_FLASH_ATTN_TYPE_AUTO) {
+        // Of one token for each document, it is slower there than products and a softmax.
+        params.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_DISABLED;
+    }
     llama_context_ptr ctx(llama_init_from_model(model, common_context_params_to_llama(params)));
     if (!ctx || !llama_get_memory(ctx.get())) {
         throw std::runtime_error(params.model.path + ": llama.cpp cannot generate with it: give a text (-f)");
