@@ -118,6 +118,16 @@ impl Sensitivities {
 }
 
 #[cfg(test)]
+impl Sensitivities {
+    /// Those of these uses of weights.
+    pub fn of_uses<const N: usize>(uses: [(&str, Use, Sensitivity); N]) -> Sensitivities {
+        let sites =
+            uses.into_iter().map(|(weight, site, found)| ((weight.to_owned(), site), found)).collect();
+        Sensitivities { sites, ..Default::default() }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

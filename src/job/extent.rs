@@ -12,17 +12,23 @@ pub(super) const CHUNKS: usize = kept_back::TRIAL_CHUNKS;
 /// Layers that are tried, spread evenly over all.
 const LAYERS: u64 = 7;
 
+/// What weights of all kinds are called that are not tried by kinds.
+pub(super) const REST: &str = "rest";
+
 /// How much is tried.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Extent {
     /// Whether weights of each kind are tried by themselves too. Without, only the head is, and all kinds in layers get one factor.
     by_kinds: bool,
+    /// Whether the embeddings are the head.
+    tied: bool,
 }
 
 impl Extent {
     /// That of a conversion of so much effort.
-    pub(super) fn of(effort: Effort) -> Extent {
-        Extent { by_kinds: effort != Effort::Fast }
+    pub(super) fn of(effort: Effort, model: &Model) -> Extent {
+        let has_head = model.tensors.iter().any(|t| Role::of(&t.name) == Role::Head);
+        Extent { by_kinds: effort != Effort::Fast, tied: !has_head }
     }
 
     /// Tokens that are run if weights of so many kinds are tried by themselves.
@@ -30,9 +36,14 @@ impl Extent {
         (1 + 2 * (1 + kinds)) * CHUNKS * CHUNK
     }
 
-    /// The kind that a weight is tried by itself with; `None` for one that is tried together with others only.
-    pub(super) fn kind_of(self, name: &str) -> Option<&str> {
-        (self.by_kinds || Role::of(name) == Role::Head).then(|| kind(name))
+    /// The kind that a weight is tried with: its own, or [`REST`].
+    pub(super) fn kind_of(self, name: &str) -> &str {
+        if self.by_kinds || self.is_head(name) { kind(name) } else { REST }
+    }
+
+    fn is_head(self, name: &str) -> bool {
+        let role = Role::of(name);
+        role == Role::Head || self.tied && role == Role::Embeddings
     }
 
     /// Whether a matrix is tried: the matrices of some layers, the head, and the embeddings if kinds are tried by themselves.
@@ -41,7 +52,7 @@ impl Extent {
         let tried = layers.min(LAYERS);
         let is_of_tried = |block| (0..tried).any(|i| (2 * i + 1) * layers / (2 * tried) == block);
         match Role::of(name) {
-            Role::Embeddings => self.by_kinds,
+            Role::Embeddings => self.by_kinds || self.tied,
             Role::Head => true,
             _ => block(name).is_some_and(is_of_tried),
         }
@@ -59,10 +70,14 @@ mod tests {
 
     #[test]
     fn kinds_are_tried_by_themselves_with_more_effort() {
-        let kind_of = |effort, name| Extent::of(effort).kind_of(name);
-        assert_eq!(kind_of(Effort::Normal, "blk.3.ffn_down.weight"), Some("ffn_down.weight"));
-        assert_eq!(kind_of(Effort::Fast, "blk.3.ffn_down.weight"), None);
-        assert_eq!(kind_of(Effort::Fast, "output.weight"), Some("output.weight"));
+        let of_all = Extent { by_kinds: true, tied: false };
+        let fast = Extent { by_kinds: false, tied: false };
+        let tied = Extent { by_kinds: false, tied: true };
+        assert_eq!(of_all.kind_of("blk.3.ffn_down.weight"), "ffn_down.weight");
+        assert_eq!(fast.kind_of("blk.3.ffn_down.weight"), REST);
+        assert_eq!(fast.kind_of("output.weight"), "output.weight");
+        assert_eq!(fast.kind_of("token_embd.weight"), REST);
+        assert_eq!(tied.kind_of("token_embd.weight"), "token_embd.weight");
     }
 
     #[test]

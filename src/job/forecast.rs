@@ -106,7 +106,7 @@ impl Work {
             let is_tried = tried.includes(model, &t.name);
             if is_tried {
                 work.trial += t.elements() as f64;
-                kinds.extend(tried.kind_of(&t.name));
+                kinds.insert(tried.kind_of(&t.name));
             }
             work.tried += (ROWS * matrices.min(EXPERTS)) as f64 * n;
             if Role::of(&t.name) == Role::Embeddings && has_head {
@@ -181,7 +181,7 @@ impl Measure {
         threads: Option<usize>,
     ) -> Result<Forecast, Error> {
         let places = self.places(model, effort)?;
-        let tried = Extent::of(effort);
+        let tried = Extent::of(effort, model);
         let work = Work::of(model, tried);
         let speed = measure_speed(self.collector.as_deref(), super::measure::matrix_dtype(model), threads);
         let quantizing = Quantizing::measured(effort);
@@ -221,7 +221,7 @@ impl Measure {
             let seconds = quantized.zip(judged).map(|(quantized, judged)| quantized + judged);
             let is_there = match &places.calibration {
                 Some(calibration) if is_there && places.kept_back.exists() => {
-                    self.place_of_trial(calibration, &places.kept_back, effort)?.exists()
+                    self.place_of_trial(calibration, &places.kept_back, tried)?.exists()
                 }
                 _ => false,
             };

@@ -166,13 +166,12 @@ impl Measure {
         &self,
         calibration: &Path,
         kept_back: &Path,
-        effort: Effort,
+        extent: Extent,
     ) -> Result<PathBuf, Error> {
         /// Counts up when a trial does something else.
-        const TRIED: &str = "5";
+        const TRIED: &str = "7";
         let calibration = calibration.file_name().unwrap_or_default().to_string_lossy();
-        let extent = format!("{:?}", Extent::of(effort));
-        let key = key_of(&[&calibration, &digest(kept_back)?, &extent, TRIED]);
+        let key = key_of(&[&calibration, &digest(kept_back)?, &format!("{extent:?}"), TRIED]);
         Ok(self.cache.place(&key, "trial.tsv"))
     }
 

@@ -57,6 +57,7 @@ mod kept_back;
 mod loss;
 mod measure;
 mod merge;
+mod noise;
 mod origin;
 mod outputs;
 mod own_text;

@@ -106,6 +106,7 @@ impl Pricing<'_> {
         let (Found::Measured(measured), Some(measure)) = (self.statistics, self.measure) else {
             return Ok(None);
         };
+        let extent = Extent::of(self.effort, self.model);
         let trying = Trying {
             model: self.model,
             measured,
@@ -113,8 +114,8 @@ impl Pricing<'_> {
             sensitivities,
             costs,
             threads: self.threads,
-            extent: Extent::of(self.effort),
-            place: measure.place_of_trial(measured.calibration.path(), &measured.kept_back, self.effort)?,
+            extent,
+            place: measure.place_of_trial(measured.calibration.path(), &measured.kept_back, extent)?,
         };
         trying.run(tell)
     }

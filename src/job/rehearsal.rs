@@ -4,9 +4,10 @@
 use super::allocate::Allocation;
 use super::calibrate::WorkFolder;
 use super::collector::run_collector;
-use super::costs::{Known, cost_of};
+use super::costs::{Cost, Known, cost_of};
 use super::guide::Guide;
 use super::measure::{Measure, Measured};
+use super::noise::noise_of;
 use super::trial::SEARCH;
 use super::{Error, Event, Step, judge};
 use crate::calibration::{Sensitivities, Use};
@@ -47,33 +48,26 @@ impl Rehearsal<'_> {
         parse(&text).ok_or_else(|| Error::Damaged(place.clone()))
     }
 
-    /// For every use of every weight its name, the use, and the noise in its outputs, as a share of their squares, that is expected to
-    /// cost as much as the errors of its type: the cost of the mix over the sensitivity.
+    /// For every use of every weight its name, the use, and the noise that is expected to cost as much as the errors of its type.
     fn noise(&self) -> Result<String, Error> {
         let guide = Guide { calibration: &self.measured.calibration, effort: SEARCH };
         let known = Known::of(guide.calibration, self.sensitivities)?;
         let mut lines = String::new();
         for (&index, &cost) in &self.mix.costs {
             let t = &self.model.tensors[index];
-            let of = |site| self.sensitivities.of(&t.name, site).map(|s| s.divergence).filter(|d| *d > 0.0);
-            let mut line = |word: &str, cost: f64, divergence: f64| {
-                let noise = cost / divergence;
-                if noise > 0.0 {
-                    let _ = writeln!(lines, "{} {word} {noise:e}", t.name);
-                }
-            };
-            match (of(Use::Product), of(Use::Rows)) {
-                (Some(divergence), None) => line("product", cost, divergence),
-                (None, Some(divergence)) => line("rows", cost, divergence),
-                (Some(of_products), Some(of_rows)) => {
+            let is_used = |site| self.sensitivities.of(&t.name, site).is_some();
+            let by_use = match (is_used(Use::Product), is_used(Use::Rows)) {
+                (true, true) => {
                     let target = self.mix.plan.tensors[index].target;
-                    if let Some(by_use) = cost_of(self.model, guide, &known, t, target)? {
-                        let share = cost / by_use.sum();
-                        line("product", share * by_use.products, of_products);
-                        line("rows", share * by_use.rows, of_rows);
-                    }
+                    let by_use = cost_of(self.model, guide, &known, t, target)?.unwrap_or_default();
+                    let share = if by_use.sum() > 0.0 { cost / by_use.sum() } else { 0.0 };
+                    Cost { products: share * by_use.products, rows: share * by_use.rows }
                 }
-                (None, None) => {}
+                (true, false) => Cost { products: cost, rows: 0.0 },
+                (false, _) => Cost { products: 0.0, rows: cost },
+            };
+            for (word, noise) in noise_of(self.sensitivities, &t.name, by_use) {
+                let _ = writeln!(lines, "{} {word} {noise:e}", t.name);
             }
         }
         Ok(lines)

@@ -467,7 +467,7 @@ static void run(int argc, char ** argv) {
         if (!own.swap_kinds.empty()) {
             output_file file(out);
             file.clear();
-            measure_kinds(meter, own.swap, read_tried(own.swap_kinds), run_chunk, n_chunks, n_together, file.stream());
+            measure_kinds(meter, own.swap, read_tried(own.swap_kinds, meter), run_chunk, n_chunks, n_together, file.stream());
             file.finish();
         } else {
             measure_swaps(meter, own.swap, run_chunk, n_chunks, n_together);

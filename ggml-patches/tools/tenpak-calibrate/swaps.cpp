@@ -3,6 +3,7 @@
 #include "ggml-cpp.h"
 #include "gguf.h"
 #include "progress.h"
+#include "rehearsal.h"
 
 #include <chrono>
 #include <cstdio>
@@ -82,29 +83,27 @@ void measure_swaps(sensitivity_meter & meter, const std::string & path, const ch
     }
 }
 
-std::map<std::string, tried_weight> read_tried(const std::string & path) {
+std::map<std::string, tried_weight> read_tried(const std::string & path, const sensitivity_meter & meter) {
     std::ifstream                       file(path);
     std::map<std::string, tried_weight> tried;
-    std::string                         name;
-    tried_weight                        weight;
-    while (file >> name >> weight.noise >> weight.kind) {
-        tried[name] = weight;
+    std::string                         kind;
+    while (const auto line = read_noise_of_use(file, path, meter)) {
+        if (!(file >> kind)) {
+            break;
+        }
+        tried_weight & weight    = tried[meter.sites[line->site].weight];
+        weight.noise[line->site] = line->noise;
+        weight.kind              = kind;
     }
     if (!file.eof()) {
-        throw std::runtime_error(path + ": has no lines of a name, a number and a kind");
+        throw std::runtime_error(path + ": has no lines of a name, `product` or `rows`, a number and a kind");
     }
     return tried;
 }
 
 void measure_kinds(sensitivity_meter & meter, const std::string & path, const std::map<std::string, tried_weight> & tried,
                    const chunk_runner & run, int64_t n_chunks, int64_t n_tokens, FILE * out) {
-    const std::string             all = "all";
-    std::map<std::string, size_t> site_of;
-    for (size_t i = 0; i < meter.sites.size(); i++) {
-        if (!site_of.emplace(meter.sites[i].weight, i).second && tried.count(meter.sites[i].weight)) {
-            throw std::runtime_error("--swap-kinds: `" + meter.sites[i].weight + "` is used in two ways");
-        }
-    }
+    const std::string   all = "all";
     const other_weights                               others(meter, path);
     std::map<std::string, std::vector<ggml_tensor *>> kinds;
     for (auto * t : others.tensors) {
@@ -145,11 +144,11 @@ void measure_kinds(sensitivity_meter & meter, const std::string & path, const st
             std::map<size_t, double>          noise;
             for (auto * t : tensors) {
                 values.push_back(others.values(t));
-                swaps[t->name]            = values.back().data();
-                noise[site_of.at(t->name)] = tried.at(t->name).noise;
+                swaps[t->name] = values.back().data();
+                noise.insert(tried.at(t->name).noise.begin(), tried.at(t->name).noise.end());
             }
             costs[kind].of_weights.add(meter.swapped(swaps));
-            costs[kind].of_noise.add(meter.perturbed(noise, chunk));
+            costs[kind].of_noise.add(meter.perturbed(shares_of(noise, meter), chunk));
             done += 2;
             tell(false);
         }

@@ -20,8 +20,8 @@ void measure_swaps(sensitivity_meter & meter, const std::string & path, const ch
 
 // A weight that is swapped together with those of its kind.
 struct tried_weight {
-    double      noise; // in its outputs, as a share of their squares, that is expected to cost as much
-    std::string kind;  // "all": together with all only
+    std::map<size_t, double> noise; // by site, as in rehearsal.h: what is expected to cost as much
+    std::string              kind;  // "all": together with all only
 };
 
 // The weights of each kind together, and all of them: beside what they cost what their noise does. A line has both divergences, each
@@ -29,5 +29,5 @@ struct tried_weight {
 void measure_kinds(sensitivity_meter & meter, const std::string & path, const std::map<std::string, tried_weight> & tried,
                    const chunk_runner & run, int64_t n_chunks, int64_t n_tokens, FILE * out);
 
-// Lines of a file: the name of a weight, its noise, its kind.
-std::map<std::string, tried_weight> read_tried(const std::string & path);
+// Lines of a file, one for each use of a weight: its name, `product` or `rows`, its noise, its kind.
+std::map<std::string, tried_weight> read_tried(const std::string & path, const sensitivity_meter & meter);
