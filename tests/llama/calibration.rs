@@ -171,7 +171,8 @@ fn values(file: &File, index: usize) -> Vec<f64> {
     bytes.chunks_exact(4).map(|b| f64::from(f32::from_le_bytes([b[0], b[1], b[2], b[3]]))).collect()
 }
 
-/// Noise in all weights, made by itself as for a rehearsal, costs what the curve says, which was measured with other random numbers.
+/// Noise in all weights, made by itself as for a rehearsal, costs what the curve says, which was measured with other random numbers: the
+/// noise of products as a sum of squares, that of rows as a share.
 #[test]
 fn noise_everywhere_costs_what_the_curve_says() {
     /// Points of the curve.
@@ -183,12 +184,18 @@ fn noise_everywhere_costs_what_the_curve_says() {
     let calibration = place.path("gram.gguf");
     place.run("calibrate", &mut passes(&model, &calibration));
     let file = File::open(&calibration).expect("a calibration");
-    let index = file.tensors().iter().position(|t| t.name == "sensitivity.curve").expect("a curve");
-    let curve = values(&file, index);
+    let of = |name: &str| {
+        values(&file, file.tensors().iter().position(|t| t.name == name).expect("sensitivities"))
+    };
+    let (curve, energies) = (of("sensitivity.curve"), of("sensitivity.energy"));
     let words = |key: &str| file.key(key).and_then(|v| v.as_array()).expect("names").iter();
     let noise = |share: f64| {
-        let sites = words("sensitivity.weights").zip(words("sensitivity.uses"));
-        let lines = sites.map(|(w, u)| format!("{} {} {share}\n", w.as_str().unwrap(), u.as_str().unwrap()));
+        let sites = words("sensitivity.weights").zip(words("sensitivity.uses")).zip(&energies);
+        let lines = sites.map(|((weight, of_use), energy)| {
+            let of_use = of_use.as_str().unwrap();
+            let noise = if of_use == "rows" { share } else { share * energy };
+            format!("{} {of_use} {noise:e}\n", weight.as_str().unwrap())
+        });
         std::fs::write(place.path("noise"), lines.collect::<String>()).unwrap();
     };
     let out = place.path("noise.tsv");

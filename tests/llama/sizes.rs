@@ -23,9 +23,9 @@ const UNUSED: f64 = 0.002;
 /// possible there is not much to choose by).
 const MAX_KLD_RATIO: f64 = 1.0;
 
-/// How far the expected divergence may be from that on other text, as a factor (1.22 seen). The model is cut short and the text
+/// How far the expected divergence may be from that on other text, as a factor (1.68 seen). The model is cut short and the text
 /// is too, so that this finds errors of units only.
-const MAX_SURPRISE: f64 = 2.0;
+const MAX_SURPRISE: f64 = 3.0;
 
 /// A conversion with little text, quickly.
 fn sized(place: &Place, model: &Path, out: &Path, more: &[&str]) -> Command {
@@ -135,7 +135,9 @@ fn without_a_text_the_model_writes_it() {
     // Every layer is tried, and its quantized weights cost about what noise does.
     let of_trial = |printed: &str| number(printed, "trial: some layers in t3 cost ");
     note(format!("{} times what is expected", of_trial(&printed)));
-    assert!((0.3..3.0).contains(&of_trial(&printed)) && !printed.contains("by kinds"), "{printed}");
+    assert!((0.3..3.0).contains(&of_trial(&printed)), "{printed}");
+    // Its embeddings are its head, which is tried by itself.
+    assert!(printed.contains(" token_embd.weight, ") && printed.contains(" all others"), "{printed}");
     // The mix is rehearsed on the text that it is judged on.
     assert!(printed.contains("a rehearsal of the mix: "), "{printed}");
     let (expected, found) = (number(&printed, "a divergence of "), number(&printed, "cost: KLD "));
