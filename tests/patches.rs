@@ -16,7 +16,7 @@ const PATCHES: [&str; 11] = [
     "0007-file-type.patch",
     "0008-space-prefix.patch",
     "0009-log.patch",
-    "0010-amx-tiles.patch",
+    "0010-float-products.patch",
     "tests/0001-test-tensor-types.patch",
 ];
 

@@ -3,6 +3,7 @@
 #if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && (defined(__clang__) || __GNUC__ >= 11)
 
 #include "ggml-impl.h"
+#include "tenpak-transpose.h"
 
 #include <cpuid.h>
 #include <immintrin.h>
@@ -70,33 +71,6 @@ bool tenpak_has_amx_bf16(void) {
     return state == 2;
 }
 
-// Transposes 16 x 16 words.
-AMX_CALL void transpose(__m512i v[16]) {
-    __m512i t[16];
-    for (int i = 0; i < 16; i += 2) {
-        t[i]     = _mm512_unpacklo_epi32(v[i], v[i + 1]);
-        t[i + 1] = _mm512_unpackhi_epi32(v[i], v[i + 1]);
-    }
-    for (int i = 0; i < 16; i += 4) {
-        v[i]     = _mm512_unpacklo_epi64(t[i], t[i + 2]);
-        v[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
-        v[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
-        v[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
-    }
-    for (int i = 0; i < 4; i++) {
-        t[i]      = _mm512_shuffle_i32x4(v[i], v[i + 4], 0x88);
-        t[i + 4]  = _mm512_shuffle_i32x4(v[i + 8], v[i + 12], 0x88);
-        t[i + 8]  = _mm512_shuffle_i32x4(v[i], v[i + 4], 0xdd);
-        t[i + 12] = _mm512_shuffle_i32x4(v[i + 8], v[i + 12], 0xdd);
-    }
-    for (int i = 0; i < 4; i++) {
-        v[i]      = _mm512_shuffle_i32x4(t[i], t[i + 4], 0x88);
-        v[i + 4]  = _mm512_shuffle_i32x4(t[i + 8], t[i + 12], 0x88);
-        v[i + 8]  = _mm512_shuffle_i32x4(t[i], t[i + 4], 0xdd);
-        v[i + 12] = _mm512_shuffle_i32x4(t[i + 8], t[i + 12], 0xdd);
-    }
-}
-
 // The upper halves of 16 floats and of 16 more, in pairs.
 AMX_CALL __m512i paired(__m512 a, __m512 b) {
     const __m512i upper = _mm512_set1_epi32((int) 0xffff0000);
@@ -110,7 +84,7 @@ AMX_CALL __m512 rest(__m512 a) {
 }
 
 AMX_CALL void store_pairs(__m512i v[16], int64_t n, uint32_t * packed) {
-    transpose(v);
+    tenpak_transpose(v);
     for (int64_t pair = 0; pair < DEPTH / 2; pair++) {
         _mm512_mask_storeu_epi32(packed + pair * n, (__mmask16) ((1u << n) - 1), v[pair]);
     }
@@ -162,7 +136,7 @@ AMX static void store(const float * tile, int64_t n, char * out, size_t stride) 
     for (int i = 0; i < 16; i++) {
         v[i] = _mm512_loadu_si512(tile + 16 * i);
     }
-    transpose(v);
+    tenpak_transpose(v);
     for (int64_t c = 0; c < n; c++) {
         _mm512_storeu_si512(out + c * stride, v[c]);
     }

@@ -1,0 +1,203 @@
+#include "tenpak-lanes.h"
+
+#if defined(__x86_64__) && defined(__GNUC__) && (defined(__clang__) || __GNUC__ >= 11)
+
+#include "ggml-impl.h"
+#include "tenpak-transpose.h"
+
+// The lanes of a vector are columns, the last of which may be none:
+//
+//   group    columns of two vectors, or of one at the end, with all their values: value | column of the group
+//   panel    rows of the matrix and some of their values, as floats: row | value
+//   tile     the sums of some rows of a panel and of a group, which stay in registers while values go by: 24 of AVX-512's 32
+//            registers, 12 of AVX2's 16
+//
+// A thread makes a panel, multiplies it with one group after the other, and goes on with the next values of the same rows. Sums wait
+// meanwhile, group | row | column, and are transposed when all values are through. All threads pack the groups into the work buffer;
+// panels and sums of each are behind them.
+#define PANEL_ROWS  96
+#define PANEL_DEPTH 256
+
+// From a row of a panel to the next: without the space between them, too many begin in the same lines of the first cache.
+#define PANEL_STRIDE (PANEL_DEPTH + 16)
+
+// Columns that one panel is multiplied with. More take another of the same weights.
+#define SUM_COLUMNS 512
+
+#define PRIVATE_FLOATS (PANEL_ROWS * (PANEL_STRIDE + SUM_COLUMNS))
+
+// Rows and values are multiples of so many.
+#define STEP 16
+
+// Fewer columns than these are left to ggml.
+#define MIN_COLUMNS 4
+
+// Chunks of rows for each thread, if there are as many: threads are not equally fast.
+#define CHUNKS 4
+
+// So far ahead rows are fetched: the processor's own prefetchers do not follow as many at once.
+#define FETCHED_AHEAD 256
+
+// Bytes of a line of the caches.
+#define LINE 64
+
+#define LANES           16
+#define VECTOR          __m512
+#define TILE_ROWS       12
+#define TARGET          __attribute__((target("avx512f")))
+#define NAME(name)      name##_avx512
+#define ZERO            _mm512_setzero_ps
+#define LOAD            _mm512_loadu_ps
+#define STORE           _mm512_storeu_ps
+#define ALL_LANES       _mm512_set1_ps
+#define MULTIPLY_ADD    _mm512_fmadd_ps
+#define HALVES          __m256i
+#define LOAD_HALVES     _mm256_loadu_si256
+#define FROM_F16        _mm512_cvtph_ps
+#define FROM_BF16(w)    _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(w), 16))
+
+TARGET __attribute__((always_inline)) static inline void transpose_avx512(__m512 v[16]) {
+    __m512i words[16];
+    for (int i = 0; i < 16; i++) {
+        words[i] = _mm512_castps_si512(v[i]);
+    }
+    tenpak_transpose(words);
+    for (int i = 0; i < 16; i++) {
+        v[i] = _mm512_castsi512_ps(words[i]);
+    }
+}
+
+#include "tenpak-lanes.inc"
+
+#define LANES           8
+#define VECTOR          __m256
+#define TILE_ROWS       6
+#define TARGET          __attribute__((target("avx2,fma,f16c")))
+#define NAME(name)      name##_avx2
+#define ZERO            _mm256_setzero_ps
+#define LOAD            _mm256_loadu_ps
+#define STORE           _mm256_storeu_ps
+#define ALL_LANES       _mm256_set1_ps
+#define MULTIPLY_ADD    _mm256_fmadd_ps
+#define HALVES          __m128i
+#define LOAD_HALVES     _mm_loadu_si128
+#define FROM_F16        _mm256_cvtph_ps
+#define FROM_BF16(w)    _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(w), 16))
+
+TARGET __attribute__((always_inline)) static inline void transpose_avx2(__m256 v[8]) {
+    __m256 t[8];
+    for (int i = 0; i < 8; i += 2) {
+        t[i]     = _mm256_unpacklo_ps(v[i], v[i + 1]);
+        t[i + 1] = _mm256_unpackhi_ps(v[i], v[i + 1]);
+    }
+    for (int i = 0; i < 8; i += 4) {
+        v[i]     = _mm256_shuffle_ps(t[i], t[i + 2], 0x44);
+        v[i + 1] = _mm256_shuffle_ps(t[i], t[i + 2], 0xee);
+        v[i + 2] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0x44);
+        v[i + 3] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0xee);
+    }
+    for (int i = 0; i < 4; i++) {
+        t[i]     = _mm256_permute2f128_ps(v[i], v[i + 4], 0x20);
+        t[i + 4] = _mm256_permute2f128_ps(v[i], v[i + 4], 0x31);
+    }
+    for (int i = 0; i < 8; i++) {
+        v[i] = t[i];
+    }
+}
+
+#include "tenpak-lanes.inc"
+
+enum level { NO_LANES, AVX2_LANES, AVX512_LANES };
+
+static enum level level(void) {
+    if (__builtin_cpu_supports("avx512f")) {
+        return AVX512_LANES;
+    }
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c") ? AVX2_LANES : NO_LANES;
+}
+
+static bool takes(const struct ggml_tensor * dst) {
+    const struct ggml_tensor * matrix  = dst->src[0];
+    const struct ggml_tensor * columns = dst->src[1];
+#if defined(__AVX512BF16__)
+    const bool is_slow = matrix->type == GGML_TYPE_F16;
+#else
+    const bool is_slow = matrix->type == GGML_TYPE_F16 || matrix->type == GGML_TYPE_BF16;
+#endif
+    return is_slow && columns->type == GGML_TYPE_F32 && matrix->ne[0] % STEP == 0 && matrix->ne[1] % STEP == 0
+        && matrix->ne[2] * matrix->ne[3] == 1 && matrix->nb[0] == 2 && ggml_nrows(columns) >= MIN_COLUMNS
+        && ggml_is_contiguous(columns) && ggml_is_contiguous(dst) && level() != NO_LANES;
+}
+
+// Columns with those that fill the last vector.
+static int64_t padded_columns(const struct ggml_tensor * dst, int64_t lanes) {
+    return GGML_PAD(ggml_nrows(dst->src[1]), lanes);
+}
+
+// Packs the groups of columns. Each thread has some of the pieces of STEP values of a vector.
+static void pack_groups(const struct ggml_compute_params * params, const struct ggml_tensor * columns, int64_t lanes) {
+    const int64_t depth  = columns->ne[0];
+    const int64_t n      = ggml_nrows(columns);
+    const int64_t steps  = depth / STEP;
+    const int64_t pieces = (n + lanes - 1) / lanes * steps;
+    for (int64_t piece = pieces * params->ith / params->nth; piece < pieces * (params->ith + 1) / params->nth; piece++) {
+        const int64_t first = piece / steps * lanes;
+        const int64_t k     = piece % steps * STEP;
+        const int64_t group = first / (2 * lanes) * 2 * lanes;
+        const int64_t width = MIN(2 * lanes, GGML_PAD(n, lanes) - group);
+        const float * from  = (const float *) columns->data + first * depth + k;
+        float *       to    = (float *) params->wdata + group * depth + k * width + first - group;
+        for (int64_t i = 0; i < STEP; i++) {
+            for (int64_t c = 0; c < lanes; c++) {
+                to[i * width + c] = first + c < n ? from[c * depth + i] : 0;
+            }
+        }
+    }
+}
+
+// Rows of a chunk.
+static int64_t chunk_rows(int64_t n_rows, int n_threads) {
+    const int64_t wanted = n_rows / (CHUNKS * n_threads);
+    return wanted >= PANEL_ROWS ? PANEL_ROWS : wanted >= PANEL_ROWS / 2 ? PANEL_ROWS / 2 : STEP;
+}
+
+size_t tenpak_lanes_work_bytes(const struct ggml_tensor * dst, int n_threads) {
+    return takes(dst) ? sizeof(float) * (dst->src[0]->ne[0] * padded_columns(dst, 16) + n_threads * PRIVATE_FLOATS) + LINE : 0;
+}
+
+bool tenpak_multiply_by_lanes(const struct ggml_compute_params * params, struct ggml_tensor * dst) {
+    if (params->use_ref || !takes(dst)) {
+        return false;
+    }
+    const bool    wide   = level() == AVX512_LANES;
+    const int64_t lanes  = wide ? 16 : 8;
+    const int64_t n_rows = dst->src[0]->ne[1];
+    const int64_t rows   = chunk_rows(n_rows, params->nth);
+    pack_groups(params, dst->src[1], lanes);
+    if (params->ith == 0) {
+        ggml_threadpool_chunk_set(params->threadpool, params->nth);
+    }
+    ggml_barrier(params->threadpool);
+    float * space = (float *) params->wdata + dst->src[0]->ne[0] * padded_columns(dst, lanes);
+    space = (float *) GGML_PAD((uintptr_t) space, LINE) + params->ith * PRIVATE_FLOATS;
+    for (int64_t first = params->ith * rows; first < n_rows; first = ggml_threadpool_chunk_add(params->threadpool, 1) * rows) {
+        (wide ? multiply_rows_avx512 : multiply_rows_avx2)(dst, params->wdata, first, MIN(rows, n_rows - first), space);
+    }
+    return true;
+}
+
+#else
+
+size_t tenpak_lanes_work_bytes(const struct ggml_tensor * dst, int n_threads) {
+    (void) dst;
+    (void) n_threads;
+    return 0;
+}
+
+bool tenpak_multiply_by_lanes(const struct ggml_compute_params * params, struct ggml_tensor * dst) {
+    (void) params;
+    (void) dst;
+    return false;
+}
+
+#endif
