@@ -3,6 +3,7 @@
 # in one type, embeddings and output head as in the base; judged by the divergence from the base on text that nobody calibrated on.
 #
 #   MODELS="smollm2 qwen"    TOKENS="32768 131072"    CHUNKS=24 (of 512 tokens, to judge on)    TYPE=t3    EFFORT=fast
+#   LLAMA=FOLDER             programs of the patched llama.cpp that are built already
 #
 # It is judged on wiki.utf8, on heldout.txt (of the kinds of the real text) and on what the model writes with another seed, where
 # the chat template's tokens are left out, because llama-perplexity reads them as characters. The own text of fewer
@@ -10,7 +11,7 @@
 source "$(dirname "$0")/setup.sh"
 need cargo 'install Rust'
 build_tenpak
-llama=$(LLAMA_TARGETS="llama-perplexity llama-quantize llama-tenpak-calibrate" "$ROOT/scripts/build_llama.sh")
+llama=${LLAMA:-$(LLAMA_TARGETS="llama-perplexity llama-quantize llama-tenpak-calibrate" "$ROOT/scripts/build_llama.sh")}
 real=$("$ROOT/scripts/calibration_text.sh")
 chunks=${CHUNKS:-24} type=${TYPE:-t3} effort=${EFFORT:-fast}
 models=${MODELS:-smollm2} tokens=${TOKENS:-32768 131072}
@@ -34,9 +35,9 @@ open(sys.argv[3], "w", encoding="utf-8", newline="").write(text if end < 0 else 
 EOF
 }
 
-# gram BASE TEXT TOKENS OUT: statistics; prints what it took
+# gram BASE TEXT TOKENS OUT: statistics, without the sensitivities, which nothing here asks for; prints what it took
 gram() {
-    "$judge" measured "$4.run" "$tenpak" calibrate "$1" -f "$2" --parse-special --tokens "$3" --collector "$llama" \
+    "$judge" measured "$4.run" "$tenpak" calibrate "$1" -f "$2" --parse-special --tokens "$3" --budget 0 --collector "$llama" \
         --threads "$(nproc)" -o "$4"
 }
 

@@ -1,7 +1,7 @@
 //! Measures what the linear layers of a model get as input, with the collector of ggml-patches.
 
 use super::collector::{CollectorError, add_options, find_collector, run_collector};
-use super::own_text::OwnText;
+use super::own_text::{OwnText, Writing};
 use super::{Error, check_output};
 use crate::calibration::Calibration;
 use crate::gguf;
@@ -40,7 +40,7 @@ impl Text {
 impl From<&OwnText> for Text {
     /// The text once it is written.
     fn from(own: &OwnText) -> Text {
-        Text::File { path: own.output.clone(), name: Some(own.name()), parse_special: true }
+        Text::File { path: own.path.clone(), name: Some(own.name()), parse_special: true }
     }
 }
 
@@ -112,20 +112,20 @@ impl Calibrate {
             }
             Text::Own { seed, keep } => {
                 let work = work_folder(".tenpak-text-", &self.output)?;
-                let own = OwnText {
-                    base: self.base.clone(),
-                    output: keep.clone().unwrap_or_else(|| work.path().join("own.txt")),
-                    tokens: self.tokens,
-                    seed: *seed,
+                let path = keep.clone().unwrap_or_else(|| work.path().join("own.txt"));
+                let own = OwnText { path, tokens: self.tokens, seed: *seed };
+                let text = Text::from(&own);
+                Writing {
                     context: self.context,
                     threads: self.threads,
                     gpu_layers: self.gpu_layers,
                     collector: self.collector.clone(),
                     overwrite: self.overwrite,
                     quiet: self.quiet,
-                };
-                own.write()?;
-                return Calibrate { text: Text::from(&own), ..self.clone() }.run();
+                    ..Writing::new(&self.base, vec![own])
+                }
+                .run()?;
+                return Calibrate { text, ..self.clone() }.run();
             }
         }
         Ok(Calibration::open(&self.output)?)
@@ -150,7 +150,7 @@ impl Calibrate {
         if parse_special {
             command.arg("--parse-special");
         }
-        run_collector(&mut command, &self.output, self.quiet)
+        run_collector(&mut command, &[&self.output], self.quiet)
     }
 }
 

@@ -93,8 +93,12 @@ pub(super) fn add_options<const N: usize>(command: &mut Command, options: [(&str
     }
 }
 
-/// Runs the collector, which is to write a file. What it prints is shown, or only if it fails.
-pub(super) fn run_collector(command: &mut Command, output: &Path, quiet: bool) -> Result<(), CollectorError> {
+/// Runs the collector, which is to write files. What it prints is shown, or only if it fails.
+pub(super) fn run_collector(
+    command: &mut Command,
+    outputs: &[&Path],
+    quiet: bool,
+) -> Result<(), CollectorError> {
     let temporary = || atomic_file::temporary(&std::env::temp_dir());
     let log = quiet.then(temporary).transpose().map_err(CollectorError::Log)?;
     if let Some((log, _)) = &log {
@@ -103,8 +107,10 @@ pub(super) fn run_collector(command: &mut Command, output: &Path, quiet: bool) -
     }
     let status = run::passed_on(command).map_err(CollectorError::Start)?.status;
     match (status.code(), log) {
-        (Some(0), _) if output.exists() => Ok(()),
-        (Some(0), _) => Err(CollectorError::NoOutput(output.to_owned())),
+        (Some(0), _) => match outputs.iter().find(|output| !output.exists()) {
+            Some(missing) => Err(CollectorError::NoOutput(missing.to_path_buf())),
+            None => Ok(()),
+        },
         (Some(code), None) => Err(CollectorError::Failed(code)),
         (Some(code), Some((log, _watched))) => {
             let text = std::fs::read(log.path()).map_err(CollectorError::Log)?;

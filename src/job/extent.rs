@@ -6,42 +6,57 @@ use crate::llama::evaluation::CHUNK;
 use crate::names::{Role, block, in_block};
 use crate::quantize::Effort;
 
-/// Chunks of text that weights are tried on, after those that files are judged on.
+/// Chunks of text that the head and all other weights together are tried on, after those that files are judged on.
 pub(super) const CHUNKS: usize = kept_back::TRIAL_CHUNKS;
+
+/// Those that single kinds are tried on: their factors say how kinds differ, and not what all cost.
+pub(super) const CHUNKS_OF_KINDS: usize = 2;
 
 /// Layers that are tried, spread evenly over all.
 const LAYERS: u64 = 7;
 
-/// What weights of all kinds are called that are not tried by kinds.
+/// What all weights but the head's are called.
 pub(super) const REST: &str = "rest";
 
 /// How much is tried.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Extent {
-    /// Whether weights of each kind are tried by themselves too. Without, only the head is, and all kinds in layers get one factor.
+    /// Whether weights of each kind are tried by themselves too. Without, all but the head's get one factor.
     by_kinds: bool,
     /// Whether the embeddings are the head.
     tied: bool,
 }
 
 impl Extent {
+    #[cfg(test)]
+    pub(super) const fn new(by_kinds: bool, tied: bool) -> Extent {
+        Extent { by_kinds, tied }
+    }
+
     /// That of a conversion of so much effort.
     pub(super) fn of(effort: Effort, model: &Model) -> Extent {
         let has_head = model.tensors.iter().any(|t| Role::of(&t.name) == Role::Head);
         Extent { by_kinds: effort != Effort::Fast, tied: !has_head }
     }
 
-    /// Tokens that are run if weights of so many kinds are tried by themselves.
-    pub(super) fn tokens(kinds: usize) -> usize {
-        (1 + 2 * (1 + kinds)) * CHUNKS * CHUNK
+    /// Tokens that are run for so many parts (the head, the rest) and so many kinds.
+    pub(super) fn tokens(parts: usize, kinds: usize) -> usize {
+        let runs = |tried: usize| if tried == 0 { 0 } else { 1 + 2 * tried };
+        (runs(parts) * CHUNKS + runs(kinds) * CHUNKS_OF_KINDS) * CHUNK
     }
 
-    /// The kind that a weight is tried with: its own, or [`REST`].
-    pub(super) fn kind_of(self, name: &str) -> &str {
-        if self.by_kinds || self.is_head(name) { kind(name) } else { REST }
+    /// What a weight is tried with first: the head, or [`REST`].
+    pub(super) fn part_of(self, name: &str) -> &str {
+        if self.is_head(name) { kind(name) } else { REST }
     }
 
-    fn is_head(self, name: &str) -> bool {
+    /// The kind that a weight is tried with then, if kinds are and it is not the head's.
+    pub(super) fn kind_of(self, name: &str) -> Option<&str> {
+        (self.by_kinds && !self.is_head(name)).then(|| kind(name))
+    }
+
+    /// Whether a weight, or the kind of one, is the head.
+    pub(super) fn is_head(self, name: &str) -> bool {
         let role = Role::of(name);
         role == Role::Head || self.tied && role == Role::Embeddings
     }
@@ -73,16 +88,21 @@ mod tests {
         let of_all = Extent { by_kinds: true, tied: false };
         let fast = Extent { by_kinds: false, tied: false };
         let tied = Extent { by_kinds: false, tied: true };
-        assert_eq!(of_all.kind_of("blk.3.ffn_down.weight"), "ffn_down.weight");
-        assert_eq!(fast.kind_of("blk.3.ffn_down.weight"), REST);
-        assert_eq!(fast.kind_of("output.weight"), "output.weight");
-        assert_eq!(fast.kind_of("token_embd.weight"), REST);
-        assert_eq!(tied.kind_of("token_embd.weight"), "token_embd.weight");
+        assert_eq!(of_all.kind_of("blk.3.ffn_down.weight"), Some("ffn_down.weight"));
+        assert_eq!(of_all.kind_of("token_embd.weight"), Some("token_embd.weight"));
+        assert_eq!(of_all.kind_of("output.weight"), None);
+        assert_eq!(fast.kind_of("blk.3.ffn_down.weight"), None);
+        for extent in [of_all, fast] {
+            assert_eq!(extent.part_of("blk.3.ffn_down.weight"), REST);
+            assert_eq!(extent.part_of("output.weight"), "output.weight");
+            assert_eq!(extent.part_of("token_embd.weight"), REST);
+        }
+        assert_eq!(tied.part_of("token_embd.weight"), "token_embd.weight");
     }
 
     #[test]
-    fn of_every_kind_weights_and_noise_are_run() {
-        assert_eq!(Extent::tokens(0), 3 * CHUNKS * CHUNK);
-        assert_eq!(Extent::tokens(7), 17 * CHUNKS * CHUNK);
+    fn of_everything_tried_weights_and_noise_are_run() {
+        assert_eq!(Extent::tokens(2, 0), 5 * CHUNKS * CHUNK);
+        assert_eq!(Extent::tokens(2, 7), (5 * CHUNKS + 15 * CHUNKS_OF_KINDS) * CHUNK);
     }
 }

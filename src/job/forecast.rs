@@ -6,7 +6,7 @@ use super::costs::{EXPERTS, ROWS};
 use super::extent::Extent;
 use super::guided::experts;
 use super::measure::{Measure, Step, default_tokens};
-use super::{Error, judge, kept_back, trial};
+use super::{Error, judge, trial};
 use crate::calibration::Statistics;
 use crate::checkpoint::{Model, SourceTensor};
 use crate::names::{Input, Role, SharedInput};
@@ -75,7 +75,8 @@ struct Work {
     trial: f64,
     /// Cubes of the columns of their inputs.
     cubes_of_trial: f64,
-    /// Kinds of these weights that are tried by themselves.
+    /// Parts and kinds of these weights that are tried by themselves.
+    parts: usize,
     kinds: usize,
 }
 
@@ -96,9 +97,10 @@ impl Work {
             cubes: 0.0,
             trial: 0.0,
             cubes_of_trial: 0.0,
+            parts: 0,
             kinds: 0,
         };
-        let mut kinds = BTreeSet::new();
+        let (mut parts, mut kinds) = (BTreeSet::new(), BTreeSet::new());
         let mut inputs = BTreeMap::new();
         for t in model.tensors.iter().filter(|t| model.is_quantizable(t)) {
             let (n, matrices) = (t.columns() as f64, experts(t));
@@ -106,7 +108,8 @@ impl Work {
             let is_tried = tried.includes(model, &t.name);
             if is_tried {
                 work.trial += t.elements() as f64;
-                kinds.insert(tried.kind_of(&t.name));
+                parts.insert(tried.part_of(&t.name));
+                kinds.extend(tried.kind_of(&t.name));
             }
             work.tried += (ROWS * matrices.min(EXPERTS)) as f64 * n;
             if Role::of(&t.name) == Role::Embeddings && has_head {
@@ -115,7 +118,7 @@ impl Work {
             work.active += t.elements() as f64 * if matrices > 1 { share } else { 1.0 };
             inputs.insert(input(t), (n, matrices, is_tried));
         }
-        work.kinds = kinds.len();
+        (work.parts, work.kinds) = (parts.len(), kinds.len());
         for (n, matrices, is_tried) in inputs.into_values() {
             work.sums += n * n * if matrices > 1 { share * matrices as f64 } else { 1.0 };
             let cubes = n.powi(3) * matrices as f64;
@@ -198,10 +201,10 @@ impl Measure {
             let is_there = places.base.exists();
             steps.push(ForecastStep { bytes: Some(bytes), is_there, ..step(Step::Base, seconds) });
         }
-        for (path, tokens) in places.own.iter().zip([kept_back::TOKENS, tokens]) {
-            let seconds = of_collector(&|s| run(tokens, s.few));
-            let is_there = path.exists();
-            steps.push(ForecastStep { tokens: Some(tokens), is_there, ..step(Step::OwnText, seconds) });
+        for own in &places.own {
+            let seconds = of_collector(&|s| run(own.tokens.unwrap_or(tokens), s.few));
+            let is_there = own.path.exists();
+            steps.push(ForecastStep { tokens: own.tokens, is_there, ..step(Step::OwnText, seconds) });
         }
         let sums = of_collector(&|s| run(tokens, s.many) + tokens as f64 * work.sums / s.sums);
         let is_there = places.calibration.as_ref().is_some_and(|path| path.exists());
@@ -214,7 +217,7 @@ impl Measure {
                 Step::Costs,
                 of_quantizer(&|q| kinds * work.tried / q.weights + work.cubes * q.of_cube),
             ));
-            let tokens = Extent::tokens(work.kinds) as u64;
+            let tokens = Extent::tokens(work.parts, work.kinds) as u64;
             let quantized = Quantizing::measured(trial::SEARCH)
                 .map(|q| work.trial / q.weights + work.cubes_of_trial * q.of_cube);
             let judged = of_collector(&|s| run(tokens, s.many));

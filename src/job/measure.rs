@@ -4,7 +4,7 @@ use super::cache::{Cache, key_of, key_of_model};
 use super::calibrate::{Calibrate, Text, check_text};
 use super::collector::{add_options, find_collector};
 use super::extent::Extent;
-use super::own_text::{DEFAULT_SEED, OwnText};
+use super::own_text::{DEFAULT_SEED, OwnText, Writing};
 use super::write::{Resume, write_or_resume};
 use super::{Error, Event, kept_back};
 use crate::atomic_file::AtomicFile;
@@ -97,7 +97,7 @@ pub(super) struct Places {
     /// The plain file: the model itself, if it is one.
     pub base: PathBuf,
     /// Texts of the model's own, if there is no other: the one that is kept back, and the one to measure on.
-    pub own: Vec<PathBuf>,
+    pub own: Vec<OwnText>,
     /// Text that nothing is measured on: the model's own or the end of another.
     pub kept_back: PathBuf,
     /// The calibration, if the text is there already, which decides about its name.
@@ -138,7 +138,10 @@ impl Measure {
             Some(_) => Vec::new(),
             None => [(kept_back::TOKENS, DEFAULT_SEED + 1), (tokens, DEFAULT_SEED)]
                 .into_iter()
-                .map(|(tokens, seed)| self.cache.place(&model_key, &format!("own-{tokens}-{seed}.txt")))
+                .map(|(tokens, seed)| {
+                    let path = self.cache.place(&model_key, &format!("own-{tokens}-{seed}.txt"));
+                    OwnText { path, tokens: Some(tokens), seed }
+                })
                 .collect(),
         };
         let (text, kept_back) = match &self.text {
@@ -146,7 +149,7 @@ impl Measure {
                 let cut = self.cut(text)?;
                 (Some(cut.first), cut.rest)
             }
-            None => (own.get(1).cloned(), own[0].clone()),
+            None => (Some(own[1].path.clone()), own[0].path.clone()),
         };
         let text = text.filter(|path| path.exists());
         let calibration =
@@ -169,7 +172,7 @@ impl Measure {
         extent: Extent,
     ) -> Result<PathBuf, Error> {
         /// Counts up when a trial does something else.
-        const TRIED: &str = "7";
+        const TRIED: &str = "8";
         let calibration = calibration.file_name().unwrap_or_default().to_string_lossy();
         let key = key_of(&[&calibration, &digest(kept_back)?, &format!("{extent:?}"), TRIED]);
         Ok(self.cache.place(&key, "trial.tsv"))
@@ -207,12 +210,9 @@ impl Measure {
         let (text, kept_back) = match &self.text {
             Some(text) => self.cut(text)?.write(text)?,
             None => {
-                let write = |path: &Path, seed: u64, tokens: u64| {
-                    begin(Step::OwnText, path);
-                    self.own_text(&base, path, (seed, tokens), threads)
-                };
-                let kept_back = write(&own[0], DEFAULT_SEED + 1, kept_back::TOKENS)?.output;
-                (Text::from(&write(&own[1], DEFAULT_SEED, tokens)?), kept_back)
+                own.iter().for_each(|own| begin(Step::OwnText, &own.path));
+                self.write_own(&base, &own, threads)?;
+                (Text::from(&own[1]), own[0].path.clone())
             }
         };
         let path_of_text = match &text {
@@ -249,21 +249,14 @@ impl Measure {
         Ok(base)
     }
 
-    /// Lets a model write a text of a seed and so many tokens, unless it is there.
-    fn own_text(
-        &self,
-        base: &Path,
-        path: &Path,
-        (seed, tokens): (u64, u64),
-        threads: Option<usize>,
-    ) -> Result<OwnText, Error> {
-        let mut own = OwnText::new(base, path);
-        if !path.exists() {
-            (own.tokens, own.seed) = (Some(tokens), seed);
-            (own.threads, own.collector, own.quiet) = (threads, self.collector.clone(), self.quiet);
-            own.write()?;
+    /// Lets a model write those of the texts that are not there.
+    fn write_own(&self, base: &Path, texts: &[OwnText], threads: Option<usize>) -> Result<(), Error> {
+        let texts: Vec<_> = texts.iter().filter(|own| !own.path.exists()).cloned().collect();
+        if texts.is_empty() {
+            return Ok(());
         }
-        Ok(own)
+        let (collector, quiet) = (self.collector.clone(), self.quiet);
+        Writing { threads, collector, quiet, ..Writing::new(base, texts) }.run()
     }
 
     /// The text of a model's own that conversions are judged on, which is written if it is not in the cache; `tell` hears where
@@ -275,9 +268,10 @@ impl Measure {
         tell: &dyn Fn(&Path, bool),
     ) -> Result<PathBuf, Error> {
         let model = Model::open(base, &checkpoint::Options::default())?;
-        let path = self.places(&model, Effort::default())?.own.swap_remove(0);
-        tell(&path, path.exists());
-        Ok(self.own_text(base, &path, (DEFAULT_SEED + 1, kept_back::TOKENS), threads)?.output)
+        let own = self.places(&model, Effort::default())?.own.swap_remove(0);
+        tell(&own.path, own.path.exists());
+        self.write_own(base, std::slice::from_ref(&own), threads)?;
+        Ok(own.path)
     }
 
     /// A text of which a tenth is to be kept back, from its end.
@@ -318,7 +312,7 @@ impl CutText {
 }
 
 /// Writes a file that has its name only when it is whole.
-fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut file = AtomicFile::create(path)?;
     file.write_all(bytes)?;
     file.persist().map(drop)

@@ -97,7 +97,7 @@ pub use measure::{Measure, Step};
 pub use merge::{Merge, MergeError};
 pub use origin::{CALIBRATION_KEY, calibration_of, with_calibration};
 pub use outputs::{OutputError, Outputs, check_folder, check_output, save};
-pub use own_text::{DEFAULT_SEED, OwnText};
+pub use own_text::{DEFAULT_SEED, OwnText, Writing};
 pub use sampled::{Interval, Sampled, Whole};
 pub use scaling::SCALED;
 pub use trial::Trial;

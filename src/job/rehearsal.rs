@@ -42,7 +42,7 @@ impl Rehearsal<'_> {
             std::fs::write(&file, &noise).map_err(io)?;
             let mut command = self.measured.collector(self.measure, judge::TOKENS, self.threads)?;
             command.args(["-c", &CHUNK.to_string()]).arg("--noise").arg(&file).arg("-o").arg(&place);
-            run_collector(&mut command, &place, self.measure.quiet)?;
+            run_collector(&mut command, &[&place], self.measure.quiet)?;
         }
         let text = std::fs::read_to_string(&place).map_err(io)?;
         parse(&text).ok_or_else(|| Error::Damaged(place.clone()))

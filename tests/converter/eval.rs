@@ -338,7 +338,7 @@ fn without_a_text_the_base_writes_one() {
     let place = Place::new();
     let args = ["small.gguf", "--against", "base.gguf"];
     let done = place.eval(&args);
-    assert_says(&done.err, &["text that the base writes: ", "-5632-2.txt"]);
+    assert_says(&done.err, &["text that the base writes: ", "-7680-2.txt"]);
     assert_says(done.succeeds(), &["small.gguf  self", "0.0543"]);
     let asked = place.asked();
     assert!(asked[0].starts_with("collector -m base.gguf --write-text ") && asked[0].contains("--seed 2"));

@@ -13,6 +13,7 @@ use tenpak_gguf::gguf::{File, GgmlType, Value};
 use tenpak_gguf::job::{self, Convert, Error, LowRank, Outputs, Statistics};
 use tenpak_gguf::plan::Recipe;
 use tenpak_gguf::quantize::Effort;
+use tenpak_gguf::release::{Calibration, DEFAULT_MAX_BYTES, Release, Said};
 use tenpak_gguf::types::{self, TensorType};
 
 const Q: &str = "blk.0.attn_q.weight";
@@ -211,6 +212,18 @@ fn adapters_are_those_of_llama_cpp() {
     assert_says(error(again), &["out.gguf", "out.lora.gguf", "--low-rank"]);
     let exported = export::to_gguf(&file, Dtype::F32, &case.path("floats.gguf"), false, &|_| {});
     assert_says(error(exported), &["out.gguf", "out.lora.gguf", "--low-rank"]);
+    let release = Release {
+        files: vec![case.path("out.gguf")],
+        folder: case.path("release"),
+        receipt: None,
+        recipes: Vec::new(),
+        calibration: Calibration::Unsaid,
+        said: Said::default(),
+        command: None,
+        max_bytes: DEFAULT_MAX_BYTES,
+        overwrite: false,
+    };
+    assert_says(error(release.plan(&|_| {}).map(drop)), &["out.gguf", "out.lora.gguf", "no place for that"]);
     let exported = export::to_stock_ids(&file, &case.path("stock.gguf"), false, &|_| {});
     assert_says(error(exported), &["out.gguf", "out.lora.gguf", "--low-rank"]);
     assert!(whole("model.gguf", &open(&case.path("model.gguf"))).is_ok());

@@ -14,6 +14,10 @@ const BLOCKS: usize = 2;
 const TOKENS: &str = "1024";
 const CONTEXT: &str = "128";
 
+/// Tokens of two texts that are written at the same time: together they are of more chunks than there are places.
+const SHORT_TOKENS: &str = "640";
+const LONG_TOKENS: &str = "5120";
+
 /// Paragraphs of fewer bytes may well be in two texts.
 const LONG: usize = 40;
 
@@ -32,6 +36,46 @@ fn write(model: &Path, out: &Path, options: [&str; 2]) -> Command {
     command
 }
 
+/// Two texts begin otherwise and go on otherwise.
+fn assert_differ(one: &str, other: &str) {
+    let paragraphs = |text: &str| {
+        let all = text.split("\n\n").filter(|paragraph| paragraph.len() > LONG);
+        all.map(str::to_owned).collect::<BTreeSet<_>>()
+    };
+    let (ones, others) = (paragraphs(one), paragraphs(other));
+    let both = ones.intersection(&others).count();
+    assert!(!ones.is_empty() && both * 4 < ones.len(), "{both} of {} paragraphs are in both", ones.len());
+}
+
+/// Texts of a thousand tokens and of a few are written in the same steps: the second takes what the first leaves, and the
+/// places of the short one once it is complete.
+#[test]
+fn texts_are_written_at_the_same_time() {
+    let place = Place::new();
+    let texts_of = |name: &str, threads: &str| {
+        let [short, long] = ["short", "long"].map(|text| place.path(&format!("{name}-{text}.txt")));
+        let mut command = llama("llama-tenpak-calibrate");
+        command.arg("-m").arg(model()).args(["-c", CONTEXT, "-t", threads]);
+        command.arg("--write-text").arg(&short).args(["--tokens", SHORT_TOKENS, "--seed", "2"]);
+        command.arg("--write-text").arg(&long).args(["--tokens", LONG_TOKENS, "--seed", "1"]);
+        let printed = place.run(name, &mut command);
+        assert!(printed.contains(" 32 documents at a time"), "not all places are used:\n{printed}");
+        [(short, SHORT_TOKENS), (long, LONG_TOKENS)].map(|(path, tokens)| {
+            let ids = place.path("ids");
+            let mut count = llama("llama-tenpak-calibrate");
+            count.arg("-m").arg(model()).arg("--tokenize").arg(&path).arg("-o").arg(&ids);
+            place.run("count", &mut count);
+            let found = std::fs::read_to_string(ids).expect("ids").split_whitespace().count();
+            assert!(found >= tokens.parse().unwrap(), "{}: {found} of {tokens} tokens", path.display());
+            std::fs::read_to_string(path).expect("a text")
+        })
+    };
+    let [short, long] = texts_of("one", "1");
+    assert!([&short, &long] == texts_of("threads", "2").each_ref(), "threads change a text");
+    assert_differ(&short, &long);
+    assert!(long.len() > 2 * short.len(), "{} and {} bytes", short.len(), long.len());
+}
+
 #[test]
 fn a_seed_decides_the_text_and_threads_do_not() {
     let place = Place::new();
@@ -43,14 +87,7 @@ fn a_seed_decides_the_text_and_threads_do_not() {
     };
     let one = text_of("one", ["--seed", "1"], "1");
     assert!(one == text_of("threads", ["--seed", "1"], "2"), "threads change the text");
-    let other = text_of("other", ["--seed", "2"], "1");
-    let paragraphs = |text: &str| {
-        let all = text.split("\n\n").filter(|paragraph| paragraph.len() > LONG);
-        all.map(str::to_owned).collect::<BTreeSet<_>>()
-    };
-    let (ones, others) = (paragraphs(&one), paragraphs(&other));
-    let both = ones.intersection(&others).count();
-    assert!(!ones.is_empty() && both * 4 < ones.len(), "{both} of {} paragraphs are in both", ones.len());
+    assert_differ(&one, &text_of("other", ["--seed", "2"], "1"));
     assert!(one.contains(USER), "no document is in the model's chat template");
     assert!(
         !one.contains("\0") && one.ends_with('\n') && !one.ends_with("\n\n"),

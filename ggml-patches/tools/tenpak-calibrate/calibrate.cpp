@@ -320,8 +320,8 @@ static void run(int argc, char ** argv) {
                              [](int, char **) { fputs(USAGE, stdout); })) {
         exit(1);
     }
-    if (!own.write_text.empty()) {
-        write_text(params, own.write_text, own.tokens, own.seed);
+    if (!own.texts.empty()) {
+        write_texts(params, own.texts);
         return;
     }
     if (!own.tokenize.empty()) {

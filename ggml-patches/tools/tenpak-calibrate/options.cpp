@@ -8,7 +8,7 @@
 
 const char * const USAGE =
     "usage: llama-tenpak-calibrate -m BASE.gguf -f TEXT -o OUT.gram.gguf [options]\n"
-    "       llama-tenpak-calibrate -m BASE.gguf --write-text OUT.txt [options]\n"
+    "       llama-tenpak-calibrate -m BASE.gguf --write-text OUT.txt [--write-text OTHER.txt ...] [options]\n"
     "       llama-tenpak-calibrate --speed TYPE [-t N]\n"
     "       llama-tenpak-calibrate -m BASE.gguf --tokenize TEXTS -o IDS\n"
     "       llama-tenpak-calibrate -m BASE.gguf --trace IDS -o OUT.gguf\n"
@@ -28,16 +28,16 @@ const char * const USAGE =
     "  --parse-special     tokens such as <|im_end|> in the text are tokens, as they are in a text of --write-text\n"
     "  --swap FILE         instead: what each quantized weight of FILE costs, a GGUF file of the same model, if it alone\n"
     "                      stands in for the model's; a line for each: name, mean KL divergence in nats, standard error\n"
-    "  --swap-kinds FILE   of --swap: instead of each weight those of a kind together, and all of them, beside noise; FILE\n"
-    "                      has a line for each use of a weight: its name, `product` or `rows`, the noise, and its kind, or\n"
-    "                      `all` if it is tried together with all only; into the file of -o\n"
+    "  --swap-kinds FILE   of --swap: instead of each weight those of a kind together, beside noise, into the file of -o; FILE\n"
+    "                      has a line for each use of a weight: its name, `product` or `rows`, the noise, and its kind\n"
     "  --noise FILE        instead: what noise in the outputs of weights costs, all together, as a mean KL divergence in nats\n"
     "                      with its standard error, into the file of -o; FILE has a line for each use of a weight: its name,\n"
     "                      `product` or `rows`, and the noise: of products the sum of squares of an output's, of rows the share\n"
     "                      of a row's squares\n"
     "  --skip N            leaves out so many tokens at the start of the text\n"
     "  --text-name NAME    what the result calls the text (default: the name of the file)\n"
-    "  --write-text FILE   a text of --tokens tokens that the model writes\n"
+    "  --write-text FILE   a text of --tokens tokens that the model writes; if it is given again, all texts are written at the\n"
+    "                      same time, and --tokens and --seed are those of the text before them\n"
     "  --seed N            of that text (default: 1)\n"
     "  --speed TYPE        instead: how many operations this machine does in a second, for weights in f32, f16 or bf16:\n"
     "                      products with 512 tokens and with 16, the sums\n"
@@ -120,22 +120,40 @@ ggml_type parse_float(const std::string & value) {
     throw std::runtime_error("--speed " + value + ": is none of f32, f16, bf16");
 }
 
+// a text that is asked for takes the options that are given by now, and those after it
+static void want_text(const std::string & path, own_params & own) {
+    for (const auto & other : own.texts) {
+        if (other.path == path) {
+            throw std::runtime_error("--write-text " + path + ": is asked for twice");
+        }
+    }
+    own.texts.push_back({ path, own.tokens, own.seed });
+}
+
+static void set_tokens(int64_t n, own_params & own) {
+    (own.texts.empty() ? own.tokens : own.texts.back().tokens) = n;
+}
+
+static void set_seed(int64_t seed, own_params & own) {
+    (own.texts.empty() ? own.seed : own.texts.back().seed) = seed;
+}
+
 std::vector<char *> take_own(int argc, char ** argv, own_params & own) {
     const std::map<std::string, std::function<void(const std::string &)>> options = {
         { "--budget", [&](const std::string & value) { own.budget = parse_minutes(value); } },
         { "--memory", [&](const std::string & value) { own.memory = parse_size(value); } },
         { "--noise", [&](const std::string & value) { own.noise = value; } },
         { "--part", [&](const std::string & value) { parse_part(value, own); } },
-        { "--seed", [&](const std::string & value) { own.seed = parse_count("--seed", value); } },
+        { "--seed", [&](const std::string & value) { set_seed(parse_count("--seed", value), own); } },
         { "--speed", [&](const std::string & value) { own.speed = value; } },
         { "--skip", [&](const std::string & value) { own.skip = parse_count("--skip", value); } },
         { "--swap", [&](const std::string & value) { own.swap = value; } },
         { "--swap-kinds", [&](const std::string & value) { own.swap_kinds = value; } },
         { "--text-name", [&](const std::string & value) { own.text_name = value; } },
-        { "--tokens", [&](const std::string & value) { own.tokens = parse_count("--tokens", value); } },
+        { "--tokens", [&](const std::string & value) { set_tokens(parse_count("--tokens", value), own); } },
         { "--tokenize", [&](const std::string & value) { own.tokenize = value; } },
         { "--trace", [&](const std::string & value) { own.trace = value; } },
-        { "--write-text", [&](const std::string & value) { own.write_text = value; } },
+        { "--write-text", [&](const std::string & value) { want_text(value, own); } },
     };
     std::vector<char *> rest;
     for (int i = 0; i < argc; i++) {

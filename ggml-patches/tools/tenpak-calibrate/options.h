@@ -11,6 +11,13 @@
 
 extern const char * const USAGE;
 
+// A text that the model writes.
+struct wanted_text {
+    std::string path;   // path.part until it is complete
+    int64_t     tokens; // that the model's tokenizer finds in it, special ones parsed
+    int64_t     seed;
+};
+
 struct own_params {
     int64_t     tokens = 131072;
     size_t      memory = 0; // half of what is free
@@ -21,11 +28,12 @@ struct own_params {
     std::string noise;      // none is made
     int64_t     skip       = 0; // tokens at the start of the text
     std::string text_name;  // that of the file
-    std::string write_text; // no text is written
     std::string speed;      // is not measured
     std::string tokenize;   // no ids are written
     std::string trace;      // nothing is traced
     int64_t     seed = 1;
+
+    std::vector<wanted_text> texts; // none is written
 };
 
 // a number above zero; option: that it is the value of

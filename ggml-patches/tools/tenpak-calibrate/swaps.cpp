@@ -103,16 +103,14 @@ std::map<std::string, tried_weight> read_tried(const std::string & path, const s
 
 void measure_kinds(sensitivity_meter & meter, const std::string & path, const std::map<std::string, tried_weight> & tried,
                    const chunk_runner & run, int64_t n_chunks, int64_t n_tokens, FILE * out) {
-    const std::string   all = "all";
     const other_weights                               others(meter, path);
     std::map<std::string, std::vector<ggml_tensor *>> kinds;
+    size_t                                            n_weights = 0;
     for (auto * t : others.tensors) {
         const auto weight = tried.find(t->name);
         if (weight != tried.end()) {
-            kinds[all].push_back(t);
-            if (weight->second.kind != all) {
-                kinds[weight->second.kind].push_back(t);
-            }
+            kinds[weight->second.kind].push_back(t);
+            n_weights++;
         }
     }
     if (kinds.empty()) {
@@ -125,7 +123,7 @@ void measure_kinds(sensitivity_meter & meter, const std::string & path, const st
     const auto    tell = [&](bool last) {
         const double took = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
         const double left = took * (runs / done - 1);
-        line.show("trial of " + std::to_string(kinds[all].size()) + " weights: " + std::to_string((int) (100 * done / runs)) +
+        line.show("trial of " + std::to_string(n_weights) + " weights: " + std::to_string((int) (100 * done / runs)) +
                       " %, " + human_seconds(left) + " left",
                   last, last);
     };

@@ -21,10 +21,10 @@ void measure_swaps(sensitivity_meter & meter, const std::string & path, const ch
 // A weight that is swapped together with those of its kind.
 struct tried_weight {
     std::map<size_t, double> noise; // by site, as in rehearsal.h: what is expected to cost as much
-    std::string              kind;  // "all": together with all only
+    std::string              kind;
 };
 
-// The weights of each kind together, and all of them: beside what they cost what their noise does. A line has both divergences, each
+// The weights of each kind together: beside what they cost what their noise does. A line has both divergences, each
 // with its error. There is none if no weight is floats in the model.
 void measure_kinds(sensitivity_meter & meter, const std::string & path, const std::map<std::string, tried_weight> & tried,
                    const chunk_runner & run, int64_t n_chunks, int64_t n_tokens, FILE * out);

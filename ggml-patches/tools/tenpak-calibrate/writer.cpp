@@ -13,6 +13,7 @@
 #include <cinttypes>
 #include <cstdio>
 #include <cstring>
+#include <deque>
 #include <fstream>
 #include <map>
 #include <memory>
@@ -87,14 +88,16 @@ class chat_template {
     common_chat_templates_ptr templates{ nullptr, {} };
 };
 
-// The openings that the vocabulary has tokens for and that leave half of a chunk to the model; if there are none, one
-// without words.
-static std::vector<beginning> choose_beginnings(const llama_model * model, int64_t n_ctx, uint64_t seed) {
+using openings_by_kind = std::map<opening_kind, std::vector<beginning>>;
+
+// The openings that the vocabulary has tokens for and that leave half of a chunk to the model.
+static openings_by_kind choose_openings(const llama_model * model, int64_t n_ctx) {
     const llama_vocab * vocab   = llama_model_get_vocab(model);
     const bool          add_bos = llama_vocab_get_add_bos(vocab);
     const chat_template chat(model);
 
-    std::map<opening_kind, std::vector<beginning>> kinds;
+    openings_by_kind kinds;
+    size_t           n_chosen = 0;
     for (const auto & opening : all_openings()) {
         beginning b;
         b.text   = opening.kind == opening_kind::CHAT ? chat.apply(opening.text) : opening.text;
@@ -107,9 +110,17 @@ static std::vector<beginning> choose_beginnings(const llama_model * model, int64
         });
         if (is_known && !b.tokens.empty() && (int64_t) b.tokens.size() <= n_ctx / 2) {
             kinds[opening.kind].push_back(b);
+            n_chosen++;
         }
     }
-    // Every kind is spread evenly, so that each part of the text has all kinds.
+    fprintf(stderr, "%zu of %zu openings; questions in %s\n", n_chosen, all_openings().size(),
+            chat.works() ? "the model's chat template" : "plain text");
+    return kinds;
+}
+
+// Openings in an order by the seed, with every kind spread evenly, so that each part of the text has all kinds; if there are
+// none, one without words.
+static std::vector<beginning> in_order(openings_by_kind kinds, const llama_vocab * vocab, int64_t n_ctx, uint64_t seed) {
     std::vector<std::pair<double, beginning>> placed;
     for (auto & [kind, beginnings] : kinds) {
         random_numbers random(seed, UINT64_MAX - (uint64_t) kind);
@@ -123,8 +134,6 @@ static std::vector<beginning> choose_beginnings(const llama_model * model, int64
     for (auto & [place, b] : placed) {
         all.push_back(b);
     }
-    fprintf(stderr, "%zu of %zu openings; questions in %s\n", all.size(), all_openings().size(),
-            chat.works() ? "the model's chat template" : "plain text");
     if (all.empty()) {
         const llama_token bos = llama_vocab_bos(vocab);
         const llama_token eos = llama_vocab_eos(vocab);
@@ -137,63 +146,91 @@ static std::vector<beginning> choose_beginnings(const llama_model * model, int64
     return all;
 }
 
+// How many documents of a text grow at a time at most.
+static int64_t n_chunks(const wanted_text & wanted, int64_t n_ctx) {
+    return (wanted.tokens + n_ctx - 1) / n_ctx;
+}
+
 // How many documents are written at a time: it depends on the model and on what is wanted, not on the machine.
-static int64_t choose_places(const llama_model * model, int64_t n_ctx, int64_t n_tokens) {
+static int64_t choose_places(const llama_model * model, int64_t n_ctx, const std::vector<wanted_text> & wanted) {
     const double head_bytes = CACHE_TYPE_BYTES * llama_model_n_embd(model) / std::max(1, llama_model_n_head(model));
     const double bytes      = 2 * head_bytes * llama_model_n_head_kv(model) * llama_model_n_layer(model) * n_ctx;
     const double allowed    = std::max(MIN_CACHE_BYTES, 0.5 * llama_model_size(model));
-    const auto   wanted     = std::min(MAX_PLACES, (n_tokens + n_ctx - 1) / n_ctx);
-    return std::max<int64_t>(1, std::min<int64_t>(wanted, allowed / std::max(bytes, 1.0)));
+    int64_t      n_useful   = 0;
+    for (const auto & text : wanted) {
+        n_useful += n_chunks(text, n_ctx);
+    }
+    return std::max<int64_t>(1, std::min<int64_t>(std::min(MAX_PLACES, n_useful), allowed / std::max(bytes, 1.0)));
 }
 
-class text_writer {
+// A text and its documents.
+class growing_text {
   public:
-    text_writer(llama_context * ctx, std::vector<beginning> beginnings, int64_t n_ctx, int64_t n_places, int n_threads,
-                uint64_t seed)
-        : ctx(ctx), vocab(llama_model_get_vocab(llama_get_model(ctx))), beginnings(std::move(beginnings)), n_ctx(n_ctx),
-          n_threads(n_threads), seed(seed), batch(ctx), places(n_places) {}
+    growing_text(const wanted_text & wanted, std::vector<beginning> beginnings)
+        : wanted(wanted), beginnings(std::move(beginnings)), target(wanted.tokens) {}
 
-    // tokens so far, those of openings too
+    const wanted_text wanted;
+
+    int64_t n_growing = 0; // documents that have a place
+
+    bool is_complete() const { return complete; }
+
+    // tokens so far, those of openings too, and how many they are to be
     int64_t n_tokens() const { return n_written; }
+    int64_t n_to_write() const { return std::max(target, n_written); }
 
-    size_t n_documents() const { return documents.size(); }
-
-    // every document gets a token
-    void step() {
-        batch.clear();
-        std::vector<int32_t> outputs;
-        for (size_t p = 0; p < places.size(); p++) {
-            if (!places[p]) {
-                places[p] = begin();
-            }
-            document & d = *places[p];
-            for (size_t i = 0; i < d.next.size(); i++) {
-                const bool    is_last = i + 1 == d.next.size();
-                const int32_t index   = batch.add(d.next[i], d.n_run++, p, is_last);
-                if (is_last) {
-                    outputs.push_back(index);
-                }
-            }
-        }
-        const int status = llama_process(ctx, LLAMA_PROCESS_TYPE_DECODE, batch.get());
-        if (status != 0) {
-            throw std::runtime_error(string_format("llama.cpp cannot run the model (status %d)", status));
-        }
-        const auto tokens = draw(outputs);
-        for (size_t p = 0; p < places.size(); p++) {
-            document & d = *places[p];
-            d.text += common_token_to_piece(vocab, tokens[p], true);
-            d.next  = { tokens[p] };
-            n_written++;
-            if (llama_vocab_is_eog(vocab, tokens[p]) || d.n_run + 1 >= n_ctx) {
-                llama_memory_seq_rm(llama_get_memory(ctx), p, -1, -1);
-                places[p] = nullptr;
-            }
-        }
+    document & begin() {
+        const size_t      number = documents.size();
+        const beginning & b      = beginnings[number % beginnings.size()];
+        documents.push_back(std::make_unique<document>(document{ random_numbers(wanted.seed, number), b.text, b.tokens }));
+        n_written += b.tokens.size();
+        n_growing++;
+        return *documents.back();
     }
 
-    // all documents as they are now
-    std::string text() const {
+    void add(document & d, llama_token token, const llama_vocab * vocab) {
+        d.text += common_token_to_piece(vocab, token, true);
+        d.next = { token };
+        n_written++;
+    }
+
+    // Writes the file as soon as the tokenizer finds as many tokens in it as are wanted, which may be fewer than the model has
+    // written; after that the text is complete.
+    void finish_if_enough(const llama_vocab * vocab) {
+        if ((int64_t) documents.size() > wanted.tokens) {
+            throw std::runtime_error("the model ends every document at once: give a text (-f)");
+        }
+        if (n_written < target) {
+            return;
+        }
+        const std::string text  = all_documents();
+        const int64_t     found = common_tokenize(vocab, text, false, true).size();
+        if (found < wanted.tokens) {
+            target = n_written + wanted.tokens - found;
+            return;
+        }
+        output_file file(wanted.path);
+        file.clear();
+        file.write(text.data(), text.size());
+        file.finish();
+        summary = string_format("%s: %zu documents, %s, %" PRId64 " tokens", wanted.path.c_str(), documents.size(),
+                                human_bytes(text.size()).c_str(), n_written);
+        complete = true;
+    }
+
+    // what the complete text is
+    const std::string & about() const { return summary; }
+
+  private:
+    const std::vector<beginning>           beginnings;
+    std::vector<std::unique_ptr<document>> documents;
+    int64_t                                n_written = 0;
+    int64_t                                target; // of n_written
+    bool                                   complete = false;
+    std::string                            summary;
+
+    // as they are now
+    std::string all_documents() const {
         std::string all;
         for (const auto & d : documents) {
             std::string one = valid_utf8(d->text);
@@ -203,39 +240,104 @@ class text_writer {
         all.pop_back();
         return all;
     }
+};
 
-  private:
-    llama_context *              ctx;
-    const llama_vocab *          vocab;
-    const std::vector<beginning> beginnings;
-    const int64_t                n_ctx;
-    const int                    n_threads;
-    const uint64_t               seed;
+// Where a document grows: a sequence of the context.
+struct place {
+    growing_text * text = nullptr; // there is none
+    document *     doc  = nullptr;
+};
 
-    common_batch                           batch;
-    std::vector<std::unique_ptr<document>> documents;
-    std::vector<document *>                places;
-    int64_t                                n_written = 0;
+class text_writer {
+  public:
+    text_writer(llama_context * ctx, std::deque<growing_text> & texts, int64_t n_ctx, int64_t n_places, int n_threads)
+        : ctx(ctx), vocab(llama_model_get_vocab(llama_get_model(ctx))), texts(texts), n_ctx(n_ctx), n_threads(n_threads),
+          batch(ctx), places(n_places) {}
 
-    document * begin() {
-        const size_t     number = documents.size();
-        const beginning & b     = beginnings[number % beginnings.size()];
-        documents.push_back(std::make_unique<document>(document{ random_numbers(seed, number), b.text, b.tokens }));
-        n_written += b.tokens.size();
-        return documents.back().get();
+    // every document gets a token
+    void step() {
+        fill_places();
+        batch.clear();
+        std::vector<drawn> all;
+        for (size_t p = 0; p < places.size(); p++) {
+            if (!places[p].text) {
+                continue;
+            }
+            document & d = *places[p].doc;
+            for (size_t i = 0; i < d.next.size(); i++) {
+                const bool    is_last = i + 1 == d.next.size();
+                const int32_t index   = batch.add(d.next[i], d.n_run++, p, is_last);
+                if (is_last) {
+                    all.push_back({ p, index, -1 });
+                }
+            }
+        }
+        const int status = llama_process(ctx, LLAMA_PROCESS_TYPE_DECODE, batch.get());
+        if (status != 0) {
+            throw std::runtime_error(string_format("llama.cpp cannot run the model (status %d)", status));
+        }
+        draw(all);
+        for (const auto & one : all) {
+            place & at = places[one.place];
+            at.text->add(*at.doc, one.token, vocab);
+            if (llama_vocab_is_eog(vocab, one.token) || at.doc->n_run + 1 >= n_ctx) {
+                leave(one.place);
+            }
+        }
+        for (auto & text : texts) {
+            if (!text.is_complete()) {
+                text.finish_if_enough(vocab);
+            }
+        }
+        for (size_t p = 0; p < places.size(); p++) {
+            if (places[p].text && places[p].text->is_complete()) {
+                leave(p);
+            }
+        }
     }
 
-    // a token for each place
-    std::vector<llama_token> draw(const std::vector<int32_t> & outputs) {
+  private:
+    // A token that is drawn from the logits of a document.
+    struct drawn {
+        size_t      place;
+        int32_t     output; // of the batch
+        llama_token token;
+    };
+
+    llama_context *             ctx;
+    const llama_vocab *         vocab;
+    std::deque<growing_text> & texts;
+    const int64_t               n_ctx;
+    const int                   n_threads;
+
+    common_batch       batch;
+    std::vector<place> places;
+
+    void fill_places() {
+        for (auto & at : places) {
+            for (auto & text : texts) {
+                if (!at.text && !text.is_complete() && text.n_growing < n_chunks(text.wanted, n_ctx)) {
+                    at = { &text, &text.begin() };
+                }
+            }
+        }
+    }
+
+    void leave(size_t p) {
+        llama_memory_seq_rm(llama_get_memory(ctx), p, -1, -1);
+        places[p].text->n_growing--;
+        places[p] = {};
+    }
+
+    void draw(std::vector<drawn> & all) {
         const int32_t              n_vocab = llama_vocab_n_tokens(vocab);
         std::vector<const float *> logits;
-        for (int32_t index : outputs) {
-            logits.push_back(llama_get_logits_ith(ctx, index));
+        for (const auto & one : all) {
+            logits.push_back(llama_get_logits_ith(ctx, one.output));
         }
-        std::vector<llama_token> tokens(places.size());
-        const auto               draw_some = [&](size_t first) {
-            for (size_t p = first; p < places.size(); p += n_threads) {
-                tokens[p] = sample(logits[p], n_vocab, places[p]->random.uniform());
+        const auto draw_some = [&](size_t first) {
+            for (size_t i = first; i < all.size(); i += n_threads) {
+                all[i].token = sample(logits[i], n_vocab, places[all[i].place].doc->random.uniform());
             }
         };
         std::vector<std::thread> threads;
@@ -246,11 +348,10 @@ class text_writer {
         for (auto & t : threads) {
             t.join();
         }
-        if (std::count(tokens.begin(), tokens.end(), -1) > 0) {
+        if (std::any_of(all.begin(), all.end(), [](const drawn & one) { return one.token < 0; })) {
             throw std::runtime_error("the model's logits are not finite: it is damaged, or its type is too narrow for it "
                                      "(use F32 or BF16)");
         }
-        return tokens;
     }
 };
 
@@ -269,38 +370,35 @@ static void check_writes(const llama_model * model, const std::string & path) {
     }
 }
 
-// Steps until the tokenizer finds n_tokens in the text, which may be fewer than the model has written.
-static std::string write_tokens(text_writer & writer, const llama_vocab * vocab, int64_t n_tokens) {
+// Steps until all texts are complete.
+static void write_all(text_writer & writer, const std::deque<growing_text> & texts) {
     const auto    start = std::chrono::steady_clock::now();
     progress_line line;
-    int64_t       target = n_tokens;
-    for (bool first = true;; first = false) {
+    bool          is_complete = false;
+    for (bool first = true; !is_complete; first = false) {
         writer.step();
-        if ((int64_t) writer.n_documents() > n_tokens) {
-            throw std::runtime_error("the model ends every document at once: give a text (-f)");
+        int64_t n_tokens = 0, n_to_write = 0;
+        is_complete      = true;
+        for (const auto & text : texts) {
+            n_tokens += text.n_tokens();
+            n_to_write += text.n_to_write();
+            is_complete = is_complete && text.is_complete();
         }
-        const bool   is_enough = writer.n_tokens() >= target;
-        const double seconds   = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-        const double done      = std::min(1.0, (double) writer.n_tokens() / target);
-        line.show(string_format("writing text: %" PRId64 " of %" PRId64 " tokens, %3.0f %%, %s left", writer.n_tokens(),
-                                target, 100 * done, human_seconds(seconds * (1 / done - 1)).c_str()),
-                  first, is_enough);
-        if (is_enough) {
-            std::string   text  = writer.text();
-            const int64_t found = common_tokenize(vocab, text, false, true).size();
-            if (found >= n_tokens) {
-                return text;
-            }
-            target = writer.n_tokens() + n_tokens - found;
-        }
+        const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+        const double done    = (double) n_tokens / n_to_write;
+        line.show(string_format("writing text: %" PRId64 " of %" PRId64 " tokens, %3.0f %%, %s left", n_tokens, n_to_write,
+                                100 * done, human_seconds(seconds * (1 / done - 1)).c_str()),
+                  first, is_complete);
     }
 }
 
-void write_text(common_params params, const std::string & path, int64_t n_tokens, uint64_t seed) {
+void write_texts(common_params params, const std::vector<wanted_text> & wanted) {
     if (params.model.path.empty()) {
         throw std::runtime_error("-m BASE.gguf is needed; see --help");
     }
-    check_output(path, { params.model.path });
+    for (const auto & text : wanted) {
+        check_output(text.path, { params.model.path });
+    }
     const int64_t n_ctx  = params.n_ctx;
     params.n_parallel    = MAX_PLACES;
     params.n_ctx         = MAX_PLACES * n_ctx;
@@ -317,9 +415,13 @@ void write_text(common_params params, const std::string & path, int64_t n_tokens
         throw std::runtime_error(params.model.path + ": llama.cpp cannot load it; its messages are above");
     }
     check_writes(model, params.model.path);
-    const auto beginnings = choose_beginnings(model, n_ctx, seed);
+    const openings_by_kind    openings = choose_openings(model, n_ctx);
+    std::deque<growing_text> texts;
+    for (const auto & text : wanted) {
+        texts.emplace_back(text, in_order(openings, llama_model_get_vocab(model), n_ctx, text.seed));
+    }
 
-    const int64_t n_places = choose_places(model, n_ctx, n_tokens);
+    const int64_t n_places = choose_places(model, n_ctx, wanted);
     params.n_parallel      = n_places;
     params.n_ctx           = n_places * GGML_PAD(n_ctx, CACHE_STEP);
     params.n_batch         = n_places * n_ctx;
@@ -334,17 +436,17 @@ void write_text(common_params params, const std::string & path, int64_t n_tokens
     if (!ctx || !llama_get_memory(ctx.get())) {
         throw std::runtime_error(params.model.path + ": llama.cpp cannot generate with it: give a text (-f)");
     }
-    text_writer       writer(ctx.get(), beginnings, n_ctx, n_places, params.cpuparams.n_threads, seed);
-    const std::string text = write_tokens(writer, llama_model_get_vocab(model), n_tokens);
-    output_file file(path);
-    file.clear();
-    file.write(text.data(), text.size());
-    file.finish();
+    text_writer writer(ctx.get(), texts, n_ctx, n_places, params.cpuparams.n_threads);
+    write_all(writer, texts);
 
-    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    fprintf(stderr, "%s: %zu documents, %s, %" PRId64 " tokens in %s (%.0f a second), %" PRId64 " documents at a time\n",
-            path.c_str(), writer.n_documents(), human_bytes(text.size()).c_str(), writer.n_tokens(),
-            human_seconds(seconds).c_str(), writer.n_tokens() / seconds, n_places);
+    const double seconds  = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    int64_t      n_tokens = 0;
+    for (const auto & text : texts) {
+        fprintf(stderr, "%s\n", text.about().c_str());
+        n_tokens += text.n_tokens();
+    }
+    fprintf(stderr, "%" PRId64 " tokens in %s (%.0f a second), %" PRId64 " documents at a time\n", n_tokens,
+            human_seconds(seconds).c_str(), n_tokens / seconds, n_places);
     ctx.reset();
     llama_backend_free();
 }

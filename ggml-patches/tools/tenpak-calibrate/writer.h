@@ -3,7 +3,10 @@
 //   openings    first words of documents, those of openings.cpp that the vocabulary has tokens for, in an order by the seed
 //   places      sequences of one batch; each holds a document that grows by a token a step until it is as long as a chunk
 //               or the model ends it
-//   the text    documents in the order in which they began, as soon as they are so many tokens as are wanted
+//   a text      documents in the order in which they began, as soon as they are so many tokens as are wanted
+//
+// Several texts are written in the same steps, since the weights are read once for all documents of a step. A free place goes
+// to the first text that has fewer documents growing than it has chunks; the place of a text that is complete is free.
 //
 // The tokens are drawn as the model's probabilities are, of all tokens: cut to the likely ones, text is more uniform than
 // any that the model reads later.
@@ -11,13 +14,13 @@
 #pragma once
 
 #include "common.h"
+#include "options.h"
 
-#include <cstdint>
 #include <string>
+#include <vector>
 
-// path: the file, which is path.part until it is complete; n_tokens: that the model's tokenizer finds in the file, special
-// ones parsed; params: the model, threads, devices, and tokens of a chunk as n_ctx
-void write_text(common_params params, const std::string & path, int64_t n_tokens, uint64_t seed);
+// params: the model, threads, devices, and tokens of a chunk as n_ctx
+void write_texts(common_params params, const std::vector<wanted_text> & wanted);
 
 // refuses a model that has no vocabulary, with what to do; path: its file
 void check_vocabulary(const llama_model * model, const std::string & path);
