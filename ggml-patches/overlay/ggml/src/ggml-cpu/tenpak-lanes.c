@@ -113,7 +113,8 @@ static enum level level(void) {
     if (__builtin_cpu_supports("avx512f")) {
         return AVX512_LANES;
     }
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c") ? AVX2_LANES : NO_LANES;
+    // Processors with AVX2 have F16C, for which older Clangs cannot ask.
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? AVX2_LANES : NO_LANES;
 }
 
 static bool takes(const struct ggml_tensor * dst) {
