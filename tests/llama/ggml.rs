@@ -56,7 +56,7 @@ fn test_backend_ops_mul_mat() {
 /// Products by the tiles of AMX-BF16 where the processor has them, else by AVX-512 or AVX2.
 #[test]
 fn test_backend_ops_mul_mat_of_floats() {
-    backend_ops(&mut llama("test-backend-ops"), "CPU", "MUL_MAT", &["bf16", "f16"], "type_b=f32,");
+    backend_ops(&mut llama("test-backend-ops"), "CPU", "MUL_MAT", &["f32", "bf16", "f16"], "type_b=f32,");
 }
 
 #[test]

@@ -8,7 +8,8 @@
 // The lanes of a vector are columns, the last of which may be none:
 //
 //   group    columns of two vectors, or of one at the end, with all their values: value | column of the group
-//   panel    rows of the matrix and some of their values, as floats: row | value
+//   panel    rows of the matrix and some of their values, as floats: row | value. What the next panel is made of is fetched into the
+//            second cache meanwhile: a step of a few columns waits for memory otherwise
 //   tile     the sums of some rows of a panel and of a group, which stay in registers while values go by: 24 of AVX-512's 32
 //            registers, 12 of AVX2's 16
 //
@@ -35,11 +36,20 @@
 // Chunks of rows for each thread, if there are as many: threads are not equally fast.
 #define CHUNKS 4
 
-// So far ahead rows are fetched: the processor's own prefetchers do not follow as many at once.
-#define FETCHED_AHEAD 256
-
 // Bytes of a line of the caches.
 #define LINE 64
+
+// Rows of a matrix from one of their values on; none without data.
+struct rows {
+    const char * data;
+    size_t       row_bytes;
+    size_t       value_bytes;
+};
+
+static inline struct rows rows_from(const struct ggml_tensor * matrix, int64_t row, int64_t value) {
+    const char * data = (const char *) matrix->data + row * matrix->nb[1] + value * matrix->nb[0];
+    return (struct rows) { data, matrix->nb[1], matrix->nb[0] };
+}
 
 #define LANES           16
 #define VECTOR          __m512
@@ -121,12 +131,12 @@ static bool takes(const struct ggml_tensor * dst) {
     const struct ggml_tensor * matrix  = dst->src[0];
     const struct ggml_tensor * columns = dst->src[1];
 #if defined(__AVX512BF16__)
-    const bool is_slow = matrix->type == GGML_TYPE_F16;
+    const bool is_slow = matrix->type == GGML_TYPE_F32 || matrix->type == GGML_TYPE_F16;
 #else
-    const bool is_slow = matrix->type == GGML_TYPE_F16 || matrix->type == GGML_TYPE_BF16;
+    const bool is_slow = matrix->type == GGML_TYPE_F32 || matrix->type == GGML_TYPE_F16 || matrix->type == GGML_TYPE_BF16;
 #endif
     return is_slow && columns->type == GGML_TYPE_F32 && matrix->ne[0] % STEP == 0 && matrix->ne[1] % STEP == 0
-        && matrix->ne[2] * matrix->ne[3] == 1 && matrix->nb[0] == 2 && ggml_nrows(columns) >= MIN_COLUMNS
+        && matrix->ne[2] * matrix->ne[3] == 1 && matrix->nb[0] == ggml_type_size(matrix->type) && ggml_nrows(columns) >= MIN_COLUMNS
         && ggml_is_contiguous(columns) && ggml_is_contiguous(dst) && level() != NO_LANES;
 }
 
@@ -181,8 +191,10 @@ bool tenpak_multiply_by_lanes(const struct ggml_compute_params * params, struct 
     ggml_barrier(params->threadpool);
     float * space = (float *) params->wdata + dst->src[0]->ne[0] * padded_columns(dst, lanes);
     space = (float *) GGML_PAD((uintptr_t) space, LINE) + params->ith * PRIVATE_FLOATS;
-    for (int64_t first = params->ith * rows; first < n_rows; first = ggml_threadpool_chunk_add(params->threadpool, 1) * rows) {
-        (wide ? multiply_rows_avx512 : multiply_rows_avx2)(dst, params->wdata, first, MIN(rows, n_rows - first), space);
+    for (int64_t first = params->ith * rows; first < n_rows;) {
+        const int64_t next = ggml_threadpool_chunk_add(params->threadpool, 1) * rows;
+        (wide ? multiply_rows_avx512 : multiply_rows_avx2)(dst, params->wdata, first, MIN(rows, n_rows - first), next, space);
+        first = next;
     }
     return true;
 }

@@ -1,14 +1,14 @@
-// Products of BF16 and F16 matrices by AVX-512 or AVX2, for processors without the tiles of tenpak-tiles.h.
+// Products of F32, BF16 and F16 matrices by AVX-512 or AVX2, where the tiles of tenpak-tiles.h take none.
 
 #pragma once
 
 #include "ggml-cpu-impl.h"
 #include "ggml.h"
 
-// Computes a node MUL_MAT of one BF16 or F16 matrix and several columns of F32, whose products and sums are F32: nothing is rounded
-// before. Returns false and does nothing for other nodes, in ggml's reference mode, for BF16 in a backend that is compiled for
-// AVX512-BF16, and on processors without AVX2. Every thread of a node calls it. A result depends neither on the threads nor on the
-// other columns.
+// Computes a node MUL_MAT of one F32, BF16 or F16 matrix and several columns of F32, whose products and sums are F32: nothing is
+// rounded before. Returns false and does nothing for other nodes, in ggml's reference mode, for BF16 in a backend that is compiled
+// for AVX512-BF16, and on processors without AVX2. Every thread of a node calls it. A result depends neither on the threads nor on
+// the other columns.
 bool tenpak_multiply_by_lanes(const struct ggml_compute_params * params, struct ggml_tensor * dst);
 
 // Bytes of the work buffer that such a node needs for so many threads; 0 for other nodes.
