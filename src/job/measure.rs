@@ -172,7 +172,7 @@ impl Measure {
         extent: Extent,
     ) -> Result<PathBuf, Error> {
         /// Counts up when a trial does something else.
-        const TRIED: &str = "8";
+        const TRIED: &str = "9";
         let calibration = calibration.file_name().unwrap_or_default().to_string_lossy();
         let key = key_of(&[&calibration, &digest(kept_back)?, &format!("{extent:?}"), TRIED]);
         Ok(self.cache.place(&key, "trial.tsv"))

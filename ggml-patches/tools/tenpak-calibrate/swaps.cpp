@@ -5,6 +5,7 @@
 #include "progress.h"
 #include "rehearsal.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <fstream>
@@ -60,6 +61,22 @@ class other_weights {
     ggml_context_ptr                 context;
     std::map<std::string, ggml_type> types;
 };
+
+// Of the divergences of single tokens this share is left out where weights are compared with noise, the largest of either. Noise does
+// to a token in a thousand what it does to no other, and a mean is half of such tokens then.
+static const double LEFT_OUT = 0.02;
+
+static mean_divergence without_largest(std::vector<double> of_tokens) {
+    std::sort(of_tokens.begin(), of_tokens.end());
+    of_tokens.resize(of_tokens.size() - (size_t) (LEFT_OUT * of_tokens.size()));
+    mean_divergence mean;
+    mean.add(of_tokens);
+    return mean;
+}
+
+static void append(std::vector<double> & to, const std::vector<double> & values) {
+    to.insert(to.end(), values.begin(), values.end());
+}
 
 void measure_swaps(sensitivity_meter & meter, const std::string & path, const chunk_runner & run, int64_t n_chunks,
                    int64_t n_tokens) {
@@ -127,11 +144,11 @@ void measure_kinds(sensitivity_meter & meter, const std::string & path, const st
                       " %, " + human_seconds(left) + " left",
                   last, last);
     };
-    struct pair {
-        mean_divergence of_weights;
-        mean_divergence of_noise;
+    struct of_tokens {
+        std::vector<double> weights;
+        std::vector<double> noise;
     };
-    std::map<std::string, pair> costs;
+    std::map<std::string, of_tokens> divergences;
     for (int64_t chunk = 0; chunk < n_chunks; chunk++) {
         meter.base_of(run, chunk, n_tokens, n_tokens / 2);
         done += 1;
@@ -145,15 +162,16 @@ void measure_kinds(sensitivity_meter & meter, const std::string & path, const st
                 swaps[t->name] = values.back().data();
                 noise.insert(tried.at(t->name).noise.begin(), tried.at(t->name).noise.end());
             }
-            costs[kind].of_weights.add(meter.swapped(swaps));
-            costs[kind].of_noise.add(meter.perturbed(shares_of(noise, meter), chunk));
+            append(divergences[kind].weights, meter.swapped(swaps));
+            append(divergences[kind].noise, meter.perturbed(shares_of(noise, meter), chunk));
             done += 2;
             tell(false);
         }
     }
     tell(true);
-    for (const auto & [kind, cost] : costs) {
-        fprintf(out, "%s\t%g\t%g\t%g\t%g\n", kind.c_str(), cost.of_weights.mean(), cost.of_weights.error(), cost.of_noise.mean(),
-                cost.of_noise.error());
+    for (const auto & [kind, of] : divergences) {
+        const auto weights = without_largest(of.weights);
+        const auto noise   = without_largest(of.noise);
+        fprintf(out, "%s\t%g\t%g\t%g\t%g\n", kind.c_str(), weights.mean(), weights.error(), noise.mean(), noise.error());
     }
 }

@@ -25,7 +25,7 @@ struct tried_weight {
 };
 
 // The weights of each kind together: beside what they cost what their noise does. A line has both divergences, each
-// with its error. There is none if no weight is floats in the model.
+// with its error, and each without its largest tokens. There is none if no weight is floats in the model.
 void measure_kinds(sensitivity_meter & meter, const std::string & path, const std::map<std::string, tried_weight> & tried,
                    const chunk_runner & run, int64_t n_chunks, int64_t n_tokens, FILE * out);
 
