@@ -16,7 +16,7 @@ const CONTEXT: &str = "128";
 
 /// Tokens of two texts that are written at the same time: together they are of more chunks than there are places.
 const SHORT_TOKENS: &str = "640";
-const LONG_TOKENS: &str = "5120";
+const LONG_TOKENS: &str = "8192";
 
 /// Paragraphs of fewer bytes may well be in two texts.
 const LONG: usize = 40;
@@ -47,7 +47,7 @@ fn assert_differ(one: &str, other: &str) {
     assert!(!ones.is_empty() && both * 4 < ones.len(), "{both} of {} paragraphs are in both", ones.len());
 }
 
-/// Texts of a thousand tokens and of a few are written in the same steps: the second takes what the first leaves, and the
+/// Texts of thousands of tokens and of a few are written in the same steps: the second takes what the first leaves, and the
 /// places of the short one once it is complete.
 #[test]
 fn texts_are_written_at_the_same_time() {
@@ -59,7 +59,7 @@ fn texts_are_written_at_the_same_time() {
         command.arg("--write-text").arg(&short).args(["--tokens", SHORT_TOKENS, "--seed", "2"]);
         command.arg("--write-text").arg(&long).args(["--tokens", LONG_TOKENS, "--seed", "1"]);
         let printed = place.run(name, &mut command);
-        assert!(printed.contains(" 32 documents at a time"), "not all places are used:\n{printed}");
+        assert!(printed.contains(" 64 documents at a time"), "not all places are used:\n{printed}");
         [(short, SHORT_TOKENS), (long, LONG_TOKENS)].map(|(path, tokens)| {
             let ids = place.path("ids");
             let mut count = llama("llama-tenpak-calibrate");
