@@ -62,8 +62,8 @@ pub struct Args {
     /// the text [default: half of what is free]
     #[arg(long, value_name = "SIZE")]
     memory: Option<String>,
-    /// Minutes for the sensitivities of the weights, which `convert --target` chooses types by: 0 for as little text as
-    /// possible [default: as long as the statistics take]
+    /// Minutes at most for the sensitivities of the weights, which `convert --target` chooses types by: 0 for as little text
+    /// as possible [default: as long as the statistics take]
     #[arg(long, value_name = "MINUTES")]
     budget: Option<u64>,
     /// Threads to use [default: one for each core]

@@ -42,7 +42,7 @@ const char * const USAGE =
     "  --seed N            of that text (default: 1)\n"
     "  --speed TYPE        instead: how many operations this machine does in a second, for weights in f32, f16 or bf16:\n"
     "                      products with 512 tokens and with 16, the sums\n"
-    "  --budget MINUTES    for the sensitivities of the weights, measured after the sums (default: what the sums took;\n"
+    "  --budget MINUTES    at most for the sensitivities of the weights, after the sums (default: what the sums took;\n"
     "                      0: on as little text as possible)\n"
     "  --tokenize FILE     the ids of texts, each ended by a zero byte: a line for each\n"
     "  --trace FILE        of these ids: what goes into the first block, what comes out of each, and the logits\n"
