@@ -23,8 +23,8 @@ static const int64_t SKIPPED      = 16;
 // enough for no time at all.
 static const int64_t CHUNKS_OF_LEVEL = 4;
 
-// No further round is needed when standard errors are so small, as a share of the sensitivities: the mix that costs least changes
-// little by such errors, and other text makes larger differences.
+// No further round begins when standard errors are so small a share of the sensitivities. What mixes lose by errors of this size was
+// not measured; chunks of text differ by more.
 static const double SMALL_ERROR = 0.1;
 
 // The sum of standard errors over that of means.
