@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
-use tenpak_gguf::llama::{Evaluation, Measures};
+use tenpak_gguf::llama::{Evaluation, Measures, Perplexity};
 
 /// The converter.
 pub const TENPAK: &str = env!("CARGO_BIN_EXE_tenpak-gguf");
@@ -109,6 +109,27 @@ pub fn evaluation_with<const N: usize>(chunks: usize, options: [&str; N]) -> Eva
 pub fn evaluation_in(chunks: usize, environment: &[(&str, &Path)]) -> Evaluation {
     let environment = environment.iter().map(|(name, value)| (name.into(), (*value).into()));
     Evaluation { environment: environment.collect(), ..evaluation(chunks) }
+}
+
+/// By how much a perplexity of the same logits may be printed otherwise: by its last digit, for llama-perplexity adds the sums of its
+/// threads in the order in which they end.
+const LAST_DIGIT: f64 = 1.5e-4;
+
+/// The largest of the relative differences of two perplexities after each chunk; those of the last digit are none.
+#[track_caller]
+pub fn relative_difference(a: &Perplexity, b: &Perplexity) -> f64 {
+    assert_eq!(a.running.len(), b.running.len(), "chunks");
+    a.running
+        .iter()
+        .zip(&b.running)
+        .map(|(a, b)| ((a - b).abs() - LAST_DIGIT).max(0.0) / b)
+        .fold(0.0, f64::max)
+}
+
+/// Asserts that two perplexities are those of the same logits.
+#[track_caller]
+pub fn assert_same_perplexity(found: &Perplexity, expected: &Perplexity, what: &str) {
+    assert_eq!(difference(found, expected), 0.0, "{what}: {found:?}, expected {expected:?}");
 }
 
 /// The file NAME of what `inputs` names: programs by their hashes, files by their paths, which have a hash in them. Made once.
