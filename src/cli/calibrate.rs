@@ -119,7 +119,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         memory: args.memory,
         threads: args.threads,
         gpu_layers: args.gpu_layers,
-        budget: args.budget,
+        budget: args.budget.map(job::Budget::Minutes),
         collector: args.collector,
         overwrite: args.force,
         quiet: is_quiet(),

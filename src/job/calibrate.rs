@@ -6,6 +6,7 @@ use super::{Error, check_output};
 use crate::calibration::Calibration;
 use crate::gguf;
 use crate::interrupt::{self, Watched};
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -65,14 +66,33 @@ pub struct Calibrate {
     pub threads: Option<usize>,
     /// Layers on the GPU.
     pub gpu_layers: Option<u32>,
-    /// Minutes for the sensitivities of the weights, after the sums.
-    pub budget: Option<u64>,
+    /// Time for the sensitivities of the weights, after the sums; `None` for as long as these take.
+    pub budget: Option<Budget>,
     /// The collector or its folder, instead of looking for it.
     pub collector: Option<PathBuf>,
     /// Write over an existing file.
     pub overwrite: bool,
     /// Let the collector say nothing unless it fails.
     pub quiet: bool,
+}
+
+/// Time for sensitivities, at the most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Budget {
+    /// Minutes.
+    Minutes(u64),
+    /// Percent of what the sums take.
+    Percent(u64),
+}
+
+/// As the collector reads it.
+impl fmt::Display for Budget {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Budget::Minutes(n) => write!(f, "{n}"),
+            Budget::Percent(n) => write!(f, "{n}%"),
+        }
+    }
 }
 
 impl Calibrate {

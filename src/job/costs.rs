@@ -129,6 +129,17 @@ fn offers(
     candidates.iter().filter_map(|candidate| Some((*candidate, cost(candidate)?))).collect()
 }
 
+impl TensorCosts {
+    /// The divergence in nats that is expected of a type, without corrections.
+    pub(super) fn of(&self, target: Target) -> Option<f64> {
+        let is_it = |candidate: &Candidate| match (candidate.target, target) {
+            (Target::Blocks(a), Target::Blocks(b)) => a.id == b.id && candidate.rank == 0,
+            _ => false,
+        };
+        self.offers.iter().find(|(candidate, _)| is_it(candidate)).map(|&(_, cost)| cost)
+    }
+}
+
 /// What a type is expected to cost a tensor; `None` if nothing is known of the tensor, or it is no type that has errors.
 pub(super) fn cost_of(
     model: &Model,
@@ -136,13 +147,14 @@ pub(super) fn cost_of(
     known: &Known,
     t: &SourceTensor,
     target: Target,
+    factors: &mut LastFactor,
 ) -> Result<Option<Cost>, Error> {
     let kind = match target {
         Target::Blocks(kind) => Kind::Ours(kind),
         Target::Upstream(kind) => Kind::Upstream(kind),
         Target::Plain(_) | Target::Kept(_) => return Ok(None),
     };
-    let costs = costs_of(model, guide, known, t, &[kind], &mut LastFactor::default())?;
+    let costs = costs_of(model, guide, known, t, &[kind], factors)?;
     Ok(costs.map(|costs| costs[0]))
 }
 
@@ -315,7 +327,7 @@ impl Weighing {
 
 /// The factor of the last input, which several tensors and types share.
 #[derive(Default)]
-struct LastFactor(Option<(FactorKey, Factored)>);
+pub(super) struct LastFactor(Option<(FactorKey, Factored)>);
 
 /// Input, expert, length of a block.
 type FactorKey = (String, usize, usize);

@@ -1,19 +1,17 @@
 //! How much of a model a trial tries, and on how many tokens.
 
-use super::kept_back;
+use super::kept_back::Shares;
 use crate::checkpoint::Model;
 use crate::llama::evaluation::CHUNK;
 use crate::names::{Role, block, in_block};
 use crate::quantize::Effort;
 
-/// Chunks of text that the head and all other weights together are tried on, after those that files are judged on.
-pub(super) const CHUNKS: usize = kept_back::TRIAL_CHUNKS;
-
 /// Those that single kinds are tried on: their factors say how kinds differ, and not what all cost.
 pub(super) const CHUNKS_OF_KINDS: usize = 2;
 
-/// Layers that are tried, spread evenly over all.
+/// Layers that are tried, spread evenly over all, and those with little effort.
 const LAYERS: u64 = 7;
+const FEW_LAYERS: u64 = 5;
 
 /// What all weights but the head's are called.
 pub(super) const REST: &str = "rest";
@@ -40,9 +38,9 @@ impl Extent {
     }
 
     /// Tokens that are run for so many parts (the head, the rest) and so many kinds.
-    pub(super) fn tokens(parts: usize, kinds: usize) -> usize {
+    pub(super) fn tokens(parts: usize, kinds: usize, shares: Shares) -> usize {
         let runs = |tried: usize| if tried == 0 { 0 } else { 1 + 2 * tried };
-        (runs(parts) * CHUNKS + runs(kinds) * CHUNKS_OF_KINDS) * CHUNK
+        (runs(parts) * shares.tried + runs(kinds) * CHUNKS_OF_KINDS) * CHUNK
     }
 
     /// What a weight is tried with first: the head, or [`REST`].
@@ -64,7 +62,7 @@ impl Extent {
     /// Whether a matrix is tried: the matrices of some layers, the head, and the embeddings if kinds are tried by themselves.
     pub(super) fn includes(self, model: &Model, name: &str) -> bool {
         let layers = model.block_count();
-        let tried = layers.min(LAYERS);
+        let tried = layers.min(if self.by_kinds { LAYERS } else { FEW_LAYERS });
         let is_of_tried = |block| (0..tried).any(|i| (2 * i + 1) * layers / (2 * tried) == block);
         match Role::of(name) {
             Role::Embeddings => self.by_kinds || self.tied,
@@ -102,7 +100,8 @@ mod tests {
 
     #[test]
     fn of_everything_tried_weights_and_noise_are_run() {
-        assert_eq!(Extent::tokens(2, 0), 5 * CHUNKS * CHUNK);
-        assert_eq!(Extent::tokens(2, 7), (5 * CHUNKS + 15 * CHUNKS_OF_KINDS) * CHUNK);
+        let shares = Shares { judged: 3, tried: 9 };
+        assert_eq!(Extent::tokens(2, 0, shares), 5 * 9 * CHUNK);
+        assert_eq!(Extent::tokens(2, 7, shares), (5 * 9 + 15 * CHUNKS_OF_KINDS) * CHUNK);
     }
 }

@@ -5,8 +5,9 @@ use super::collector::{Speed, measure_speed};
 use super::costs::{EXPERTS, ROWS};
 use super::extent::Extent;
 use super::guided::experts;
-use super::measure::{Measure, Step, default_tokens};
-use super::{Error, judge, trial};
+use super::kept_back::Shares;
+use super::measure::{Measure, Step, default_tokens, percent_for_sensitivities};
+use super::{Error, trial};
 use crate::calibration::Statistics;
 use crate::checkpoint::{Model, SourceTensor};
 use crate::names::{Input, Role, SharedInput};
@@ -184,7 +185,7 @@ impl Measure {
         threads: Option<usize>,
     ) -> Result<Forecast, Error> {
         let places = self.places(model, effort)?;
-        let tried = Extent::of(effort, model);
+        let (tried, shares) = (Extent::of(effort, model), Shares::of(effort));
         let work = Work::of(model, tried);
         let speed = measure_speed(self.collector.as_deref(), super::measure::matrix_dtype(model), threads);
         let quantizing = Quantizing::measured(effort);
@@ -209,7 +210,9 @@ impl Measure {
         let sums = of_collector(&|s| run(tokens, s.many) + tokens as f64 * work.sums / s.sums);
         let is_there = places.calibration.as_ref().is_some_and(|path| path.exists());
         steps.push(ForecastStep { tokens: Some(tokens), is_there, ..step(Step::Calibration, sums) });
-        let sensitivities = self.budget.map(|minutes| 60.0 * minutes as f64).or(sums);
+        let share = percent_for_sensitivities(effort) as f64 / 100.0;
+        let of_sums = sums.map(|seconds| share * seconds);
+        let sensitivities = self.budget.map(|minutes| 60.0 * minutes as f64).or(of_sums);
         steps.push(ForecastStep { is_there, ..step(Step::Sensitivities, sensitivities) });
         if sized {
             let kinds = Family::all().into_iter().filter(|family| family.is_trellis()).count() as f64;
@@ -217,26 +220,26 @@ impl Measure {
                 Step::Costs,
                 of_quantizer(&|q| kinds * work.tried / q.weights + work.cubes * q.of_cube),
             ));
-            let tokens = Extent::tokens(work.parts, work.kinds) as u64;
+            let tokens = Extent::tokens(work.parts, work.kinds, shares) as u64;
             let quantized = Quantizing::measured(trial::SEARCH)
                 .map(|q| work.trial / q.weights + work.cubes_of_trial * q.of_cube);
             let judged = of_collector(&|s| run(tokens, s.many));
             let seconds = quantized.zip(judged).map(|(quantized, judged)| quantized + judged);
             let is_there = match &places.calibration {
                 Some(calibration) if is_there && places.kept_back.exists() => {
-                    self.place_of_trial(calibration, &places.kept_back, tried)?.exists()
+                    self.place_of_trial(calibration, &places.kept_back, tried, shares)?.exists()
                 }
                 _ => false,
             };
             steps.push(ForecastStep { tokens: Some(tokens), is_there, ..step(Step::Trial, seconds) });
-            let tokens = 2 * judge::TOKENS as u64;
+            let tokens = 2 * shares.judged_tokens() as u64;
             let seconds = of_collector(&|s| run(tokens, s.many));
             steps.push(ForecastStep { tokens: Some(tokens), ..step(Step::Rehearsal, seconds) });
         }
         let file = of_quantizer(&|q| work.weights / q.weights + FACTORS * work.cubes * q.of_cube);
         steps
             .push(ForecastStep { bytes: Some(plan.file_bytes).filter(|_| !sized), ..step(Step::File, file) });
-        let judged = judge::TOKENS as u64;
+        let judged = shares.judged_tokens() as u64;
         steps.push(ForecastStep {
             tokens: Some(judged),
             ..step(Step::Judgement, of_collector(&|s| 2.0 * run(judged, s.many)))

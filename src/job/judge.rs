@@ -1,11 +1,9 @@
 //! What a file costs: its predictions beside those of the model that it was made of, on text that nothing was measured on.
 
 use super::calibrate::WorkFolder;
-use super::kept_back;
 use super::measure::Measured;
 use super::sampled::{Sampled, Whole};
 use crate::gguf::File;
-use crate::llama::evaluation::CHUNK;
 use crate::llama::find::{NotFound, Wanted};
 use crate::llama::{Divergence, Evaluation};
 use std::path::{Path, PathBuf};
@@ -17,12 +15,6 @@ pub(super) const JUDGE: Wanted = Wanted {
     option: "--collector",
     variable: "TENPAK_COLLECTOR",
 };
-
-/// Chunks of text to judge on.
-pub(super) const CHUNKS: usize = kept_back::JUDGED_CHUNKS;
-
-/// Tokens of the text that are run.
-pub(super) const TOKENS: usize = CHUNKS * CHUNK;
 
 /// What the judge found.
 #[derive(Clone, Debug)]
@@ -75,8 +67,8 @@ pub(super) fn judge(
     programs: Option<&Path>,
     threads: Option<usize>,
 ) -> Result<Judgement, String> {
-    let text = measured.kept_back.clone();
-    let evaluation = evaluation(programs, text, CHUNKS, threads, measured.parse_special);
+    let (text, shares) = (measured.kept_back.clone(), measured.shares);
+    let evaluation = evaluation(programs, text, shares.judged, threads, measured.parse_special);
     let evaluation = evaluation.map_err(|e| e.to_string())?;
     let work = WorkFolder::new(|| tempfile::Builder::new().prefix("tenpak-judge-").tempdir());
     let work = work.map_err(|e| e.to_string())?;
@@ -88,5 +80,5 @@ pub(super) fn judge(
     let sampled = File::open(file).map_err(|e| e.to_string())?;
     let (kld, log_ratio) = ((divergence.mean, divergence.uncertainty), divergence.log_ratio);
     let whole = Sampled::of(&sampled).map(|sampled| sampled.whole(kld, (log_ratio.value, log_ratio.error)));
-    Ok(Judgement { divergence, tokens: TOKENS / 2, whole })
+    Ok(Judgement { divergence, tokens: shares.judged_tokens() / 2, whole })
 }

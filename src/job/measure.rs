@@ -1,12 +1,13 @@
 //! Statistics that a conversion measures first: a plain file of the model, text, a calibration. All stay in the cache.
 
 use super::cache::{Cache, key_of, key_of_model};
-use super::calibrate::{Calibrate, Text, check_text};
+use super::calibrate::{Budget, Calibrate, Text, check_text};
 use super::collector::{add_options, find_collector};
 use super::extent::Extent;
+use super::kept_back::Shares;
 use super::own_text::{DEFAULT_SEED, OwnText, Writing};
 use super::write::{Resume, write_or_resume};
-use super::{Error, Event, kept_back};
+use super::{Error, Event};
 use crate::atomic_file::AtomicFile;
 use crate::calibration::Calibration;
 use crate::checkpoint::{self, Dtype, Model};
@@ -25,7 +26,7 @@ pub struct Measure {
     pub text: Option<PathBuf>,
     /// Tokens of the text; `None` for what suits the effort.
     pub tokens: Option<u64>,
-    /// Minutes for the sensitivities of the weights; `None` for as long as the statistics take.
+    /// Minutes for the sensitivities of the weights; `None` for what suits the effort.
     pub budget: Option<u64>,
     /// The collector or its folder, instead of looking for it.
     pub collector: Option<PathBuf>,
@@ -42,6 +43,8 @@ pub(super) struct Measured {
     pub base: PathBuf,
     /// Text that nothing was measured on.
     pub kept_back: PathBuf,
+    /// What its chunks are for.
+    pub shares: Shares,
     /// Tokens such as `<|im_end|>` in that text are tokens.
     pub parse_special: bool,
 }
@@ -104,6 +107,14 @@ pub(super) struct Places {
     pub calibration: Option<PathBuf>,
 }
 
+/// Percent of the statistics' time that sensitivities take at most.
+pub(super) fn percent_for_sensitivities(effort: Effort) -> u64 {
+    match effort {
+        Effort::Fast => 50,
+        Effort::Normal | Effort::Best => 100,
+    }
+}
+
 /// Tokens to measure on.
 pub(super) fn default_tokens(effort: Effort) -> u64 {
     match effort {
@@ -117,6 +128,11 @@ impl Measure {
     /// On text that the model writes.
     pub fn new(cache: Cache) -> Measure {
         Measure { text: None, tokens: None, budget: None, collector: None, cache, quiet: false }
+    }
+
+    /// Time for the sensitivities.
+    fn budget(&self, effort: Effort) -> Budget {
+        self.budget.map_or(Budget::Percent(percent_for_sensitivities(effort)), Budget::Minutes)
     }
 
     /// Refuses what cannot work, before anything that takes long.
@@ -136,7 +152,7 @@ impl Measure {
         let tokens = self.tokens.unwrap_or(default_tokens(effort));
         let own = match self.text {
             Some(_) => Vec::new(),
-            None => [(kept_back::TOKENS, DEFAULT_SEED + 1), (tokens, DEFAULT_SEED)]
+            None => [(Shares::of(effort).tokens(), DEFAULT_SEED + 1), (tokens, DEFAULT_SEED)]
                 .into_iter()
                 .map(|(tokens, seed)| {
                     let path = self.cache.place(&model_key, &format!("own-{tokens}-{seed}.txt"));
@@ -170,11 +186,12 @@ impl Measure {
         calibration: &Path,
         kept_back: &Path,
         extent: Extent,
+        shares: Shares,
     ) -> Result<PathBuf, Error> {
         /// Counts up when a trial does something else.
-        const TRIED: &str = "9";
+        const TRIED: &str = "10";
         let calibration = calibration.file_name().unwrap_or_default().to_string_lossy();
-        let key = key_of(&[&calibration, &digest(kept_back)?, &format!("{extent:?}"), TRIED]);
+        let key = key_of(&[&calibration, &digest(kept_back)?, &format!("{extent:?} {shares:?}"), TRIED]);
         Ok(self.cache.place(&key, "trial.tsv"))
     }
 
@@ -183,12 +200,13 @@ impl Measure {
         &self,
         calibration: &Path,
         kept_back: &Path,
+        tokens: usize,
         noise: &str,
     ) -> Result<PathBuf, Error> {
         /// Counts up when a rehearsal does something else.
-        const REHEARSED: &str = "1";
+        const REHEARSED: &str = "2";
         let calibration = calibration.file_name().unwrap_or_default().to_string_lossy();
-        let key = key_of(&[&calibration, &digest(kept_back)?, noise, REHEARSED]);
+        let key = key_of(&[&calibration, &digest(kept_back)?, &tokens.to_string(), noise, REHEARSED]);
         Ok(self.cache.place(&key, "rehearsal.tsv"))
     }
 
@@ -226,14 +244,15 @@ impl Measure {
             false => Calibrate {
                 tokens: Some(tokens),
                 threads,
-                budget: self.budget,
+                budget: Some(self.budget(effort)),
                 collector: self.collector.clone(),
                 quiet: self.quiet,
                 ..Calibrate::new(&base, text, &output)
             }
             .run()?,
         };
-        Ok(Measured { calibration, base, kept_back, parse_special: self.text.is_none() })
+        let (shares, parse_special) = (Shares::of(effort), self.text.is_none());
+        Ok(Measured { calibration, base, kept_back, shares, parse_special })
     }
 
     /// A plain file of the model, which is made if it is not there.

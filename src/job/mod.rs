@@ -76,7 +76,7 @@ mod write;
 
 pub use allocate::{Allocation, AllocationError, Size, allocation};
 pub use cache::{Cache, Cached};
-pub use calibrate::{Calibrate, Text, WorkFolder};
+pub use calibrate::{Budget, Calibrate, Text, WorkFolder};
 pub use collector::CollectorError;
 pub use convert::{Convert, Opened, Priced, Statistics};
 pub use corrections::LowRank;

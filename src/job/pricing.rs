@@ -107,15 +107,17 @@ impl Pricing<'_> {
             return Ok(None);
         };
         let extent = Extent::of(self.effort, self.model);
+        let Measured { calibration, kept_back, shares, .. } = measured;
         let trying = Trying {
             model: self.model,
             measured,
             measure,
             sensitivities,
             costs,
+            effort: self.effort,
             threads: self.threads,
             extent,
-            place: measure.place_of_trial(measured.calibration.path(), &measured.kept_back, extent)?,
+            place: measure.place_of_trial(calibration.path(), kept_back, extent, *shares)?,
         };
         trying.run(tell)
     }

@@ -4,12 +4,12 @@
 use super::allocate::Allocation;
 use super::calibrate::WorkFolder;
 use super::collector::run_collector;
-use super::costs::{Cost, Known, cost_of};
+use super::costs::{Cost, Known, LastFactor, cost_of};
 use super::guide::Guide;
 use super::measure::{Measure, Measured};
 use super::noise::noise_of;
 use super::trial::SEARCH;
-use super::{Error, Event, Step, judge};
+use super::{Error, Event, Step};
 use crate::calibration::{Sensitivities, Use};
 use crate::checkpoint::Model;
 use crate::llama::evaluation::CHUNK;
@@ -32,15 +32,16 @@ impl Rehearsal<'_> {
         if noise.is_empty() {
             return Ok(None);
         }
-        let Measured { calibration, kept_back, .. } = self.measured;
-        let place = self.measure.place_of_rehearsal(calibration.path(), kept_back, &noise)?;
+        let Measured { calibration, kept_back, shares, .. } = self.measured;
+        let tokens = shares.judged_tokens();
+        let place = self.measure.place_of_rehearsal(calibration.path(), kept_back, tokens, &noise)?;
         let io = |source| Error::Io { path: place.clone(), source };
         tell(Event::Step { step: Step::Rehearsal, path: &place, is_there: place.exists() });
         if !place.exists() {
             let work = WorkFolder::temporary("tenpak-rehearsal-").map_err(io)?;
             let file = work.path().join("noise");
             std::fs::write(&file, &noise).map_err(io)?;
-            let mut command = self.measured.collector(self.measure, judge::TOKENS, self.threads)?;
+            let mut command = self.measured.collector(self.measure, tokens, self.threads)?;
             command.args(["-c", &CHUNK.to_string()]).arg("--noise").arg(&file).arg("-o").arg(&place);
             run_collector(&mut command, &[&place], self.measure.quiet)?;
         }
@@ -52,6 +53,7 @@ impl Rehearsal<'_> {
     fn noise(&self) -> Result<String, Error> {
         let guide = Guide { calibration: &self.measured.calibration, effort: SEARCH };
         let known = Known::of(guide.calibration, self.sensitivities)?;
+        let mut factors = LastFactor::default();
         let mut lines = String::new();
         for (&index, &cost) in &self.mix.costs {
             let t = &self.model.tensors[index];
@@ -59,7 +61,8 @@ impl Rehearsal<'_> {
             let by_use = match (is_used(Use::Product), is_used(Use::Rows)) {
                 (true, true) => {
                     let target = self.mix.plan.tensors[index].target;
-                    let by_use = cost_of(self.model, guide, &known, t, target)?.unwrap_or_default();
+                    let by_use =
+                        cost_of(self.model, guide, &known, t, target, &mut factors)?.unwrap_or_default();
                     let share = if by_use.sum() > 0.0 { cost / by_use.sum() } else { 0.0 };
                     Cost { products: share * by_use.products, rows: share * by_use.rows }
                 }

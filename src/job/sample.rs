@@ -1,6 +1,6 @@
 //! Conversions of some blocks only, which stand for all; docs/allocation.md, section 4.
 
-use super::costs::{Known, cost_of};
+use super::costs::{Known, LastFactor, cost_of};
 use super::guide::Guide;
 use super::sampled::{DEVIATIONS, Interval, Sampled};
 use super::{Error, measure};
@@ -60,9 +60,11 @@ fn expected(
     sensitivities: &Sensitivities,
 ) -> Result<BTreeMap<usize, f64>, Error> {
     let known = Known::of(guide.calibration, sensitivities)?;
+    let mut factors = LastFactor::default();
     let mut costs = BTreeMap::new();
     for (index, planned) in plan.tensors.iter().enumerate() {
-        if let Some(cost) = cost_of(model, guide, &known, &planned.source, planned.target)? {
+        let (t, target) = (&planned.source, planned.target);
+        if let Some(cost) = cost_of(model, guide, &known, t, target, &mut factors)? {
             costs.insert(index, cost.sum());
         }
     }

@@ -3,13 +3,13 @@
 
 use super::calibrate::{WorkFolder, work_folder};
 use super::collector::run_collector;
-use super::costs::{Known, TensorCosts, cost_of};
-use super::extent::{CHUNKS, CHUNKS_OF_KINDS, Extent, REST, kind};
+use super::costs::{Cost, Known, LastFactor, TensorCosts, cost_of};
+use super::extent::{CHUNKS_OF_KINDS, Extent, REST, kind};
 use super::guide::Guide;
 use super::measure::{Measure, Measured, write_whole};
 use super::noise::noise_of;
 use super::write::{Resume, write_or_resume};
-use super::{Error, Event, Step, judge};
+use super::{Error, Event, Step};
 use crate::calibration::{Sensitivities, Use};
 use crate::checkpoint::Model;
 use crate::llama::evaluation::CHUNK;
@@ -45,6 +45,8 @@ pub(super) struct Trying<'a> {
     pub measure: &'a Measure,
     pub sensitivities: &'a Sensitivities,
     pub costs: &'a [TensorCosts],
+    /// The search of the quantizer that these costs are of.
+    pub effort: Effort,
     pub threads: Option<usize>,
     pub extent: Extent,
     /// Where what the trial found is kept.
@@ -141,11 +143,11 @@ impl Trying<'_> {
             return Ok(None);
         }
         // A token has a byte at least. Of longer texts the collector says whether they are long enough.
-        let kept_back = &self.measured.kept_back;
+        let Measured { kept_back, shares, .. } = self.measured;
         let bytes = std::fs::metadata(kept_back)
             .map_err(|source| Error::Io { path: kept_back.clone(), source })?
             .len();
-        if bytes < (judge::TOKENS + CHUNKS_OF_KINDS * CHUNK) as u64 {
+        if bytes < (shares.judged_tokens() + CHUNKS_OF_KINDS * CHUNK) as u64 {
             tell(Event::Note("too little text is kept back for a trial of what errors cost"));
             return Ok(None);
         }
@@ -162,7 +164,7 @@ impl Trying<'_> {
             written?;
             let noise = self.noise(&plan, guide)?;
             let mut found =
-                self.judge(&file, &lines(&noise, |name| Some(self.extent.part_of(name))), CHUNKS)?;
+                self.judge(&file, &lines(&noise, |name| Some(self.extent.part_of(name))), shares.tried)?;
             let by_kinds = lines(&noise, |name| self.extent.kind_of(name));
             // The collector finds nothing where the text is too short.
             if !found.is_empty() && !by_kinds.is_empty() {
@@ -187,11 +189,22 @@ impl Trying<'_> {
     /// For every use of every weight its name, the use, and the noise that is expected to cost as much as its errors do.
     fn noise<'p>(&self, plan: &'p Plan, guide: Guide) -> Result<Vec<NoiseOfUse<'p>>, Error> {
         let known = Known::of(guide.calibration, self.sensitivities)?;
+        let by_name: BTreeMap<&str, &TensorCosts> =
+            self.costs.iter().map(|t| (self.model.tensors[t.index].name.as_str(), t)).collect();
+        let mut factors = LastFactor::default();
         let mut all = Vec::new();
         for planned in &plan.tensors {
             let name = planned.header.name.as_str();
-            let cost =
-                cost_of(self.model, guide, &known, &planned.source, planned.target)?.unwrap_or_default();
+            // Costs of the same search are those of both uses together.
+            let is_product = self.sensitivities.of(name, Use::Rows).is_none();
+            let found = by_name.get(name).filter(|_| is_product && self.effort == SEARCH);
+            let cost = match found.and_then(|t| t.of(planned.target)) {
+                Some(products) => Cost { products, rows: 0.0 },
+                None => {
+                    let (t, target) = (&planned.source, planned.target);
+                    cost_of(self.model, guide, &known, t, target, &mut factors)?.unwrap_or_default()
+                }
+            };
             all.extend(noise_of(self.sensitivities, name, cost).map(|(word, noise)| (name, word, noise)));
         }
         Ok(all)
@@ -223,7 +236,7 @@ impl Trying<'_> {
         command.arg("--swap").arg(file).arg("--swap-kinds").arg(&lines).arg("-o").arg(&found);
         // The weights have to be where they can be swapped.
         command.args(["-ngl", "0", "--no-op-offload"]);
-        for (option, n) in [("--skip", judge::TOKENS), ("-c", CHUNK)] {
+        for (option, n) in [("--skip", self.measured.shares.judged_tokens()), ("-c", CHUNK)] {
             command.args([option, &n.to_string()]);
         }
         run_collector(&mut command, &[&found], self.measure.quiet)?;

@@ -135,6 +135,35 @@ fn a_text_of_the_models_own_is_written_and_collected_over() {
     assert!(!place.path(text).exists(), "{text} was left");
 }
 
+/// Writes what it is asked to write, a calibration too, and remembers what that was.
+const MEASURES: &str = r#"echo "$@" >>asked
+while [ $# -gt 0 ]; do
+    case $1 in
+    --write-text) echo words >"$2" ;;
+    -o) cp made "$2" ;;
+    esac
+    shift
+done"#;
+
+#[test]
+fn a_conversion_asks_for_what_suits_its_effort() {
+    for (effort, kept_back, tokens, budget) in [("fast", 4608, 8192, 50), ("normal", 7680, 32768, 100)] {
+        let place = Place::with(MEASURES);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tenpak-gguf"));
+        command.current_dir(place.folder.path()).env("PATH", "/usr/bin:/bin");
+        command.args(["convert", "base.gguf", "-o", "out.gguf", "--cache", "cache", "--effort", effort]);
+        let done = command.args(HERE).output().expect("it starts");
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        let asked = std::fs::read_to_string(place.path("asked")).unwrap();
+        let line = |word: &str| asked.lines().find(|line| line.contains(word)).expect("it was asked");
+        assert_says(
+            line("--write-text"),
+            &[&format!("--tokens {kept_back} --seed 2"), &format!("--tokens {tokens} --seed 1")],
+        );
+        assert_says(line("--budget"), &[&format!("--tokens {tokens} --budget {budget}% --parse-special")]);
+    }
+}
+
 #[test]
 fn a_text_of_the_models_own_can_be_kept() {
     let place = Place::with(WRITES);

@@ -127,6 +127,9 @@ static std::vector<std::vector<window_part>> plan_windows(const collector & c, c
     return windows;
 }
 
+// Tokens that show which nodes a graph has: they are the same for any number of tokens.
+static const int64_t FEW_TOKENS = 64;
+
 // Chunks of text through the model.
 class runner {
   public:
@@ -139,13 +142,14 @@ class runner {
 
     int64_t n_chunks() const { return tokens.size() / n_ctx; }
 
-    // runs so many tokens of the first chunk that they make one graph; then, if there are larger ones, a whole batch, so
-    // that the memory that llama.cpp takes is known
-    void discover(collector & c) {
-        const int64_t n_tokens = std::min<int64_t>(n_ctx, llama_n_ubatch(ctx));
+    // Runs so many tokens of the first chunk that they make one graph. For sums it then runs, if there are larger ones, a whole batch,
+    // so that the memory that llama.cpp takes is known; without sums a few tokens do, whose nodes are the same.
+    void discover(collector & c, bool for_sums) {
+        const int64_t of_graph = std::min<int64_t>(n_ctx, llama_n_ubatch(ctx));
+        const int64_t n_tokens = for_sums ? of_graph : std::min(of_graph, FEW_TOKENS);
         run(0, 1, n_tokens, c);
         c.end_discovery();
-        if (n_tokens < n_seq * n_ctx) {
+        if (for_sums && n_tokens < n_seq * n_ctx) {
             run(0, c);
         }
     }
@@ -415,7 +419,7 @@ static void run(int argc, char ** argv) {
     tokens.resize(n_chunks * n_ctx);
 
     runner runner(ctx, std::move(tokens), n_ctx, n_seq);
-    runner.discover(c);
+    runner.discover(c, own.swap.empty() && own.noise.empty());
     if (c.inputs.empty()) {
         throw std::runtime_error(params.model.path + ": no linear layer was found");
     }
@@ -452,7 +456,7 @@ static void run(int argc, char ** argv) {
     const bool        predicts = llama_model_has_decoder(model) && !llama_model_has_encoder(model) && llama_n_ubatch(ctx) >= 64;
     sensitivity_meter meter(base.weights, ctx);
     if (predicts) {
-        meter.n_tokens = std::min<int64_t>(n_ctx, 64); // the nodes are the same for any number
+        meter.n_tokens = std::min(n_ctx, FEW_TOKENS);
         meter.run      = [&] { runner.run_again(0, meter.n_tokens, 0); };
         observer       = [&](ggml_tensor * t, bool ask) { return meter.on_node(t, ask); };
         meter.trace();
@@ -503,7 +507,7 @@ static void run(int argc, char ** argv) {
     file.write("token.counts", runner.counts());
     if (!header.sites.empty() && !file.has("sensitivity.divergence")) {
         const double took   = std::chrono::duration<double>(std::chrono::steady_clock::now() - before).count();
-        const double budget = own.budget >= 0 ? own.budget * 60 : took;
+        const double budget = own.budget >= 0 ? own.budget * 60 : own.budget_of_sums * took;
         observer            = [&](ggml_tensor * t, bool ask) { return meter.on_node(t, ask); };
         measure_all(meter, runner.again(), file, { c.users.begin(), c.users.end() }, n_together, budget);
     }

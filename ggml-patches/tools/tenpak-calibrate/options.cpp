@@ -42,8 +42,8 @@ const char * const USAGE =
     "  --seed N            of that text (default: 1)\n"
     "  --speed TYPE        instead: how many operations this machine does in a second, for weights in f32, f16 or bf16:\n"
     "                      products with 512 tokens and with 16, the sums\n"
-    "  --budget MINUTES    at most for the sensitivities of the weights, after the sums (default: what the sums took;\n"
-    "                      0: on as little text as possible)\n"
+    "  --budget MINUTES    at most for the sensitivities of the weights, after the sums, or as percent of what these took\n"
+    "                      (default: 100%; 0: on as little text as possible)\n"
     "  --tokenize FILE     the ids of texts, each ended by a zero byte: a line for each\n"
     "  --trace FILE        of these ids: what goes into the first block, what comes out of each, and the logits\n"
     "  -t, --threads N     threads (default: one for each core)\n"
@@ -99,17 +99,21 @@ static void parse_part(const std::string & value, own_params & own) {
     }
 }
 
-static double parse_minutes(const std::string & value) {
+static void set_budget(const std::string & value, own_params & own) {
     size_t used = 0;
     double n    = -1;
     try {
         n = std::stod(value, &used);
     } catch (const std::exception &) {
     }
-    if (!(n >= 0) || used != value.size()) {
-        throw std::runtime_error("--budget " + value + ": is not a number of minutes");
+    if (n >= 0 && used == value.size()) {
+        own.budget = n;
+    } else if (n >= 0 && value.substr(used) == "%") {
+        own.budget         = -1;
+        own.budget_of_sums = n / 100;
+    } else {
+        throw std::runtime_error("--budget " + value + ": is neither a number of minutes nor percent of what the sums take");
     }
-    return n;
 }
 
 ggml_type parse_float(const std::string & value) {
@@ -141,7 +145,7 @@ static void set_seed(int64_t seed, own_params & own) {
 
 std::vector<char *> take_own(int argc, char ** argv, own_params & own) {
     const std::map<std::string, std::function<void(const std::string &)>> options = {
-        { "--budget", [&](const std::string & value) { own.budget = parse_minutes(value); } },
+        { "--budget", [&](const std::string & value) { set_budget(value, own); } },
         { "--memory", [&](const std::string & value) { own.memory = parse_size(value); } },
         { "--noise", [&](const std::string & value) { own.noise = value; } },
         { "--part", [&](const std::string & value) { parse_part(value, own); } },

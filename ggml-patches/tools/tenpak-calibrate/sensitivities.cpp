@@ -20,8 +20,9 @@ static const int64_t SKIPPED      = 16;
 // Some text is far more sensitive than other. Noise at all sites at once takes one run instead of one for every group, so that
 // its level is found on more of it: so many further chunks in a round, if there are as many, all tokens of each. The second half of
 // them counts, as in llama-perplexity, however little time there is: predictions with little before them diverge more. One chunk is
-// enough for no time at all.
+// enough for no time at all, and more than one takes a quarter of the time at most.
 static const int64_t CHUNKS_OF_LEVEL = 4;
+static const double  SHARE_OF_LEVEL  = 0.25;
 
 // No further round begins when standard errors are so small a share of the sensitivities. What mixes lose by errors of this size was
 // not measured; chunks of text differ by more.
@@ -91,7 +92,8 @@ sensitivities measure_sensitivities(sensitivity_meter & meter, const chunks_of_t
     meter.base_of(text.run, 0, n_alone, std::min(SKIPPED, n_alone - 1));
     const double  of_token        = (elapsed() - before) / n_alone;
     const double  runs            = 0.6 * groups.size() + 1 + CURVE.size();
-    const int64_t n_of_level      = seconds > 0 ? std::min(CHUNKS_OF_LEVEL, text.n) : 1;
+    const double  most_of_level   = SHARE_OF_LEVEL * seconds / (2.0 * n_tokens * of_token);
+    const int64_t n_of_level      = std::max<int64_t>(1, std::min({ CHUNKS_OF_LEVEL, text.n, (int64_t) most_of_level }));
     const double  tokens_of_level = 2.0 * n_of_level * n_tokens;
     n_alone = std::max(n_alone, std::min(n_tokens / 2, (int64_t) ((seconds / of_token - tokens_of_level) / runs)));
 

@@ -153,17 +153,21 @@ void measure_kinds(sensitivity_meter & meter, const std::string & path, const st
         std::vector<double> noise;
     };
     std::map<std::string, of_tokens> divergences;
+    // All of them stay: to make those of a head anew takes longer than to run it.
+    std::map<std::string, std::vector<uint8_t>> values;
+    for (const auto & [kind, tensors] : kinds) {
+        for (auto * t : tensors) {
+            values[t->name] = others.values(t);
+        }
+    }
     for (int64_t chunk = 0; chunk < n_chunks; chunk++) {
         meter.base_of(run, chunk, n_tokens, n_tokens / 2);
         done += 1;
         for (const auto & [kind, tensors] : kinds) {
-            // Values are made for each run: all of them may be more than there is memory for.
-            std::vector<std::vector<uint8_t>> values;
-            sensitivity_swaps                 swaps;
-            std::map<size_t, double>          noise;
+            sensitivity_swaps        swaps;
+            std::map<size_t, double> noise;
             for (auto * t : tensors) {
-                values.push_back(others.values(t));
-                swaps[t->name] = values.back().data();
+                swaps[t->name] = values.at(t->name).data();
                 noise.insert(tried.at(t->name).noise.begin(), tried.at(t->name).noise.end());
             }
             append(divergences[kind].weights, meter.swapped(swaps));

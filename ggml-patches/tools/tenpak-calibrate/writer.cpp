@@ -23,6 +23,11 @@
 // Places at most. More make a step little faster for each, and more documents end where the text does.
 static const int64_t MAX_PLACES = 64;
 
+// A product with so many columns takes as long as one with a few less, so that a text takes a multiple of so many places, if its
+// documents still have more than half of the tokens that they may have.
+static const int64_t COLUMNS     = 16;
+static const double  LITTLE_MORE = 1.8;
+
 // What the keys and values of all places may take where half of the model's size is less.
 static const double MIN_CACHE_BYTES = 1e9;
 
@@ -146,9 +151,11 @@ static std::vector<beginning> in_order(openings_by_kind kinds, const llama_vocab
     return all;
 }
 
-// How many documents of a text grow at a time at most.
-static int64_t n_chunks(const wanted_text & wanted, int64_t n_ctx) {
-    return (wanted.tokens + n_ctx - 1) / n_ctx;
+// How many documents of a text grow at a time at most: as many as fill it when each is as long as it may be, or a few more.
+static int64_t useful_places(const wanted_text & wanted, int64_t n_ctx) {
+    const int64_t n     = (wanted.tokens + n_ctx - 1) / n_ctx;
+    const int64_t whole = (n + COLUMNS - 1) / COLUMNS * COLUMNS;
+    return whole <= LITTLE_MORE * n ? whole : n;
 }
 
 // How many documents are written at a time: it depends on the model and on what is wanted, not on the machine.
@@ -158,7 +165,7 @@ static int64_t choose_places(const llama_model * model, int64_t n_ctx, const std
     const double allowed    = std::max(MIN_CACHE_BYTES, 0.5 * llama_model_size(model));
     int64_t      n_useful   = 0;
     for (const auto & text : wanted) {
-        n_useful += n_chunks(text, n_ctx);
+        n_useful += useful_places(text, n_ctx);
     }
     return std::max<int64_t>(1, std::min<int64_t>(std::min(MAX_PLACES, n_useful), allowed / std::max(bytes, 1.0)));
 }
@@ -313,12 +320,22 @@ class text_writer {
     common_batch       batch;
     std::vector<place> places;
 
+    // Every text has places side by side, since llama.cpp runs sequences together that are next to each other: the first text as many
+    // as it can use, the next as many of those that are left. Then it takes those of the texts before it, once these are complete.
     void fill_places() {
-        for (auto & at : places) {
-            for (auto & text : texts) {
-                if (!at.text && !text.is_complete() && text.n_growing < n_chunks(text.wanted, n_ctx)) {
-                    at = { &text, &text.begin() };
-                }
+        size_t begin = 0;
+        for (auto & text : texts) {
+            const size_t end = std::min(begin + useful_places(text.wanted, n_ctx), places.size());
+            fill_some(text, begin, end);
+            fill_some(text, 0, begin);
+            begin = end;
+        }
+    }
+
+    void fill_some(growing_text & text, size_t begin, size_t end) {
+        for (size_t p = begin; p < end; p++) {
+            if (!places[p].text && !text.is_complete() && text.n_growing < useful_places(text.wanted, n_ctx)) {
+                places[p] = { &text, &text.begin() };
             }
         }
     }

@@ -20,12 +20,14 @@ use super::cache::key_of;
 use super::calibrate::WorkFolder;
 use super::file_sizes::FileSizes;
 use super::judge::{evaluation, find_judge};
+use super::kept_back::Shares;
 use super::measure::Measure;
 use super::origin;
 use super::sampled::Sampled;
 use crate::gguf;
 use crate::isa::Isa;
 use crate::llama::{Evaluation, TaskKind};
+use crate::quantize::Effort;
 use std::path::{Path, PathBuf};
 
 /// Chunks of 512 tokens of each text, if nothing else is asked for.
@@ -35,7 +37,7 @@ pub const DEFAULT_CHUNKS: usize = 16;
 const OWN: &str = "self";
 
 /// Chunks of a text that the base writes itself.
-const OWN_CHUNKS: usize = super::judge::CHUNKS;
+const OWN_CHUNKS: usize = Shares::of(Effort::Normal).judged;
 
 /// What is compared, with what, on what.
 #[derive(Clone, Debug)]
