@@ -5,6 +5,8 @@ use crate::support;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
+use support::tiny_calibration::of_tiny_llama;
+use support::tiny_llama::TinyLlama;
 use support::{assert_says, files_in, tiny_calibration, tiny_gguf};
 use tempfile::TempDir;
 
@@ -149,9 +151,14 @@ done"#;
 fn a_conversion_asks_for_what_suits_its_effort() {
     for (effort, kept_back, tokens, budget) in [("fast", 4608, 8192, 50), ("normal", 7680, 32768, 100)] {
         let place = Place::with(MEASURES);
+        of_tiny_llama().write(&place.path("made"));
+        let model = TinyLlama::new().write();
         let mut command = Command::new(env!("CARGO_BIN_EXE_tenpak-gguf"));
         command.current_dir(place.folder.path()).env("PATH", "/usr/bin:/bin");
-        command.args(["convert", "base.gguf", "-o", "out.gguf", "--cache", "cache", "--effort", effort]);
+        command
+            .arg("convert")
+            .arg(&model.path)
+            .args(["-o", "out.gguf", "--cache", "cache", "--effort", effort]);
         let done = command.args(HERE).output().expect("it starts");
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
         let asked = std::fs::read_to_string(place.path("asked")).unwrap();
