@@ -129,7 +129,7 @@ pub fn relative_difference(a: &Perplexity, b: &Perplexity) -> f64 {
 /// Asserts that two perplexities are those of the same logits.
 #[track_caller]
 pub fn assert_same_perplexity(found: &Perplexity, expected: &Perplexity, what: &str) {
-    assert_eq!(difference(found, expected), 0.0, "{what}: {found:?}, expected {expected:?}");
+    assert_eq!(relative_difference(found, expected), 0.0, "{what}: {found:?}, expected {expected:?}");
 }
 
 /// The file NAME of what `inputs` names: programs by their hashes, files by their paths, which have a hash in them. Made once.
