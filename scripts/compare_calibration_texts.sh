@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # What to calibrate on: text that the model writes, mixed real text (calibration_text.sh), or half of each. Every linear layer
 # in one type, embeddings and output head as in the base; judged by the divergence from the base on text that nobody calibrated on.
+# Each text is run once: the statistics of more tokens, and those of half of each text, are sums of others (calibrate --merge).
 #
 #   MODELS="smollm2 qwen"    TOKENS="32768 131072"    CHUNKS=24 (of 512 tokens, to judge on)    TYPE=t3    EFFORT=fast
 #   LLAMA=FOLDER             programs of the patched llama.cpp that are built already
 #
 # It is judged on wiki.utf8, on heldout.txt (of the kinds of the real text) and on what the model writes with another seed, where
-# the chat template's tokens are left out, because llama-perplexity reads them as characters. The own text of fewer
-# tokens is the start of that of most. What a step has made stays in target/compare_texts/; the table goes to benches/record/.
+# the chat template's tokens are left out, because llama-perplexity reads them as characters. Numbers of tokens are each other's times a
+# power of two. What a step has made stays in target/compare_texts/, five times 4.9 GB for each text of qwen; the table goes to benches/record/.
 source "$(dirname "$0")/setup.sh"
 need cargo 'install Rust'
 build_tenpak
@@ -16,6 +17,11 @@ real=$("$ROOT/scripts/calibration_text.sh")
 chunks=${CHUNKS:-24} type=${TYPE:-t3} effort=${EFFORT:-fast}
 models=${MODELS:-smollm2} tokens=${TOKENS:-32768 131072}
 most=$(tr ' ' '\n' <<<"$tokens" | sort -n | tail -n 1)
+least=$(($(tr ' ' '\n' <<<"$tokens" | sort -n | head -n 1) / 2)) # half of each text
+for n in $tokens; do
+    times=$((n / least))
+    ((n == least * times && (times & (times - 1)) == 0)) || die "TOKENS: $n is not $((2 * least)) times a power of two"
+done
 work=$TARGET/compare_texts
 mkdir -p "$work"
 cd "$work"
@@ -25,20 +31,40 @@ own() {
     "$judge" measured "$4.run" "$llama/llama-tenpak-calibrate" -m "$1" --write-text "$4" --tokens "$2" --seed "$3" -t "$(nproc)"
 }
 
-# documents FILE SHARE OUT: the first documents of a text of the model's own, so many thousandths of its bytes or all
-documents() {
-    python3 - "$@" <<'EOF'
+# piece FILE I OF OUT: the I-th, from 0, of so many pieces of a text, cut between its paragraphs
+piece() {
+    python3 - "$@" <<'END'
 import sys
 text = open(sys.argv[1], encoding="utf-8", newline="").read()
-end = text.find("\n\n", len(text) * int(sys.argv[2]) // 1000)
-open(sys.argv[3], "w", encoding="utf-8", newline="").write(text if end < 0 else text[: end + 2])
-EOF
+i, of = int(sys.argv[2]), int(sys.argv[3])
+def start(i):
+    found = text.find("\n\n", len(text) * i // of)
+    return len(text) if i == of or found < 0 else found + 2 if i else 0
+open(sys.argv[4], "w", encoding="utf-8", newline="").write(text[start(i) : start(i + 1)])
+END
 }
 
 # gram BASE TEXT TOKENS OUT: statistics, without the sensitivities, which nothing here asks for; prints what it took
 gram() {
     "$judge" measured "$4.run" "$tenpak" calibrate "$1" -f "$2" --parse-special --tokens "$3" --budget 0 --collector "$llama" \
         --threads "$(nproc)" -o "$4"
+}
+
+# sums MODEL BASE TEXT TOKENS: the statistics of the first tokens of a text, as $model-$text-$tokens.gram.gguf. Those of twice as many
+# are added to these: the text is run once, however many numbers of tokens are compared.
+sums() {
+    local name=$1-$3-$4 half=$1-$3-$(($4 / 2)) pieces=$((most / least))
+    [ ! -e "$name.gram.gguf" ] || return 0
+    if [ "$4" -le "$least" ]; then
+        piece "$3.txt" 0 "$pieces" "$name.txt"
+        made "$name.gram.gguf" gram "$2" "$name.txt" "$4" "$name.gram.gguf.part"
+        return
+    fi
+    sums "$1" "$2" "$3" $(($4 / 2))
+    piece "$3.txt" 1 $((2 * most / $4)) "$name.txt"
+    made "$name.more.gram.gguf" gram "$2" "$name.txt" $(($4 / 2)) "$name.more.gram.gguf.part"
+    made "$name.gram.gguf" "$tenpak" calibrate --merge "$half.gram.gguf" "$name.more.gram.gguf" -o "$name.gram.gguf.part" --force
+    rm "$name.more.gram.gguf"
 }
 
 rows=
@@ -52,9 +78,11 @@ for model in $models; do
     *) die "no model is called $model: smollm2 or qwen" ;;
     esac
     written=$model-own-$most.txt trace=$model-trace.txt
-    made "$written" own "$base" "$most" 1 "$written.part"
+    made "$written" own "$base" $((most * 11 / 10)) 1 "$written.part" # pieces differ in bytes for a token
     made "$trace" own "$base" $((chunks * 512 + 2048)) 2 "$trace.part"
     sed -E 's/<\|[a-z_]+\|>//g' "$trace" >trace.txt
+    ln -sf "$written" own.txt
+    ln -sf "$real" real.txt
     ln -sf "$TARGET/models/text/wiki.utf8" wiki.txt
     ln -sf "$TARGET/models/text/heldout.txt" heldout.txt
     for judged in wiki heldout trace; do
@@ -62,15 +90,17 @@ for model in $models; do
         made "$logits" "$judge" logits "$llama" "$judged.txt" "$chunks" "$base" "$logits.part" "$logits.judge.log"
     done
     for n in $tokens; do
-        documents "$written" $((1050 * n / most)) own.txt # more than are used, since documents differ in bytes for a token
-        documents "$written" $((500 * n / most)) half.txt
-        cat "$real" >>half.txt
-        ln -sf "$real" real.txt
         for text in own real half; do
-            name=$model-$n-$text
-            made "$name.gram.gguf" gram "$base" "$text.txt" "$n" "$name.gram.gguf.part"
+            name=$model-$text-$n
+            if [ ! -e "$name.gguf" ] && [ $text = half ]; then
+                for kind in own real; do sums "$model" "$base" $kind $((n / 2)); done
+                made "$name.gram.gguf" "$tenpak" calibrate --merge "$model"-{own,real}-$((n / 2)).gram.gguf -o "$name.gram.gguf.part" --force
+            elif [ ! -e "$name.gguf" ]; then
+                sums "$model" "$base" $text "$n"
+            fi
             made "$name.gguf" "$tenpak" convert "$base" --calibration "$name.gram.gguf" --type "$type" --keep-embeddings \
                 --effort "$effort" -o "$name.gguf.part" --force
+            [ $text != half ] || rm -f "$name.gram.gguf"
             row="$model $n $text"
             for judged in wiki heldout trace; do
                 result=$name-$judged-$chunks.result
@@ -79,10 +109,11 @@ for model in $models; do
                 [ -e "$result" ] || mv "$result.part" "$result"
                 row+=" $(awk '{ printf "%.4f %+.2f", $3, 100 * ($1 / $2 - 1) }' "$result")"
             done
-            rows+="$row $(awk '{ print $1, $2 }' "$name.gram.gguf.log" | tail -n 1)"$'\n'
+            rows+="$row - -"$'\n'
         done
     done
-    rows+="$model $most writing - - - - - - $(awk '{ print $1, $2 }' "$written.log" | tail -n 1)"$'\n'
+    rows+="$model $((most * 11 / 10)) writing - - - - - - $(awk '{ print $1, $2 }' "$written.log" | tail -n 1)"$'\n'
+    rows+="$model $((most / 2)) reading - - - - - - $(awk '{ print $1, $2 }' "$model-own-$most.more.gram.gguf.log" | tail -n 1)"$'\n'
 done
 
 {

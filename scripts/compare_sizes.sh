@@ -3,7 +3,7 @@
 # llama.cpp and ik_llama.cpp, which get an imatrix from the text that our mixes are calibrated on. All are judged against the
 # model's own predictions on two texts that nobody calibrated on: wiki.utf8 and heldout.txt.
 #
-#   MODELS="smollm2 qwen"    SIZES="8x 10x 12x 14x"    TOKENS=32768    EFFORT=normal    CHUNKS=16 (of 512 tokens, of each text)
+#   MODELS="smollm2 qwen"    SIZES="8x 10x 12x 14x" (none: peers alone)    TOKENS=32768    EFFORT=normal    CHUNKS=16 (of 512 tokens, of each text)
 #   UNIFORM="10x"                      sizes for which one type for all linear layers is judged too
 #   PEERS="IQ2_M IQ3_XXS IQ3_KT ..."   llama-quantize's types; IQ*_K and IQ*_KT are ik_llama.cpp's
 #   TEXT=FILE                          text to calibrate on, instead of what the model writes itself
@@ -16,7 +16,7 @@ need cargo 'install Rust'
 build_tenpak
 llama=${LLAMA:-$(LLAMA_TARGETS="llama-perplexity llama-quantize llama-imatrix llama-tenpak-calibrate" "$ROOT/scripts/build_llama.sh")}
 "$ROOT/scripts/calibration_text.sh" >/dev/null # makes heldout.txt
-sizes=${SIZES:-8x 10x 12x 14x} uniform=${UNIFORM:-} peers=${PEERS-IQ2_XXS IQ2_M IQ3_XXS Q2_K Q3_K_M Q4_K_M}
+sizes=${SIZES-8x 10x 12x 14x} uniform=${UNIFORM:-} peers=${PEERS-IQ2_XXS IQ2_M IQ3_XXS Q2_K Q3_K_M Q4_K_M}
 tokens=${TOKENS:-32768} effort=${EFFORT:-normal} chunks=${CHUNKS:-16}
 ours=$(sha256sum <"$tenpak" | cut -c1-8) # another tenpak-gguf makes other files
 # With the text of the model's own, marks of its chat template are tokens.
@@ -81,6 +81,7 @@ judged() {
 
 rows=
 for model in ${MODELS:-smollm2 qwen}; do
+    name=
     case $model in
     smollm2)
         source=$TARGET/models/SmolLM2-135M-Instruct base=smollm2.gguf
@@ -99,16 +100,21 @@ for model in ${MODELS:-smollm2 qwen}; do
         made "$name.gguf" mix "$source" "$size" "$name.gguf.part"
         rows+="$(judged "$model" "$name" mix "$size")"$'\n'
     done
-    log=$name.gguf.log
-    gram=$(sed -nE 's/^statistics and sensitivities.*: (.*)$/\1/p' "$log")
+    log=${name:+$name.gguf.log}
     for size in $uniform; do
+        gram=$(sed -nE 's/^statistics and sensitivities.*: (.*)$/\1/p' "$log")
         name=$key-$effort-one-$size-$ours
         made "$name.gguf" one_type "$source" "$size" "$name.gguf.part" "$gram"
         rows+="$(judged "$model" "$name" one-type "$size")"$'\n'
     done
     if [ -n "$peers" ]; then
         own=$given
-        [ "$given" != self ] || own=$(sed -nE "s/^text that the model writes.*: (.*own-$tokens-1.txt)\$/\\1/p" "$log")
+        if [ "$given" = self ] && [ -n "$log" ]; then
+            own=$(sed -nE "s/^text that the model writes.*: (.*own-$tokens-1.txt)\$/\\1/p" "$log")
+        elif [ "$given" = self ]; then
+            own=$key.txt
+            made "$own" "$llama/llama-tenpak-calibrate" -m "$base" --write-text "$own.part" --tokens "$tokens" --seed 1 -t "$(nproc)"
+        fi
         imatrix=$key.imatrix
         # ik_llama.cpp reads the old format only
         # shellcheck disable=SC2086 # no word or one

@@ -50,13 +50,17 @@ programs() {
     [ -z "$file" ] || put "$2/lib" "$file"
 }
 
-# cuda_libraries OUT: what the backend needs of CUDA; libcuda is the driver's.
+# cuda_libraries OUT: what the backend needs of CUDA, with its licence; libcuda is the driver's.
 cuda_libraries() {
     local name
     for name in cudart cublas cublasLt; do
         cp -L "$toolkit/lib64/lib$name.so" "$1/lib/$(soname "$toolkit/lib64/lib$name.so")"
     done
-    cp -r "$toolkit"/*EULA* "$toolkit"/LICENSE* "$1/licenses/" 2>/dev/null || true
+    # Their terms: in a toolkit's own folder, or where a Python package has them.
+    for name in "$toolkit"/*EULA* "$toolkit"/LICENSE* "$toolkit"/../../nvidia_cu*.dist-info/licenses/License.txt; do
+        if [ -e "$name" ]; then put "$1/licenses/cuda" "$name"; fi
+    done
+    [ -d "$1/licenses/cuda" ] || die "$toolkit has no file of the terms on which CUDA's libraries may be passed on"
 }
 
 # The converter of llama.cpp, and what a llama.cpp of one's own is patched with.

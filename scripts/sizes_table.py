@@ -46,7 +46,8 @@ print("%-8s %-9s %-5s %11s %6s %8s  %s" % ("model", "kind", "size", "bytes", "x"
                                            "  ".join(f"{text:>8} KLD {'perplexity':>10}" for text in TEXTS)))
 for model, kind, size, count, expected, texts in rows:
     weights = next((float(s.rstrip("x")) * b / 4 for m, k, s, b, *_ in rows if m == model and k == "mix"), 0)
-    print("%-8s %-9s %-5s %11d %6.2f %8s  %s" % (model, kind, size, count, 4 * weights / count, expected,
+    times = f"{4 * weights / count:.2f}" if weights else "-"
+    print("%-8s %-9s %-5s %11d %6s %8s  %s" % (model, kind, size, count, times, expected,
                                                "  ".join(f"{kld:12.4f} {100 * rise:+8.2f} %" for rise, kld in texts)))
 print()
 for model, kind, size, count, expected, texts in rows:

@@ -21,6 +21,7 @@ Examples:
   tenpak-gguf convert ./SmolLM2-135M-Instruct --calibration smol.gram.gguf -o smol.gguf
   tenpak-gguf calibrate base.gguf -f text.txt -o 3.gram.gguf --part 3/8          the third of eight parts, on one machine
   tenpak-gguf calibrate --merge *.gram.gguf -o all.gram.gguf                     all eight, as if by one run
+  tenpak-gguf calibrate --merge own.gram.gguf code.gram.gguf -o both.gram.gguf   two texts, as if they were one
 
 The text should be of the kinds that the model will meet (prose, code, several languages), and not the one that the
 result is judged on. A run that was interrupted goes on where it was when the same command is given again. The
@@ -51,7 +52,7 @@ pub struct Args {
     /// One of N equal parts of these tokens, so that N machines can measure; --merge adds them up
     #[arg(long, value_name = "I/N", value_parser = super::convert::shard)]
     part: Option<(usize, usize)>,
-    /// Instead: add up the calibrations of all parts of a text
+    /// Instead: add up the calibrations of all parts of a text, or those of several texts
     #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with_all = ["base", "text", "seed", "keep_text", "parse_special",
         "tokens", "part", "context", "memory", "budget", "threads", "gpu_layers", "collector"])]
     merge: Vec<PathBuf>,

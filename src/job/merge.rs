@@ -1,14 +1,14 @@
-//! Adds up calibrations that were made of parts of one text, on several machines.
+//! Adds up calibrations: those of the parts of one text, made on several machines, or those of several texts.
 
 use super::{Error, check_output};
 use crate::calibration::{self, Calibration, Problem};
 use crate::gguf::{self, File, GgmlType, TensorHeader, Value, Writer};
 use std::path::{Path, PathBuf};
 
-/// Calibrations of the parts of a text, to be one.
+/// Calibrations of the parts of a text, or of several texts, to be one.
 #[derive(Clone, Debug)]
 pub struct Merge {
-    /// A file of every part, in any order.
+    /// A file of every part or of every text, in any order.
     pub parts: Vec<PathBuf>,
     /// The file that is written.
     pub output: PathBuf,
@@ -16,14 +16,28 @@ pub struct Merge {
     pub overwrite: bool,
 }
 
-/// Why parts are no whole.
+/// Why calibrations do not make one.
 #[derive(Debug, thiserror::Error)]
 pub enum MergeError {
-    /// Not a part.
-    #[error("{}: is no part of a calibration: `tenpak-gguf calibrate --part 1/8` makes the first of 8", .0.display())]
-    NoPart(PathBuf),
+    /// A whole calibration alone, or with parts of one.
+    #[error(
+        "{}: is a whole calibration: it can be added to those of other texts, and not to parts; `tenpak-gguf calibrate --part 1/8` makes \
+         the first of 8", .0.display()
+    )]
+    Whole(PathBuf),
+    /// A text that would count twice.
+    #[error("{}: has a text of {} too, which would count twice", path.display(), first.display())]
+    SameText {
+        /// The calibration.
+        path: PathBuf,
+        /// Another of the same text.
+        first: PathBuf,
+    },
     /// Parts that do not belong together.
-    #[error("{}: {what} is not that of {}; parts are made by the same command but for --part and -o", path.display(), first.display())]
+    #[error(
+        "{}: {what} is not that of {}; what is added up is made by the same command but for -o and --part or the text",
+        path.display(), first.display()
+    )]
     Differs {
         /// The part.
         path: PathBuf,
@@ -44,19 +58,31 @@ pub enum MergeError {
     },
 }
 
-/// Keys that differ between parts.
 const TEXT_NAME: &str = "gram.text.name";
+const TEXT_SHA256: &str = "gram.text.sha256";
 const TOKENS: &str = "gram.tokens";
 
-/// A part.
+/// Between the names and the SHA-256s of several texts.
+const AND: &str = " + ";
+
+/// Keys that differ between what is added up.
+const DIFFERING: [&str; 3] = [TEXT_NAME, TEXT_SHA256, TOKENS];
+
+/// What is added up.
 struct Part {
     path: PathBuf,
     file: File,
-    /// The name of the text, and which part of how many it is.
-    text: String,
-    number: usize,
-    of: usize,
+    text: Text,
+    /// Which part of how many it is, if it is not of the whole text.
+    share: Option<(usize, usize)>,
     tokens: u64,
+}
+
+/// The text of a calibration.
+#[derive(Clone, PartialEq)]
+struct Text {
+    name: String,
+    sha256: String,
 }
 
 impl Merge {
@@ -64,13 +90,15 @@ impl Merge {
     pub fn run(&self) -> Result<Calibration, Error> {
         check_output(&self.output, &self.parts, self.overwrite)?;
         let mut parts = self.parts.iter().map(|path| Part::open(path)).collect::<Result<Vec<_>, _>>()?;
-        parts.sort_by_key(|part| part.number);
+        parts.sort_by_key(|part| part.share);
         check(&parts)?;
         let first = &parts[0];
+        let text = Text::of_all(&parts);
         let tokens: u64 = parts.iter().map(|part| part.tokens).sum();
         let keys = first.file.keys().iter().map(|(key, value)| {
             let value = match &key[..] {
-                TEXT_NAME => first.text.clone().into(),
+                TEXT_NAME => text.name.clone().into(),
+                TEXT_SHA256 => text.sha256.clone().into(),
                 TOKENS => Value::U64(tokens),
                 _ => value.clone(),
             };
@@ -160,14 +188,34 @@ impl Part {
             }
             .into());
         }
-        let name = file.key(TEXT_NAME).and_then(Value::as_str).unwrap_or_default();
+        let key = |key| file.key(key).and_then(Value::as_str).unwrap_or_default();
+        let name = key(TEXT_NAME);
         let found = name.rsplit_once(", part ").and_then(|(text, numbers)| {
             let (number, of) = numbers.split_once(" of ")?;
-            Some((text.to_owned(), number.parse().ok()?, of.parse().ok()?))
+            Some((text, (number.parse().ok()?, of.parse().ok()?)))
         });
-        let (text, number, of) = found.ok_or_else(|| MergeError::NoPart(path.to_owned()))?;
+        let (name, share) = found.map_or((name, None), |(text, share)| (text, Some(share)));
+        let text = Text { name: name.to_owned(), sha256: key(TEXT_SHA256).to_owned() };
         let tokens = file.key(TOKENS).and_then(Value::as_u64).unwrap_or(0);
-        Ok(Part { path: path.to_owned(), text, number, of, tokens, file })
+        Ok(Part { path: path.to_owned(), text, share, tokens, file })
+    }
+}
+
+impl Text {
+    /// The text that the parts are of; of several texts, all names and all SHA-256s.
+    fn of_all(parts: &[Part]) -> Text {
+        let first = &parts[0];
+        if first.share.is_some() {
+            return first.text.clone();
+        }
+        let joined =
+            |of: fn(&Text) -> &str| parts.iter().map(|part| of(&part.text)).collect::<Vec<_>>().join(AND);
+        Text { name: joined(|text| &text.name), sha256: joined(|text| &text.sha256) }
+    }
+
+    /// Whether a text is in both.
+    fn overlaps(&self, other: &Text) -> bool {
+        self.sha256.split(AND).any(|sha256| other.sha256.split(AND).any(|other| other == sha256))
     }
 }
 
@@ -183,45 +231,74 @@ fn unfinished(file: &File) -> Result<Option<String>, gguf::Error> {
     Ok(None)
 }
 
-/// Refuses parts that are not those of one calibration.
+/// Refuses calibrations that cannot be added up.
 fn check(parts: &[Part]) -> Result<(), MergeError> {
     let first = &parts[0];
+    let share = parts.iter().find_map(|part| part.share);
+    if let Some(whole) = parts.iter().find(|part| part.share.is_none())
+        && (share.is_some() || parts.len() == 1)
+    {
+        return Err(MergeError::Whole(whole.path.clone()));
+    }
     for part in &parts[1..] {
-        let differs =
-            |what: String| MergeError::Differs { path: part.path.clone(), first: first.path.clone(), what };
-        if (&part.text, part.of) != (&first.text, first.of) {
-            return Err(differs("the text or the number of parts".into()));
-        }
-        let keys = |part: &Part| {
-            part.file
-                .keys()
-                .iter()
-                .filter(|(key, _)| key != TEXT_NAME && key != TOKENS)
-                .cloned()
-                .collect::<Vec<_>>()
-        };
-        let (ours, theirs) = (keys(part), keys(first));
-        if let Some((key, _)) = ours.iter().zip(&theirs).find(|(a, b)| a != b).map(|(a, _)| a) {
-            return Err(differs(format!("`{key}`")));
-        }
-        let tensors = |part: &Part| {
-            part.file.tensors().iter().map(|t| (t.name.clone(), t.shape.clone(), t.kind)).collect::<Vec<_>>()
-        };
-        if ours.len() != theirs.len() || tensors(part) != tensors(first) {
-            return Err(differs("what was measured".into()));
-        }
+        check_same(part, first)?;
     }
     if let Some(t) = first.file.tensors().iter().find(|t| t.kind != GgmlType::F32) {
         let what = format!("the type of `{}`, {}, is no sum; it", t.name, t.kind.name());
         return Err(MergeError::Differs { path: first.path.clone(), first: first.path.clone(), what });
     }
-    for number in 1..=first.of {
-        let how = match parts.iter().filter(|part| part.number == number).count() {
+    match share {
+        Some((_, of)) => check_numbers(parts, of),
+        None => check_texts(parts),
+    }
+}
+
+/// Refuses a calibration of another model, or with other keys or tensors.
+fn check_same(part: &Part, first: &Part) -> Result<(), MergeError> {
+    let differs =
+        |what: String| MergeError::Differs { path: part.path.clone(), first: first.path.clone(), what };
+    let keys = |part: &Part| {
+        let keys = part.file.keys().iter().filter(|(key, _)| !DIFFERING.contains(&&key[..]));
+        keys.cloned().collect::<Vec<_>>()
+    };
+    let (ours, theirs) = (keys(part), keys(first));
+    if let Some((key, _)) = ours.iter().zip(&theirs).find(|(a, b)| a != b).map(|(a, _)| a) {
+        return Err(differs(format!("`{key}`")));
+    }
+    let tensors = |part: &Part| {
+        part.file.tensors().iter().map(|t| (t.name.clone(), t.shape.clone(), t.kind)).collect::<Vec<_>>()
+    };
+    if ours.len() != theirs.len() || tensors(part) != tensors(first) {
+        return Err(differs("what was measured".into()));
+    }
+    Ok(())
+}
+
+/// Refuses a text that is there twice.
+fn check_texts(parts: &[Part]) -> Result<(), MergeError> {
+    for (i, part) in parts.iter().enumerate() {
+        if let Some(first) = parts[..i].iter().find(|first| first.text.overlaps(&part.text)) {
+            return Err(MergeError::SameText { path: part.path.clone(), first: first.path.clone() });
+        }
+    }
+    Ok(())
+}
+
+/// Refuses what is not every part of one text, once.
+fn check_numbers(parts: &[Part], of: usize) -> Result<(), MergeError> {
+    let first = &parts[0];
+    let is_other = |part: &&Part| part.text != first.text || part.share.is_some_and(|share| share.1 != of);
+    if let Some(part) = parts.iter().find(is_other) {
+        let what = "the text or the number of parts".into();
+        return Err(MergeError::Differs { path: part.path.clone(), first: first.path.clone(), what });
+    }
+    for number in 1..=of {
+        let how = match parts.iter().filter(|part| part.share == Some((number, of))).count() {
             0 => "missing",
             1 => continue,
             _ => "there more than once",
         };
-        return Err(MergeError::Count { number, of: first.of, how });
+        return Err(MergeError::Count { number, of, how });
     }
     Ok(())
 }

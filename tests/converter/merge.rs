@@ -1,6 +1,7 @@
 //! `calibrate --merge`: parts of a calibration added up.
 
 use crate::support;
+use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use support::tiny_calibration::{self as tiny, Parts};
 use support::{assert_says, error, files_in};
@@ -97,11 +98,51 @@ fn sums_are_added_and_means_are_means() {
     assert_says(error(merge.run()), &["part 1 of 9", "missing"]);
 }
 
+fn sha256(text: &str) -> String {
+    format!("{:x}", Sha256::digest(text))
+}
+
+/// A whole calibration of the text of this name, of which everything else is that of part `i`.
+fn of_text(name: &str, i: usize) -> Parts {
+    let mut whole = part(i);
+    whole.set("gram.text.name", name.into());
+    whole.keys.push(("gram.text.sha256".into(), sha256(name).into()));
+    whole
+}
+
+#[test]
+fn calibrations_of_several_texts_are_added_up() {
+    let (case, merge) = Case::new(&[of_text("own", 2), of_text("code.txt", 0)]);
+    let whole = merge.run().unwrap_or_else(|e| panic!("{e}"));
+    let all = case.path("all.gguf");
+    assert_eq!(values(&all, &format!("{Q}.counts")), [32.0]);
+    // Of 24 tokens: 2/3 of 3, 1/3 of 1.
+    let found = whole.sensitivities().expect("they are there").expect("sensitivities");
+    let of_q = found.of(Q, Use::Product).expect("that of q");
+    assert!((of_q.divergence - 7.0 / 3.0).abs() < 1e-6, "{of_q:?}");
+    let file = File::open(&all).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(file.key("gram.text.name"), Some(&"own + code.txt".into()));
+    let sums = [sha256("own"), sha256("code.txt")].join(" + ");
+    assert_eq!(file.key("gram.text.sha256"), Some(&sums.into()));
+    drop(file);
+
+    let mut copy = of_text("code.txt", 1);
+    copy.set("gram.text.name", "copy of code.txt".into());
+    copy.write(&case.path("copy.gguf"));
+    let merge =
+        Merge { parts: vec![all, case.path("copy.gguf")], output: case.path("twice.gguf"), overwrite: false };
+    assert_says(error(merge.run()), &["copy.gguf", "count twice", "all.gguf"]);
+    let mut other = of_text("code.txt", 1);
+    other.set("general.name", "Other".into());
+    assert_says(refused(&[of_text("own", 0), other]), &["1.gguf", "`general.name`", "0.gguf"]);
+}
+
 #[test]
 fn parts_that_are_no_whole_are_refused() {
     assert_says(refused(&[part(0), part(2)]), &["part 2 of 3", "missing"]);
     assert_says(refused(&[part(0), part(1), part(1), part(2)]), &["part 2 of 3", "more than once"]);
-    assert_says(refused(&[part(0), tiny::gram()]), &["1.gguf", "no part", "--part"]);
+    assert_says(refused(&[part(0), tiny::gram()]), &["1.gguf", "whole calibration", "--part"]);
+    assert_says(refused(&[tiny::gram()]), &["0.gguf", "whole calibration"]);
     let with = |key: &str, value: Value| {
         let mut other = part(1);
         other.set(key, value);
