@@ -19,7 +19,7 @@ need c++ 'install a C++ compiler (package g++ or clang)'
 
 DEFAULT_TARGETS="llama-perplexity llama-completion llama-cli llama-server llama-bench llama-quantize
     llama-gguf-split llama-gguf llama-imatrix llama-tenpak-calibrate test-quantize-fns test-backend-ops
-    test-tokenizer-0 test-tenpak-gram test-tenpak-output test-tenpak-writer ggml-rpc-server"
+    test-tokenizer-0 test-tenpak-gram test-tenpak-means test-tenpak-output test-tenpak-writer ggml-rpc-server"
 
 install_build_tools >&2
 unpacked=$("$ROOT/scripts/patch_llama.sh")

@@ -11,7 +11,7 @@ release=$(realpath "$1") model=$(realpath "$2") text=$(realpath "$3")
 port=${PORT:-$((20000 + RANDOM % 20000))}
 place=$(mktemp -d)
 server=
-trap '[ -z "$server" ] || kill "$server" 2>/dev/null || true; rm -rf --one-file-system "$place"' EXIT
+trap '[ -z "$server" ] || kill -- "-$server" 2>/dev/null || true; rm -rf --one-file-system "$place"' EXIT
 
 # The root: the release in /opt, what programs and libraries of it need of the system, and the model.
 make_root() {
@@ -72,14 +72,17 @@ case $release in
 esac
 
 inside tenpak-gguf doctor --quiet || { inside tenpak-gguf doctor || true; die "doctor says that convert cannot run"; }
+inside llama-tenpak-calibrate --speed f16 | grep -q '^speed [0-9]' || die "the collector does not measure how fast this machine is"
 inside tenpak-gguf convert "$here/model" -o "$here/out.gguf" --calibration-text "$here/text.txt" --calibration-tokens 1024 \
     --budget 0 --effort fast --quiet
 inside llama-completion -m "$here/out.gguf" -p "Line 1 of" -n 8 -no-cnv --temp 0 >"$place/said" 2>"$place/log" ||
     { tail "$place/log"; die "llama-completion failed"; }
 grep -q "Line 1 of." "$place/said" || die "llama-completion adds nothing to the prompt"
 
+set -m # a process group of its own, which ends as a whole
 inside llama-server -m "$here/out.gguf" --host 127.0.0.1 --port "$port" >"$place/server.log" 2>&1 &
 server=$!
+set +m
 for _ in $(seq 600); do
     kill -0 "$server" 2>/dev/null || { tail "$place/server.log"; die "llama-server ended"; }
     if request GET /health '' 2>/dev/null | grep -q ' 200 '; then break; fi

@@ -81,9 +81,9 @@ ggml() {
         -DGGML_OPENMP=OFF -DLLAMA_OPENSSL=OFF -DLLAMA_USE_PREBUILT_UI=OFF -DLLAMA_BUILD_UI=OFF >"$build.log" 2>&1 ||
         die "cmake failed: see $build.log"
     say "building ggml with sanitizers"
-    ninja -C "$build" test-quantize-fns test-backend-ops test-tenpak-gram test-tenpak-output test-tenpak-writer llama-simple >"$build.log" 2>&1 ||
+    ninja -C "$build" test-quantize-fns test-backend-ops test-tenpak-gram test-tenpak-means test-tenpak-output test-tenpak-writer llama-simple >"$build.log" 2>&1 ||
         die "ninja failed: see $build.log"
-    for name in test-quantize-fns test-tenpak-gram test-tenpak-output test-tenpak-writer; do
+    for name in test-quantize-fns test-tenpak-gram test-tenpak-means test-tenpak-output test-tenpak-writer; do
         watched_run "$name" "$build/bin/$name"
     done
     types=$(sed -n "/FOR_EACH_WEIGHT/,/^$/s/^ *X([A-Z0-9_]*, \([a-z0-9_]*\),.*/\1/p" "$ROOT/ggml-patches/tenpak.h" | paste -sd"|")

@@ -175,7 +175,7 @@ impl Measure {
 
     fn place_of_calibration(&self, model_key: &str, text: &Path, tokens: u64) -> Result<PathBuf, Error> {
         /// Counts up when the collector measures something else of the same text.
-        const MEASURED: &str = "5";
+        const MEASURED: &str = "6";
         let key = key_of(&[model_key, &digest(text)?, &tokens.to_string(), MEASURED]);
         Ok(self.cache.place(&key, "gram.gguf"))
     }

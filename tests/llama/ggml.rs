@@ -75,6 +75,11 @@ fn test_tenpak_gram() {
 }
 
 #[test]
+fn test_tenpak_means() {
+    Place::new().run("test-tenpak-means", &mut llama("test-tenpak-means"));
+}
+
+#[test]
 fn test_tenpak_output() {
     Place::new().run("test-tenpak-output", &mut llama("test-tenpak-output"));
 }

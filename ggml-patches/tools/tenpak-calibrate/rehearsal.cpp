@@ -1,5 +1,6 @@
 #include "rehearsal.h"
 
+#include "mean-divergence.h"
 #include "progress.h"
 
 #include <algorithm>

@@ -1,5 +1,7 @@
 #include "sensitivities.h"
 
+#include "mean-divergence.h"
+
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -28,11 +30,20 @@ static const double  SHARE_OF_LEVEL  = 0.25;
 // not measured; chunks of text differ by more.
 static const double SMALL_ERROR = 0.1;
 
-// The sum of standard errors over that of means.
-static double error_of(const std::vector<mean_divergence> & all) {
+static std::vector<mean_divergence> means_of(const std::vector<std::vector<double>> & all) {
+    std::vector<mean_divergence> means;
+    for (const auto & of_tokens : all) {
+        means.push_back(mean_of_few(of_tokens));
+    }
+    return means;
+}
+
+// The sum of standard errors over that of means, with all tokens.
+static double error_of(const std::vector<std::vector<double>> & all) {
     double errors = 0;
     double means  = 0;
-    for (const auto & one : all) {
+    for (const auto & of_tokens : all) {
+        const auto one = mean_without_largest(of_tokens, 0);
         errors += one.error();
         means += one.mean();
     }
@@ -66,11 +77,11 @@ sensitivities measure_sensitivities(sensitivity_meter & meter, const chunks_of_t
     const auto start   = std::chrono::steady_clock::now();
     const auto elapsed = [&] { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(); };
 
-    const auto                   groups = groups_of(meter.sites, input_of);
-    std::vector<mean_divergence> alone(groups.size());
-    std::vector<mean_divergence> together(CURVE.size());
-    mean_divergence              at_level; // at LEVEL, on further chunks
-    std::set<size_t>             all;
+    const auto                       groups = groups_of(meter.sites, input_of);
+    std::vector<std::vector<double>> of_groups(groups.size()); // divergences of tokens
+    std::vector<std::vector<double>> of_curve(CURVE.size());
+    mean_divergence                  at_level; // at LEVEL, on further chunks
+    std::set<size_t>                 all;
     for (size_t i = 0; i < meter.sites.size(); i++) {
         all.insert(i);
     }
@@ -111,11 +122,11 @@ sensitivities measure_sensitivities(sensitivity_meter & meter, const chunks_of_t
         };
         meter.base_of(text.run, pick(), n_alone, std::min(SKIPPED, n_alone - 1));
         for (size_t g = 0; g < groups.size(); g++) {
-            alone[g].add(meter.perturbed(noise_at(groups[g], LEVEL), number));
+            append(of_groups[g], meter.perturbed(noise_at(groups[g], LEVEL), number));
             step(0.6 * n_alone);
         }
         for (size_t i = 0; i < CURVE.size(); i++) {
-            together[i].add(meter.perturbed(noise_at(all, CURVE[i]), number));
+            append(of_curve[i], meter.perturbed(noise_at(all, CURVE[i]), number));
             step(n_alone);
         }
         meter.runs_suffixes = false;
@@ -126,11 +137,13 @@ sensitivities measure_sensitivities(sensitivity_meter & meter, const chunks_of_t
         }
         meter.runs_suffixes = true;
         longest = std::max(longest, elapsed() - began);
-        if (elapsed() + longest > seconds || error_of(alone) <= SMALL_ERROR) {
+        if (elapsed() + longest > seconds || error_of(of_groups) <= SMALL_ERROR) {
             break;
         }
     }
 
+    const auto    alone    = means_of(of_groups);
+    const auto    together = means_of(of_curve);
     sensitivities result;
     result.divergence.resize(meter.sites.size());
     result.error.resize(meter.sites.size());

@@ -92,18 +92,6 @@ static double divergence(const float * p, const float * q, int64_t n) {
     return sum_product / sum_p + log(sum_q) - log(sum_p);
 }
 
-void mean_divergence::add(const std::vector<double> & of_tokens) {
-    for (double value : of_tokens) {
-        sum += value;
-        squares += value * value;
-        n++;
-    }
-}
-
-double mean_divergence::error() const {
-    return sqrt(std::max(squares / n - mean() * mean(), 0.0) / n);
-}
-
 sensitivity_meter::sensitivity_meter(std::set<std::string> weights, llama_context * ctx)
     : weights(std::move(weights)), ctx(ctx) {}
 

@@ -26,17 +26,6 @@ struct sensitivity_site {
     double      energy = 0; // sum of squares of an output, the median over tokens
 };
 
-// The mean of divergences.
-struct mean_divergence {
-    double sum     = 0;
-    double squares = 0;
-    double n       = 0;
-
-    void   add(const std::vector<double> & of_tokens);
-    double mean() const { return sum / n; }
-    double error() const; // standard error
-};
-
 // has llama.cpp process so many tokens of a chunk, all but so many of the first as outputs
 using chunk_runner = std::function<void(int64_t chunk, int64_t n_tokens, int64_t n_skipped)>;
 

@@ -34,9 +34,6 @@ static double median(std::vector<double> values) {
 // operations a second of products of a matrix with n tokens
 static double products(ggml_type type, int64_t n, int n_threads) {
     ggml_backend_ptr backend(ggml_backend_init_by_type(GGML_BACKEND_DEVICE_TYPE_CPU, nullptr));
-    if (!backend) {
-        throw std::runtime_error("--speed: ggml has no CPU backend");
-    }
     auto * registry   = ggml_backend_dev_backend_reg(ggml_backend_get_device(backend.get()));
     auto   set_threads = (ggml_backend_set_n_threads_t) ggml_backend_reg_get_proc_address(registry, "ggml_backend_set_n_threads");
     if (set_threads) {
@@ -82,5 +79,9 @@ static double sums(ggml_type type, int n_threads) {
 }
 
 void print_speed(ggml_type type, int n_threads) {
+    ggml_backend_load_all(); // where backends are modules
+    if (!ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU)) {
+        throw std::runtime_error("--speed: ggml has no CPU backend");
+    }
     printf("speed %.4g %.4g %.4g\n", products(type, MANY, n_threads), products(type, FEW, n_threads), sums(type, n_threads));
 }

@@ -2,6 +2,7 @@
 
 #include "ggml-cpp.h"
 #include "gguf.h"
+#include "mean-divergence.h"
 #include "progress.h"
 #include "rehearsal.h"
 
@@ -67,19 +68,8 @@ class other_weights {
 // to a token in a thousand what it does to no other, and two such tokens were a quarter of a mean.
 static const double LEFT_OUT = 0.02;
 
-// Where a divergence is not finite nothing is left out, so that the mean says so.
-static mean_divergence without_largest(std::vector<double> of_tokens) {
-    if (std::all_of(of_tokens.begin(), of_tokens.end(), [](double value) { return std::isfinite(value); })) {
-        std::sort(of_tokens.begin(), of_tokens.end());
-        of_tokens.resize(of_tokens.size() - (size_t) (LEFT_OUT * of_tokens.size()));
-    }
-    mean_divergence mean;
-    mean.add(of_tokens);
-    return mean;
-}
-
-static void append(std::vector<double> & to, const std::vector<double> & values) {
-    to.insert(to.end(), values.begin(), values.end());
+static mean_divergence mean_of(const std::vector<double> & of_tokens) {
+    return mean_without_largest(of_tokens, LEFT_OUT * of_tokens.size());
 }
 
 void measure_swaps(sensitivity_meter & meter, const std::string & path, const chunk_runner & run, int64_t n_chunks,
@@ -178,8 +168,8 @@ void measure_kinds(sensitivity_meter & meter, const std::string & path, const st
     }
     tell(true);
     for (const auto & [kind, of] : divergences) {
-        const auto weights = without_largest(of.weights);
-        const auto noise   = without_largest(of.noise);
+        const auto weights = mean_of(of.weights);
+        const auto noise   = mean_of(of.noise);
         fprintf(out, "%s\t%g\t%g\t%g\t%g\n", kind.c_str(), weights.mean(), weights.error(), noise.mean(), noise.error());
     }
 }
