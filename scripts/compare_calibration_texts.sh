@@ -56,13 +56,13 @@ sums() {
     local name=$1-$3-$4 half=$1-$3-$(($4 / 2)) pieces=$((most / least))
     [ ! -e "$name.gram.gguf" ] || return 0
     if [ "$4" -le "$least" ]; then
-        piece "$3.txt" 0 "$pieces" "$name.txt"
-        made "$name.gram.gguf" gram "$2" "$name.txt" "$4" "$name.gram.gguf.part"
+        piece "$3.txt" 0 "$pieces" "$name.piece"
+        made "$name.gram.gguf" gram "$2" "$name.piece" "$4" "$name.gram.gguf.part"
         return
     fi
     sums "$1" "$2" "$3" $(($4 / 2))
-    piece "$3.txt" 1 $((2 * most / $4)) "$name.txt"
-    made "$name.more.gram.gguf" gram "$2" "$name.txt" $(($4 / 2)) "$name.more.gram.gguf.part"
+    piece "$3.txt" 1 $((2 * most / $4)) "$name.piece"
+    made "$name.more.gram.gguf" gram "$2" "$name.piece" $(($4 / 2)) "$name.more.gram.gguf.part"
     made "$name.gram.gguf" "$tenpak" calibrate --merge "$half.gram.gguf" "$name.more.gram.gguf" -o "$name.gram.gguf.part" --force
     rm "$name.more.gram.gguf"
 }
