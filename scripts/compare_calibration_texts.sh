@@ -8,7 +8,8 @@
 #
 # It is judged on wiki.utf8, on heldout.txt (of the kinds of the real text) and on what the model writes with another seed, where
 # the chat template's tokens are left out, because llama-perplexity reads them as characters. Numbers of tokens are each other's times a
-# power of two. What a step has made stays in target/compare_texts/, five times 4.9 GB for each text of qwen; the table goes to benches/record/.
+# power of two. What a step has made stays in target/compare_texts/ as long as another needs it, four times 4.9 GB for each text of qwen;
+# the table goes to benches/record/.
 source "$(dirname "$0")/setup.sh"
 need cargo 'install Rust'
 build_tenpak
@@ -110,6 +111,10 @@ for model in $models; do
                 row+=" $(awk '{ printf "%.4f %+.2f", $3, 100 * ($1 / $2 - 1) }' "$result")"
             done
             rows+="$row - -"$'\n'
+        done
+        # More tokens are added to these, and to no fewer.
+        for had in "$model"-{own,real}-*.gram.gguf; do
+            [[ $n != "$most" && $had == *-"$n".gram.gguf ]] || rm -f "$had"
         done
     done
     rows+="$model $((most * 11 / 10)) writing - - - - - - $(awk '{ print $1, $2 }' "$written.log" | tail -n 1)"$'\n'

@@ -11,7 +11,6 @@
 #include <thread>
 
 // Rows of a band and columns of a run: a product of 512 kB stays in the cache between ggml_mul_mat and ggml_add.
-// With F32 (tokens 512) ggml multiplied at 144 GFLOP/s so, and with BF16 at 86: Xeon with AVX512-BF16, one core, without tiles.
 static const int64_t BAND = 128;
 static const int64_t RUN  = 1024;
 
@@ -85,11 +84,12 @@ static ggml_tensor * view(ggml_context * ctx, ggml_tensor * t, int64_t ne0, int6
     return v;
 }
 
-bool multiplies_by_tiles(ggml_backend_dev_t device, ggml_type type) {
+bool has_products_of(ggml_backend_dev_t device, ggml_type type) {
     auto * reg      = ggml_backend_dev_backend_reg(device);
     auto   features = (ggml_backend_get_features_t) ggml_backend_reg_get_proc_address(reg, "ggml_backend_get_features");
     for (auto * feature = features ? features(reg) : nullptr; feature && feature->name; feature++) {
-        if (type == GGML_TYPE_BF16 && strcmp(feature->name, "AMX_BF16") == 0) {
+        const bool is_bf16 = strcmp(feature->name, "AMX_BF16") == 0 || strcmp(feature->name, "AVX512_BF16") == 0;
+        if (type == GGML_TYPE_BF16 && is_bf16) {
             return true;
         }
     }
@@ -97,7 +97,7 @@ bool multiplies_by_tiles(ggml_backend_dev_t device, ggml_type type) {
 }
 
 gram_engine::gram_engine(ggml_backend_dev_t device, int n_threads, int64_t columns, int64_t tokens, ggml_type type)
-    : type(multiplies_by_tiles(device, type) ? type : GGML_TYPE_F32), max_columns(columns), max_tokens(GGML_PAD(tokens, TILE)),
+    : type(has_products_of(device, type) ? type : GGML_TYPE_F32), max_columns(columns), max_tokens(GGML_PAD(tokens, TILE)),
       n_threads(n_threads) {
     backend.reset(ggml_backend_dev_init(device, nullptr));
     if (!backend) {

@@ -4,7 +4,7 @@
 //                 for every band of rows, for every run of columns up to the diagonal:
 //                     sums[band][run] += stage[band] * stage[run]^T        (ggml_mul_mat, then ggml_add)
 //
-// Values are F32, or BF16 where the products of the model round to that anyway and the device multiplies them by tiles: H is
+// Values are F32, or BF16 where the products of the model round to that anyway and the device has instructions for that: H is
 // then that of the inputs which the model multiplies with. Sums are F32.
 //
 // What is added at a time, and so every rounding, depends on the batches of tokens only and not on what else is
@@ -19,8 +19,8 @@
 #include <functional>
 #include <vector>
 
-// Whether a device multiplies with weights of a type by tile instructions that are much faster than its others.
-bool multiplies_by_tiles(ggml_backend_dev_t device, ggml_type type);
+// Whether a device has instructions for products of a type, in which columns are rounded to it: those of AMX or AVX-512 for BF16.
+bool has_products_of(ggml_backend_dev_t device, ggml_type type);
 
 // Computes on one backend.
 class gram_engine {

@@ -96,7 +96,7 @@ static void test(ggml_backend_dev_t device, ggml_type type) {
     for (int64_t columns : COLUMNS) {
         for (int64_t tokens : TOKENS) {
             auto x = inputs(random, columns, tokens);
-            if (multiplies_by_tiles(device, type)) {
+            if (has_products_of(device, type)) {
                 std::vector<ggml_bf16_t> rounded(x.size());
                 ggml_fp32_to_bf16_row_ref(x.data(), rounded.data(), x.size());
                 ggml_bf16_to_fp32_row(rounded.data(), x.data(), x.size());

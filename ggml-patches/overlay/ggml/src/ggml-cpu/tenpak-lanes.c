@@ -5,16 +5,17 @@
 #include "ggml-impl.h"
 #include "tenpak-transpose.h"
 
-// The lanes of a vector are columns, the last of which may be none:
+// A word is one value as a float or, where the processor multiplies BF16, two of BF16 that follow each other. The lanes of a vector
+// are columns, the last of which may be none:
 //
-//   group    columns of two vectors, or of one at the end, with all their values: value | column of the group
-//   panel    rows of the matrix and some of their values, as floats: row | value. What the next panel is made of is fetched into the
-//            second cache meanwhile: a step of a few columns waits for memory otherwise
-//   tile     the sums of some rows of a panel and of a group, which stay in registers while values go by: 24 of AVX-512's 32
+//   group    columns of two vectors, or of one at the end, with all their values: word | column of the group
+//   panel    rows of the matrix and some of their values: row | word. What the next panel is made of is fetched into the second
+//            cache meanwhile: a step of a few columns waits for memory otherwise
+//   tile     the sums of some rows of a panel and of a group, which stay in registers while words go by: 24 of AVX-512's 32
 //            registers, 12 of AVX2's 16
 //
-// A thread makes a panel, multiplies it with one group after the other, and goes on with the next values of the same rows. Sums wait
-// meanwhile, group | row | column, and are transposed when all values are through. All threads pack the groups into the work buffer;
+// A thread makes a panel, multiplies it with one group after the other, and goes on with the next words of the same rows. Sums wait
+// meanwhile, group | row | column, and are transposed when all words are through. All threads pack the groups into the work buffer;
 // panels and sums of each are behind them.
 #define PANEL_ROWS  96
 #define PANEL_DEPTH 256
@@ -27,7 +28,7 @@
 
 #define PRIVATE_FLOATS (PANEL_ROWS * (PANEL_STRIDE + SUM_COLUMNS))
 
-// Rows and values are multiples of so many.
+// Rows and words are multiples of so many.
 #define STEP 16
 
 // Fewer columns than these are left to ggml.
@@ -39,17 +40,12 @@
 // Bytes of a line of the caches.
 #define LINE 64
 
-// Rows of a matrix from one of their values on; none without data.
+// Rows of a matrix from one of their words on; none without data.
 struct rows {
     const char * data;
     size_t       row_bytes;
-    size_t       value_bytes;
+    size_t       word_bytes; // in the matrix: of its value, or of two
 };
-
-static inline struct rows rows_from(const struct ggml_tensor * matrix, int64_t row, int64_t value) {
-    const char * data = (const char *) matrix->data + row * matrix->nb[1] + value * matrix->nb[0];
-    return (struct rows) { data, matrix->nb[1], matrix->nb[0] };
-}
 
 #define LANES           16
 #define VECTOR          __m512
@@ -77,6 +73,24 @@ TARGET __attribute__((always_inline)) static inline void transpose_avx512(__m512
     }
 }
 
+#define WORD_VALUES     1
+#define WORDS_OF        _mm512_loadu_ps
+#include "tenpak-lanes.inc"
+
+// Pairs of BF16: words of the matrix are copied as floats would be.
+#define LANES           16
+#define VECTOR          __m512
+#define TILE_ROWS       12
+#define TARGET          __attribute__((target("avx512f,avx512bf16")))
+#define NAME(name)      name##_pairs
+#define ZERO            _mm512_setzero_ps
+#define LOAD            _mm512_loadu_ps
+#define STORE           _mm512_storeu_ps
+#define ALL_LANES       _mm512_set1_ps
+#define MULTIPLY_ADD(w, x, sum) _mm512_dpbf16_ps(sum, (__m512bh) (w), (__m512bh) (x))
+#define WORD_VALUES     2
+#define WORDS_OF(p)     ((__m512) _mm512_cvtne2ps_pbh(_mm512_loadu_ps((p) + 16), _mm512_loadu_ps(p)))
+#define transpose_pairs transpose_avx512
 #include "tenpak-lanes.inc"
 
 #define LANES           8
@@ -115,55 +129,42 @@ TARGET __attribute__((always_inline)) static inline void transpose_avx2(__m256 v
     }
 }
 
+#define WORD_VALUES     1
+#define WORDS_OF        _mm256_loadu_ps
 #include "tenpak-lanes.inc"
 
-enum level { NO_LANES, AVX2_LANES, AVX512_LANES };
+struct kernels {
+    int64_t lanes;
+    int64_t word_values;
+    void (*pack_groups)(const struct ggml_compute_params *, const struct ggml_tensor *);
+    void (*multiply_rows)(struct ggml_tensor *, const float *, int64_t, int64_t, int64_t, float *);
+};
 
-static enum level level(void) {
-    if (__builtin_cpu_supports("avx512f")) {
-        return AVX512_LANES;
-    }
-    // Processors with AVX2 have F16C, for which older Clangs cannot ask.
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? AVX2_LANES : NO_LANES;
-}
+static const struct kernels AVX2   = { 8, 1, pack_groups_avx2, multiply_rows_avx2 };
+static const struct kernels AVX512 = { 16, 1, pack_groups_avx512, multiply_rows_avx512 };
+static const struct kernels PAIRS  = { 16, 2, pack_groups_pairs, multiply_rows_pairs };
 
-static bool takes(const struct ggml_tensor * dst) {
+// What multiplies a node; NULL if nothing here does.
+static const struct kernels * kernels_for(const struct ggml_tensor * dst) {
     const struct ggml_tensor * matrix  = dst->src[0];
     const struct ggml_tensor * columns = dst->src[1];
-#if defined(__AVX512BF16__)
-    const bool is_slow = matrix->type == GGML_TYPE_F32 || matrix->type == GGML_TYPE_F16;
-#else
-    const bool is_slow = matrix->type == GGML_TYPE_F32 || matrix->type == GGML_TYPE_F16 || matrix->type == GGML_TYPE_BF16;
-#endif
-    return is_slow && columns->type == GGML_TYPE_F32 && matrix->ne[0] % STEP == 0 && matrix->ne[1] % STEP == 0
-        && matrix->ne[2] * matrix->ne[3] == 1 && matrix->nb[0] == ggml_type_size(matrix->type) && ggml_nrows(columns) >= MIN_COLUMNS
-        && ggml_is_contiguous(columns) && ggml_is_contiguous(dst) && level() != NO_LANES;
-}
-
-// Columns with those that fill the last vector.
-static int64_t padded_columns(const struct ggml_tensor * dst, int64_t lanes) {
-    return GGML_PAD(ggml_nrows(dst->src[1]), lanes);
-}
-
-// Packs the groups of columns. Each thread has some of the pieces of STEP values of a vector.
-static void pack_groups(const struct ggml_compute_params * params, const struct ggml_tensor * columns, int64_t lanes) {
-    const int64_t depth  = columns->ne[0];
-    const int64_t n      = ggml_nrows(columns);
-    const int64_t steps  = depth / STEP;
-    const int64_t pieces = (n + lanes - 1) / lanes * steps;
-    for (int64_t piece = pieces * params->ith / params->nth; piece < pieces * (params->ith + 1) / params->nth; piece++) {
-        const int64_t first = piece / steps * lanes;
-        const int64_t k     = piece % steps * STEP;
-        const int64_t group = first / (2 * lanes) * 2 * lanes;
-        const int64_t width = MIN(2 * lanes, GGML_PAD(n, lanes) - group);
-        const float * from  = (const float *) columns->data + first * depth + k;
-        float *       to    = (float *) params->wdata + group * depth + k * width + first - group;
-        for (int64_t i = 0; i < STEP; i++) {
-            for (int64_t c = 0; c < lanes; c++) {
-                to[i * width + c] = first + c < n ? from[c * depth + i] : 0;
-            }
-        }
+    const bool has_floats = matrix->type == GGML_TYPE_F32 || matrix->type == GGML_TYPE_F16 || matrix->type == GGML_TYPE_BF16;
+    if (!has_floats || columns->type != GGML_TYPE_F32 || matrix->ne[0] % STEP != 0 || matrix->ne[1] % STEP != 0
+        || matrix->ne[2] * matrix->ne[3] != 1 || matrix->nb[0] != ggml_type_size(matrix->type) || ggml_nrows(columns) < MIN_COLUMNS
+        || !ggml_is_contiguous(columns) || !ggml_is_contiguous(dst)) {
+        return NULL;
     }
+    if (__builtin_cpu_supports("avx512f")) {
+        const bool in_pairs = matrix->type == GGML_TYPE_BF16 && matrix->ne[0] % (2 * STEP) == 0;
+        return in_pairs && __builtin_cpu_supports("avx512bf16") ? &PAIRS : &AVX512;
+    }
+    // Processors with AVX2 have F16C, for which older Clangs cannot ask.
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? &AVX2 : NULL;
+}
+
+// Words of the packed groups, of which the last vector is filled.
+static int64_t packed_words(const struct kernels * kernels, const struct ggml_tensor * dst) {
+    return dst->src[0]->ne[0] / kernels->word_values * GGML_PAD(ggml_nrows(dst->src[1]), kernels->lanes);
 }
 
 // Rows of a chunk.
@@ -173,27 +174,27 @@ static int64_t chunk_rows(int64_t n_rows, int n_threads) {
 }
 
 size_t tenpak_lanes_work_bytes(const struct ggml_tensor * dst, int n_threads) {
-    return takes(dst) ? sizeof(float) * (dst->src[0]->ne[0] * padded_columns(dst, 16) + n_threads * PRIVATE_FLOATS) + LINE : 0;
+    const struct kernels * kernels = kernels_for(dst);
+    return kernels ? sizeof(float) * (packed_words(kernels, dst) + n_threads * PRIVATE_FLOATS) + LINE : 0;
 }
 
 bool tenpak_multiply_by_lanes(const struct ggml_compute_params * params, struct ggml_tensor * dst) {
-    if (params->use_ref || !takes(dst)) {
+    const struct kernels * kernels = params->use_ref ? NULL : kernels_for(dst);
+    if (kernels == NULL) {
         return false;
     }
-    const bool    wide   = level() == AVX512_LANES;
-    const int64_t lanes  = wide ? 16 : 8;
     const int64_t n_rows = dst->src[0]->ne[1];
     const int64_t rows   = chunk_rows(n_rows, params->nth);
-    pack_groups(params, dst->src[1], lanes);
+    kernels->pack_groups(params, dst->src[1]);
     if (params->ith == 0) {
         ggml_threadpool_chunk_set(params->threadpool, params->nth);
     }
     ggml_barrier(params->threadpool);
-    float * space = (float *) params->wdata + dst->src[0]->ne[0] * padded_columns(dst, lanes);
+    float * space = (float *) params->wdata + packed_words(kernels, dst);
     space = (float *) GGML_PAD((uintptr_t) space, LINE) + params->ith * PRIVATE_FLOATS;
     for (int64_t first = params->ith * rows; first < n_rows;) {
         const int64_t next = ggml_threadpool_chunk_add(params->threadpool, 1) * rows;
-        (wide ? multiply_rows_avx512 : multiply_rows_avx2)(dst, params->wdata, first, MIN(rows, n_rows - first), next, space);
+        kernels->multiply_rows(dst, params->wdata, first, MIN(rows, n_rows - first), next, space);
         first = next;
     }
     return true;

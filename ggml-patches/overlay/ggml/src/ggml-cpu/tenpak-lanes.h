@@ -5,9 +5,9 @@
 #include "ggml-cpu-impl.h"
 #include "ggml.h"
 
-// Computes a node MUL_MAT of one F32, BF16 or F16 matrix and several columns of F32, whose products and sums are F32: nothing is
-// rounded before. Returns false and does nothing for other nodes, in ggml's reference mode, for BF16 in a backend that is compiled
-// for AVX512-BF16, and on processors without AVX2. Every thread of a node calls it. A result depends neither on the threads nor on
+// Computes a node MUL_MAT of one F32, BF16 or F16 matrix and several columns of F32; sums are F32. Columns for BF16 are rounded to BF16,
+// as ggml does, where the processor has AVX512-BF16; nothing else is rounded before. Returns false and does nothing for other nodes, in
+// ggml's reference mode and on processors without AVX2. Every thread of a node calls it. A result depends neither on the threads nor on
 // the other columns.
 bool tenpak_multiply_by_lanes(const struct ggml_compute_params * params, struct ggml_tensor * dst);
 
