@@ -47,7 +47,7 @@ END
 
 # gram BASE TEXT TOKENS OUT: statistics, without the sensitivities, which nothing here asks for; prints what it took
 gram() {
-    "$judge" measured "$4.run" "$tenpak" calibrate "$1" -f "$2" --parse-special --tokens "$3" --budget 0 --collector "$llama" \
+    "$judge" measured "$4.run" "$tenpak" calibrate "$1" -f "$2" --parse-special --tokens "$3" --budget none --collector "$llama" \
         --threads "$(nproc)" -o "$4"
 }
 

@@ -64,9 +64,9 @@ pub struct Args {
     #[arg(long, value_name = "SIZE")]
     memory: Option<String>,
     /// Minutes at most for the sensitivities of the weights, which `convert --target` chooses types by: 0 for as little text
-    /// as possible [default: as long as the statistics take]
-    #[arg(long, value_name = "MINUTES")]
-    budget: Option<u64>,
+    /// as possible, `none` for statistics alone, which do for `--type` and recipes [default: as long as the statistics take]
+    #[arg(long, value_name = "MINUTES", value_parser = budget)]
+    budget: Option<job::Budget>,
     /// Threads to use [default: one for each core]
     #[arg(short, long)]
     threads: Option<usize>,
@@ -103,6 +103,16 @@ impl Args {
     }
 }
 
+fn budget(value: &str) -> Result<job::Budget, String> {
+    match value {
+        "none" => Ok(job::Budget::Nothing),
+        _ => value
+            .parse()
+            .map(job::Budget::Minutes)
+            .map_err(|_| "is neither a number of minutes nor none".into()),
+    }
+}
+
 pub fn run(args: Args) -> anyhow::Result<()> {
     let text = args.text()?;
     let output = args.output.clone();
@@ -120,7 +130,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         memory: args.memory,
         threads: args.threads,
         gpu_layers: args.gpu_layers,
-        budget: args.budget.map(job::Budget::Minutes),
+        budget: args.budget,
         collector: args.collector,
         overwrite: args.force,
         quiet: is_quiet(),

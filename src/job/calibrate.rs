@@ -83,6 +83,8 @@ pub enum Budget {
     Minutes(u64),
     /// Percent of what the sums take.
     Percent(u64),
+    /// None: sums alone.
+    Nothing,
 }
 
 /// As the collector reads it.
@@ -91,6 +93,7 @@ impl fmt::Display for Budget {
         match self {
             Budget::Minutes(n) => write!(f, "{n}"),
             Budget::Percent(n) => write!(f, "{n}%"),
+            Budget::Nothing => write!(f, "none"),
         }
     }
 }

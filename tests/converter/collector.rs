@@ -107,6 +107,22 @@ fn the_collector_is_asked_what_the_user_asked() {
 }
 
 #[test]
+fn a_budget_is_minutes_or_none() {
+    for (given, asked) in [("5", "--budget 5"), ("0", "--budget 0"), ("none", "--budget none")] {
+        let place = Place::with(r#"echo "$@" >asked; cp made "$6""#);
+        assert_eq!(place.run(&[&HERE[..], &["--budget", given]].concat()).code, 0);
+        assert_says(&std::fs::read_to_string(place.path("asked")).unwrap(), &[asked]);
+    }
+    for nonsense in ["50%", "-1", "all"] {
+        let place = Place::with("echo >asked");
+        let refused = place.run(&[&HERE[..], &[&format!("--budget={nonsense}")]].concat());
+        assert_eq!(refused.code, 2);
+        assert_says(&refused.err, &[nonsense, "is neither a number of minutes nor none"]);
+        assert!(!place.path("asked").exists(), "the collector was run");
+    }
+}
+
+#[test]
 fn without_options_the_collector_decides() {
     let place = Place::with(r#"echo "$@" >asked; cp made "$6""#);
     assert_eq!(place.run(&HERE).code, 0);

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
+use tenpak_gguf::calibration::{Calibration, Statistics};
 use tenpak_gguf::gguf::File;
 use tenpak_gguf::llama::Collection;
 
@@ -86,6 +87,25 @@ fn has_no_second_copies(printed: &str) {
 fn weights_that_share_an_input_share_its_sums() {
     let collection = Collection::read(&log_of(&gram(), "calibrate")).expect("a plan");
     assert_eq!((collection.weights, collection.inputs), (211, 121));
+}
+
+#[test]
+fn sums_alone_are_those_beside_sensitivities() {
+    let place = Place::new();
+    let (model, alone, both) = (short(&f16(), BLOCKS), place.path("alone.gguf"), place.path("both.gguf"));
+    let mut sums = calibrate(&model, &alone, ["--tokens", TOKENS, "--budget", "none"]);
+    place.run("alone", &mut sums);
+    place.run("both", &mut calibrate(&model, &both, ["--tokens", TOKENS]));
+    let [alone, both] = [&alone, &both].map(|path| Calibration::open(path).unwrap());
+    assert!(alone.sensitivities().unwrap().is_none(), "nothing was asked for");
+    assert!(both.sensitivities().unwrap().is_some());
+    for (weight, columns) in [("blk.0.attn_q.weight", 576), ("blk.7.ffn_down.weight", 1536)] {
+        let [a, b] = [&alone, &both].map(|calibration| match calibration.load(weight, 0, columns).unwrap() {
+            Some(Statistics::Gram { values, .. }) => values,
+            _ => panic!("no sums for {weight}"),
+        });
+        assert!(a == b, "{weight}");
+    }
 }
 
 #[test]

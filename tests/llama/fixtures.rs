@@ -219,7 +219,10 @@ pub fn calibrate<const N: usize>(model: &Path, out: &Path, options: [&str; N]) -
         command.args(["--threads", &THREADS.to_string()]);
     }
     // Not by the clock: the same sensitivities in every run.
-    command.args(["--budget", "0"]).args(options);
+    if !options.contains(&"--budget") {
+        command.args(["--budget", "0"]);
+    }
+    command.args(options);
     command
 }
 

@@ -333,9 +333,10 @@ static void run(int argc, char ** argv) {
 
     // Predictions are those of decoders.
     const bool        predicts = llama_model_has_decoder(model) && !llama_model_has_encoder(model) && llama_n_ubatch(ctx) >= 64;
+    const bool        is_asked = w.own.sensitivities || !w.makes_sums();
     sensitivity_meter meter(base.weights, ctx);
     const auto        measures = [&](ggml_tensor * t, bool ask) { return meter.on_node(t, ask); };
-    if (predicts) {
+    if (predicts && is_asked) {
         meter.n_tokens = std::min(w.n_ctx, FEW_TOKENS);
         meter.run      = [&] { text.run_again(0, meter.n_tokens, 0); };
         observer       = measures;

@@ -43,7 +43,7 @@ const char * const USAGE =
     "  --speed TYPE        instead: how many operations this machine does in a second, for weights in f32, f16 or bf16:\n"
     "                      products with 512 tokens and with 16, the sums\n"
     "  --budget MINUTES    at most for the sensitivities of the weights, after the sums, or as percent of what these took\n"
-    "                      (default: 100%; 0: on as little text as possible)\n"
+    "                      (default: 100%; 0: on as little text as possible; none: the sums alone)\n"
     "  --tokenize FILE     the ids of texts, each ended by a zero byte: a line for each\n"
     "  --trace FILE        of these ids: what goes into the first block, what comes out of each, and the logits\n"
     "  -t, --threads N     threads (default: one for each core)\n"
@@ -100,6 +100,10 @@ static void parse_part(const std::string & value, own_params & own) {
 }
 
 static void set_budget(const std::string & value, own_params & own) {
+    own.sensitivities = value != "none";
+    if (!own.sensitivities) {
+        return;
+    }
     size_t used = 0;
     double n    = -1;
     try {
@@ -112,7 +116,7 @@ static void set_budget(const std::string & value, own_params & own) {
         own.budget         = -1;
         own.budget_of_sums = n / 100;
     } else {
-        throw std::runtime_error("--budget " + value + ": is neither a number of minutes nor percent of what the sums take");
+        throw std::runtime_error("--budget " + value + ": is neither a number of minutes, nor percent of what the sums take, nor none");
     }
 }
 
