@@ -111,7 +111,7 @@ fn a_budget_is_minutes_or_none() {
     for (given, asked) in [("5", "--budget 5"), ("0", "--budget 0"), ("none", "--budget none")] {
         let place = Place::with(r#"echo "$@" >asked; cp made "$6""#);
         assert_eq!(place.run(&[&HERE[..], &["--budget", given]].concat()).code, 0);
-        assert_says(&std::fs::read_to_string(place.path("asked")).unwrap(), &[asked]);
+        assert_says(std::fs::read_to_string(place.path("asked")).unwrap(), &[asked]);
     }
     for nonsense in ["50%", "-1", "all"] {
         let place = Place::with("echo >asked");
