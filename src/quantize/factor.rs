@@ -96,23 +96,29 @@ impl Factor {
     }
 }
 
-/// `R H R^T` with the type's rotation R, for symmetric H.
+/// `R H R^T` with the type's rotation R.
 fn rotate(t: &TensorType, n: usize, h: &mut [f32]) {
     let rotate = t.calibrated().expect("a weight type").rotate;
-    h.par_chunks_exact_mut(n).for_each(rotate);
-    transpose(h, n);
+    h.par_chunks_exact_mut(t.block_len * n).for_each(|band| rotate_columns(rotate, band, n));
     h.par_chunks_exact_mut(n).for_each(rotate);
 }
 
-/// Tile by tile: rows are far apart in memory.
-fn transpose(h: &mut [f32], n: usize) {
-    const TILE: usize = 32;
-    for a in (0..n).step_by(TILE) {
-        for b in (0..=a).step_by(TILE) {
-            for i in a..n.min(a + TILE) {
-                for j in b..i.min(b + TILE) {
-                    h.swap(i * n + j, j * n + i);
-                }
+/// Rotates the columns of as many rows of n values as a block has, some columns at a time: in memory their values are far apart.
+fn rotate_columns(rotate: fn(&mut [f32]), band: &mut [f32], n: usize) {
+    const TOGETHER: usize = 16;
+    let len = band.len() / n;
+    let mut columns = vec![0.0; TOGETHER * len];
+    for first in (0..n).step_by(TOGETHER) {
+        let together = TOGETHER.min(n - first);
+        for (i, row) in band.chunks_exact(n).enumerate() {
+            for (j, &v) in row[first..][..together].iter().enumerate() {
+                columns[j * len + i] = v;
+            }
+        }
+        rotate(&mut columns[..together * len]);
+        for (i, row) in band.chunks_exact_mut(n).enumerate() {
+            for (j, v) in row[first..][..together].iter_mut().enumerate() {
+                *v = columns[j * len + i];
             }
         }
     }
