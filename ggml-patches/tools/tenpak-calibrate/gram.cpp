@@ -88,7 +88,7 @@ bool has_products_of(ggml_backend_dev_t device, ggml_type type) {
     auto * reg      = ggml_backend_dev_backend_reg(device);
     auto   features = (ggml_backend_get_features_t) ggml_backend_reg_get_proc_address(reg, "ggml_backend_get_features");
     for (auto * feature = features ? features(reg) : nullptr; feature && feature->name; feature++) {
-        const bool is_bf16 = strcmp(feature->name, "AMX_BF16") == 0 || strcmp(feature->name, "AVX512_BF16") == 0;
+        const bool is_bf16 = strcmp(feature->name, "AMX_BF16") == 0 || strcmp(feature->name, "BF16_PAIRS") == 0;
         if (type == GGML_TYPE_BF16 && is_bf16) {
             return true;
         }

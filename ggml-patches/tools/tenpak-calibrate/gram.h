@@ -19,7 +19,7 @@
 #include <functional>
 #include <vector>
 
-// Whether a device has instructions for products of a type, in which columns are rounded to it: those of AMX or AVX-512 for BF16.
+// Whether a device has fast products of a type, in which columns are rounded to it: tiles of AMX or pairs in AVX-512's lanes for BF16.
 bool has_products_of(ggml_backend_dev_t device, ggml_type type);
 
 // Computes on one backend.

@@ -5,7 +5,7 @@
 #include "ggml-impl.h"
 #include "tenpak-transpose.h"
 
-// A word is one value as a float or, where the processor multiplies BF16, two of BF16 that follow each other. The lanes of a vector
+// A word is one value as a float or, where BF16 is multiplied in pairs, two of BF16 that follow each other. The lanes of a vector
 // are columns, the last of which may be none:
 //
 //   group    columns of two vectors, or of one at the end, with all their values: word | column of the group
@@ -144,6 +144,11 @@ static const struct kernels AVX2   = { 8, 1, pack_groups_avx2, multiply_rows_avx
 static const struct kernels AVX512 = { 16, 1, pack_groups_avx512, multiply_rows_avx512 };
 static const struct kernels PAIRS  = { 16, 2, pack_groups_pairs, multiply_rows_pairs };
 
+// Intel's processors take twice as long for a pair as for a float or longer.
+bool tenpak_has_bf16_pairs(void) {
+    return __builtin_cpu_supports("avx512bf16") && __builtin_cpu_is("amd");
+}
+
 // What multiplies a node; NULL if nothing here does.
 static const struct kernels * kernels_for(const struct ggml_tensor * dst) {
     const struct ggml_tensor * matrix  = dst->src[0];
@@ -156,7 +161,7 @@ static const struct kernels * kernels_for(const struct ggml_tensor * dst) {
     }
     if (__builtin_cpu_supports("avx512f")) {
         const bool in_pairs = matrix->type == GGML_TYPE_BF16 && matrix->ne[0] % (2 * STEP) == 0;
-        return in_pairs && __builtin_cpu_supports("avx512bf16") ? &PAIRS : &AVX512;
+        return in_pairs && tenpak_has_bf16_pairs() ? &PAIRS : &AVX512;
     }
     // Processors with AVX2 have F16C, for which older Clangs cannot ask.
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? &AVX2 : NULL;
@@ -201,6 +206,10 @@ bool tenpak_multiply_by_lanes(const struct ggml_compute_params * params, struct 
 }
 
 #else
+
+bool tenpak_has_bf16_pairs(void) {
+    return false;
+}
 
 size_t tenpak_lanes_work_bytes(const struct ggml_tensor * dst, int n_threads) {
     (void) dst;
