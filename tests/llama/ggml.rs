@@ -53,7 +53,7 @@ fn test_backend_ops_mul_mat() {
     on_the_processor("MUL_MAT");
 }
 
-/// Products by the tiles of AMX-BF16 where the processor has them, else by AVX512-BF16, AVX-512 or AVX2.
+/// Products by the tiles of AMX-BF16 where the processor has them, else by AVX512-BF16 (AMD), AVX-512 or AVX2.
 #[test]
 fn test_backend_ops_mul_mat_of_floats() {
     backend_ops(&mut llama("test-backend-ops"), "CPU", "MUL_MAT", &["f32", "bf16", "f16"], "type_b=f32,");
