@@ -25,10 +25,10 @@ if [ ! -f "$build/build.ninja" ]; then
         -DCMAKE_CUDA_ARCHITECTURES="$architectures" -DCMAKE_CUDA_FLAGS=-Wno-deprecated-gpu-targets \
         -DCMAKE_EXE_LINKER_FLAGS=-Wl,--allow-shlib-undefined \
         -DGGML_NATIVE=OFF ${CPU_OPTIONS:-$DEFAULT_CPU} -DGGML_RPC=ON \
-        -DLLAMA_OPENSSL=OFF -DLLAMA_USE_PREBUILT_UI=OFF -DLLAMA_BUILD_UI=OFF >"$build.log" ||
+        -DLLAMA_OPENSSL=OFF -DLLAMA_USE_PREBUILT_UI=OFF -DLLAMA_BUILD_UI=OFF >"$build.log" 2>&1 ||
         die "cmake failed: see $build.log"
 fi
 say "building llama.cpp for CUDA (the first time takes long: an hour on two cores)" >&2
 # shellcheck disable=SC2086 # words
-ninja -C "$build" ${LLAMA_TARGETS:-$DEFAULT_TARGETS} >&2
+compile "$build" ${LLAMA_TARGETS:-$DEFAULT_TARGETS}
 echo "$build/bin"

@@ -35,5 +35,5 @@ cmake -S "$source" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DTENPAK_LIBR
     -DBUILD_SHARED_LIBS=ON -DLLAMA_OPENSSL=OFF -DLLAMA_USE_PREBUILT_UI=OFF -DLLAMA_BUILD_UI=OFF "${options[@]}" \
     >"$source/$variant.log" 2>&1 || die "cmake failed: see $source/$variant.log"
 say "building ggml ($variant)" >&2
-ninja -C "$build" $targets >&2
+compile "$build" $targets
 echo "$build/bin"

@@ -20,5 +20,5 @@ cmake -S "$unpacked" -B "$unpacked/build" -G Ninja -DCMAKE_BUILD_TYPE=Release -D
     -DLLAMA_BUILD_SERVER=OFF -DGGML_IQK_FLASH_ATTENTION=ON -DGGML_IQK_FA_ALL_QUANTS=OFF -DGGML_CCACHE=OFF \
     >"$unpacked/configure.log" 2>&1 || die "cmake failed: see $unpacked/configure.log"
 say "building ik_llama.cpp (the first time takes minutes)" >&2
-ninja -C "$unpacked/build" llama-quantize llama-perplexity llama-bench >&2
+compile "$unpacked/build" llama-quantize llama-perplexity llama-bench
 echo "$unpacked/build/bin"

@@ -45,9 +45,9 @@ configure=(cmake -S "$unpacked" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release 
     -DGGML_RPC=ON -DLLAMA_OPENSSL=OFF -DLLAMA_USE_PREBUILT_UI=OFF -DLLAMA_BUILD_UI=OFF)
 if [ "$(cat "$build/configured" 2>/dev/null)" != "${configure[*]}" ]; then
     say "configuring llama.cpp" >&2
-    "${configure[@]}" >"$build.log" || die "cmake failed: see $build.log"
+    "${configure[@]}" >"$build.log" 2>&1 || die "cmake failed: see $build.log"
     echo "${configure[*]}" >"$build/configured"
 fi
 say "building llama.cpp (the first time takes minutes)" >&2
-ninja -C "$build" ${LLAMA_TARGETS:-$DEFAULT_TARGETS} >&2
+compile "$build" ${LLAMA_TARGETS:-$DEFAULT_TARGETS}
 echo "$build/bin"

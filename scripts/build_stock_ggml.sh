@@ -28,5 +28,5 @@ cmake -S "$stock" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED
     -DLLAMA_USE_PREBUILT_UI=OFF -DLLAMA_BUILD_UI=OFF "-DCMAKE_C_FLAGS_RELEASE=$level" "-DCMAKE_CXX_FLAGS_RELEASE=$level" \
     >"$build.log" 2>&1 || die "cmake failed: see $build.log"
 # shellcheck disable=SC2086 # several words
-ninja -C "$build" $targets >&2
+compile "$build" $targets
 dirname "$(find "$build" -name 'libggml-base.so*' | head -n 1)"

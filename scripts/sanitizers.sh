@@ -81,8 +81,7 @@ ggml() {
         -DGGML_OPENMP=OFF -DLLAMA_OPENSSL=OFF -DLLAMA_USE_PREBUILT_UI=OFF -DLLAMA_BUILD_UI=OFF >"$build.log" 2>&1 ||
         die "cmake failed: see $build.log"
     say "building ggml with sanitizers"
-    ninja -C "$build" test-quantize-fns test-backend-ops test-tenpak-gram test-tenpak-means test-tenpak-output test-tenpak-writer llama-simple >"$build.log" 2>&1 ||
-        die "ninja failed: see $build.log"
+    compile "$build" test-quantize-fns test-backend-ops test-tenpak-gram test-tenpak-means test-tenpak-output test-tenpak-writer llama-simple
     for name in test-quantize-fns test-tenpak-gram test-tenpak-means test-tenpak-output test-tenpak-writer; do
         watched_run "$name" "$build/bin/$name"
     done

@@ -76,6 +76,27 @@ install_build_tools() {
     export PATH=$TOOLS/build/bin:$PATH
 }
 
+# compile BUILD TARGET...: by ninja, in a folder that cmake has configured. All that compilers say, of which warnings about others' code
+# are most, goes to BUILD.ninja.log; a terminal has a line that tells how far it is.
+compile() {
+    local build=$1 log=$1.ninja.log
+    shift
+    if ! ninja -C "$build" "$@" 2>&1 | tee "$log" | last_step; then
+        sed -n '/^FAILED/,$p' "$log" | head -n 40 >&2
+        die "compiling failed: see $log"
+    fi
+}
+
+# last_step: of ninja's lines, which it reads, the last one that counts steps, if there is a terminal.
+last_step() {
+    local line columns
+    columns=$(tput cols 2>/dev/null || echo 80)
+    while IFS= read -r line; do
+        [[ ! -t 2 || $line != '['*/*'] '* ]] || printf '\r\033[K%.*s' $((columns - 1)) "$line" >&2
+    done
+    [ ! -t 2 ] || printf '\r\033[K' >&2
+}
+
 # unpack_llama FOLDER [PIN]: the llama.cpp of ggml-patches/BASE or of the pin file, unpatched.
 unpack_llama() {
     local folder=$1 pin=${2:-$ROOT/ggml-patches/BASE}
