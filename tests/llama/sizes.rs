@@ -150,6 +150,23 @@ fn without_a_text_the_model_writes_it() {
     let planned = place.run("kinds", &mut with(&["plan", arg(&model)], "normal"));
     assert!((0.3..3.0).contains(&of_trial(&planned)), "{planned}");
     assert!(planned.contains("by kinds: ") && planned.contains(" ffn_down.weight"), "{planned}");
+    // The curve has the file beside what each size would cost, and judges it as the conversion did.
+    let (table, picture) = (place.path("curve.csv"), place.path("curve.svg"));
+    for curve in [&table, &picture] {
+        let mut plan = with(&["plan", arg(&model)], "fast");
+        place.run("curve", plan.args(["--pareto", arg(curve), "--beside", arg(&out)]));
+    }
+    let table = std::fs::read_to_string(table).unwrap();
+    let (ours, beside): (Vec<_>, Vec<_>) = table.lines().skip(1).partition(|line| line.contains(" bpw,"));
+    let column = |line: &str, i: usize| line.split(',').nth(i).unwrap().parse::<f64>().expect("a number");
+    let falls =
+        |pair: &[&str]| column(pair[0], 1) < column(pair[1], 1) && column(pair[0], 4) > column(pair[1], 4);
+    assert!(ours.len() > 10 && ours.windows(2).all(falls), "{table}");
+    let [beside] = beside[..] else { panic!("more or less than a file beside: {table}") };
+    assert!(beside.starts_with(&format!("out,{},", bytes(&out))), "{beside}");
+    assert!((column(beside, 4) - found).abs() < 6e-5, "{beside}, and the conversion found {found}");
+    let picture = std::fs::read_to_string(picture).unwrap();
+    assert!(picture.starts_with("<svg") && picture.contains(">\nout\n<"), "{picture}");
     // How long each step takes is said before, of all of them.
     assert!(printed.contains("all together about ") && !printed.contains("about ?"), "{printed}");
     let bytes_of_fp32 = 4 * File::open(&model).unwrap().tensors().iter().map(|t| t.elements()).sum::<u64>();
