@@ -9,7 +9,7 @@ cd "$ROOT"
 features=${TENPAK_FEATURES:-}
 triple=${TRIPLE:-}
 folder=$TARGET/kernels${features:+-$features}
-[ -d "$folder" ] || say "building the kernels${features:+ with $features}${triple:+ for $triple}" >&2
+[ -d "$folder/$triple" ] || say "building the kernels${features:+ with $features}${triple:+ for $triple}" >&2
 cargo rustc --quiet --release --lib --no-default-features --features "$features" --crate-type staticlib \
     --target-dir "$folder" ${triple:+--target "$triple"} >&2
 library=$folder/${triple:+$triple/}release/libtenpak_gguf.a
