@@ -31,16 +31,19 @@ compiled() {
         -o "$made/$1.cubin" "$ROOT/tests/cuda/instances.cu" 2>"$made/$1.log" || die "sm_$1: $(cat "$made/$1.log")"
     "$cuobjdump" -sass "$made/$1.cubin" >"$made/$1.sass"
 }
-export -f compiled die
-export nvcc cuobjdump made ROOT
+# compiles BENCH: it runs on a GPU only; here it compiles
+compiles() {
+    "$nvcc" -std=c++17 -arch="sm_$IN_LLAMA" -I"$ROOT/ggml-patches" -I"$ROOT/ggml-patches/overlay/ggml/src/ggml-cuda" \
+        -c -o "$made/$1.o" "$ROOT/benches/gpu/$1.cu" || die "benches/gpu/$1.cu does not compile"
+}
+export -f compiled compiles die
+export nvcc cuobjdump made ROOT IN_LLAMA
 # shellcheck disable=SC2086 # words
-printf '%s\n' $ARCHITECTURES | xargs -n 1 -P "$(nproc)" bash -c 'set -euo pipefail; compiled "$1"' _
+{
+    printf 'compiles %s\n' kernels pipes
+    printf 'compiled %s\n' $ARCHITECTURES
+} | xargs -n 2 -P "$(nproc)" bash -c 'set -euo pipefail; "$@"' _
 python3 "$ROOT/scripts/cuda_counts.py" "$made"
-
-for bench in kernels pipes; do # they run on a GPU only; here they compile
-    "$nvcc" -std=c++17 -arch=sm_$IN_LLAMA -I"$ROOT/ggml-patches" -I"$ROOT/ggml-patches/overlay/ggml/src/ggml-cuda" \
-        -c -o "$made/$bench.o" "$ROOT/benches/gpu/$bench.cu" || die "benches/gpu/$bench.cu does not compile"
-done
 
 say "CUDA in the patched llama.cpp, for sm_$IN_LLAMA"
 folder=ggml/src/ggml-cuda/CMakeFiles/ggml-cuda.dir

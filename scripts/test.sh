@@ -44,11 +44,6 @@ lints() {
     cargo clippy --quiet --profile quick --lib --no-default-features -- -D warnings
 }
 
-rust_tests() {
-    cargo test --profile quick
-    cargo test --profile quick --lib --no-default-features --features check_kernels check::
-}
-
 builds() {
     # One thread compiles a library of kernels: two at a time.
     TENPAK_FEATURES=check_kernels "$ROOT/scripts/build_kernels.sh" &
@@ -115,7 +110,7 @@ beside() {
 
 code() {
     section lints lints
-    section "Rust tests" rust_tests
+    section "Rust tests" cargo test --profile quick
     section fuzzing "$ROOT/scripts/fuzz.sh"
 }
 
