@@ -64,7 +64,7 @@ pub struct Args {
     #[arg(long, value_name = "SIZE")]
     memory: Option<String>,
     /// Minutes at most for the sensitivities of the weights, which `convert --target` chooses types by: 0 for as little text
-    /// as possible, `none` for statistics alone, which do for `--type` and recipes [default: as long as the statistics take]
+    /// as possible, `none` for statistics alone, which do for `--type` and recipes [default: half of what the statistics take]
     #[arg(long, value_name = "MINUTES", value_parser = budget)]
     budget: Option<job::Budget>,
     /// Threads to use [default: one for each core]

@@ -44,8 +44,8 @@ pub struct StatisticsArgs {
     /// Tokens of the text that is calibrated on [default: 32768; with --effort fast 8192, with best 131072]
     #[arg(long, value_name = "N", conflicts_with_all = ["calibration", "no_calibration"])]
     calibration_tokens: Option<u64>,
-    /// Minutes at most to find out how much depends on each weight [default: as long as the other statistics
-    /// take; with --effort fast half as long]
+    /// Minutes at most to find out how much depends on each weight [default: half of what the other
+    /// statistics take]
     #[arg(long, value_name = "MINUTES", conflicts_with_all = ["calibration", "no_calibration"])]
     budget: Option<u64>,
     /// Folder of what is made on the way [default: $TENPAK_CACHE, or tenpak-gguf in the folder of your caches]

@@ -66,7 +66,7 @@ pub struct Calibrate {
     pub threads: Option<usize>,
     /// Layers on the GPU.
     pub gpu_layers: Option<u32>,
-    /// Time for the sensitivities of the weights, after the sums; `None` for as long as these take.
+    /// Time for the sensitivities of the weights, after the sums; `None` for half of what these take.
     pub budget: Option<Budget>,
     /// The collector or its folder, instead of looking for it.
     pub collector: Option<PathBuf>,
@@ -81,8 +81,6 @@ pub struct Calibrate {
 pub enum Budget {
     /// Minutes.
     Minutes(u64),
-    /// Percent of what the sums take.
-    Percent(u64),
     /// None: sums alone.
     Nothing,
 }
@@ -92,7 +90,6 @@ impl fmt::Display for Budget {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {
             Budget::Minutes(n) => write!(f, "{n}"),
-            Budget::Percent(n) => write!(f, "{n}%"),
             Budget::Nothing => write!(f, "none"),
         }
     }

@@ -6,7 +6,7 @@ use super::costs::{EXPERTS, ROWS};
 use super::extent::Extent;
 use super::guided::experts;
 use super::kept_back::Shares;
-use super::measure::{Measure, Step, default_tokens, percent_for_sensitivities};
+use super::measure::{Measure, SHARE_OF_SENSITIVITIES, Step, default_tokens};
 use super::{Error, trial};
 use crate::calibration::Statistics;
 use crate::checkpoint::{Model, SourceTensor};
@@ -210,8 +210,7 @@ impl Measure {
         let sums = of_collector(&|s| run(tokens, s.many) + tokens as f64 * work.sums / s.sums);
         let is_there = places.calibration.as_ref().is_some_and(|path| path.exists());
         steps.push(ForecastStep { tokens: Some(tokens), is_there, ..step(Step::Calibration, sums) });
-        let share = percent_for_sensitivities(effort) as f64 / 100.0;
-        let of_sums = sums.map(|seconds| share * seconds);
+        let of_sums = sums.map(|seconds| SHARE_OF_SENSITIVITIES * seconds);
         let sensitivities = self.budget.map(|minutes| 60.0 * minutes as f64).or(of_sums);
         steps.push(ForecastStep { is_there, ..step(Step::Sensitivities, sensitivities) });
         if sized {

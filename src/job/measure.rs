@@ -107,13 +107,8 @@ pub(super) struct Places {
     pub calibration: Option<PathBuf>,
 }
 
-/// Percent of the statistics' time that sensitivities take at most.
-pub(super) fn percent_for_sensitivities(effort: Effort) -> u64 {
-    match effort {
-        Effort::Fast => 50,
-        Effort::Normal | Effort::Best => 100,
-    }
-}
+/// Of the statistics' time, what the collector takes for sensitivities at most where it is not told.
+pub(super) const SHARE_OF_SENSITIVITIES: f64 = 0.5;
 
 /// Tokens to measure on.
 pub(super) fn default_tokens(effort: Effort) -> u64 {
@@ -128,11 +123,6 @@ impl Measure {
     /// On text that the model writes.
     pub fn new(cache: Cache) -> Measure {
         Measure { text: None, tokens: None, budget: None, collector: None, cache, quiet: false }
-    }
-
-    /// Time for the sensitivities.
-    fn budget(&self, effort: Effort) -> Budget {
-        self.budget.map_or(Budget::Percent(percent_for_sensitivities(effort)), Budget::Minutes)
     }
 
     /// Refuses what cannot work, before anything that takes long.
@@ -244,7 +234,7 @@ impl Measure {
             false => Calibrate {
                 tokens: Some(tokens),
                 threads,
-                budget: Some(self.budget(effort)),
+                budget: self.budget.map(Budget::Minutes),
                 collector: self.collector.clone(),
                 quiet: self.quiet,
                 ..Calibrate::new(&base, text, &output)

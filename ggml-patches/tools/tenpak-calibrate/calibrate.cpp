@@ -360,7 +360,7 @@ static void run(int argc, char ** argv) {
     const size_t with_sums = peak_memory();
     file.write("token.counts", text.counts());
     if (!header.sites.empty() && !file.has("sensitivity.divergence")) {
-        const double budget = w.own.budget >= 0 ? w.own.budget * 60 : w.own.budget_of_sums * seconds_since(before);
+        const double budget = w.own.budget >= 0 ? w.own.budget * 60 : seconds_since(before) / 2;
         observer            = measures;
         measure_all(meter, text.again(), file, { c.users.begin(), c.users.end() }, n_together, budget);
     }

@@ -42,8 +42,8 @@ const char * const USAGE =
     "  --seed N            of that text (default: 1)\n"
     "  --speed TYPE        instead: how many operations this machine does in a second, for weights in f32, f16 or bf16:\n"
     "                      products with 512 tokens and with 16, the sums\n"
-    "  --budget MINUTES    at most for the sensitivities of the weights, after the sums, or as percent of what these took\n"
-    "                      (default: 100%; 0: on as little text as possible; none: the sums alone)\n"
+    "  --budget MINUTES    at most for the sensitivities of the weights, after the sums (default: half of what these took;\n"
+    "                      0: on as little text as possible; none: the sums alone)\n"
     "  --tokenize FILE     the ids of texts, each ended by a zero byte: a line for each\n"
     "  --trace FILE        of these ids: what goes into the first block, what comes out of each, and the logits\n"
     "  -t, --threads N     threads (default: one for each core)\n"
@@ -112,11 +112,8 @@ static void set_budget(const std::string & value, own_params & own) {
     }
     if (n >= 0 && used == value.size()) {
         own.budget = n;
-    } else if (n >= 0 && value.substr(used) == "%") {
-        own.budget         = -1;
-        own.budget_of_sums = n / 100;
     } else {
-        throw std::runtime_error("--budget " + value + ": is neither a number of minutes, nor percent of what the sums take, nor none");
+        throw std::runtime_error("--budget " + value + ": is neither a number of minutes nor none");
     }
 }
 

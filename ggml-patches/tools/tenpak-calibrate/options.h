@@ -21,9 +21,8 @@ struct wanted_text {
 struct own_params {
     int64_t     tokens = 131072;
     size_t      memory = 0; // half of what is free
-    double      budget = -1;        // minutes for the sensitivities
-    double      budget_of_sums = 1; // without that, this share of what the sums take
-    bool        sensitivities  = true; // are measured
+    double      budget = -1; // minutes for the sensitivities; without that, half of what the sums take
+    bool        sensitivities = true; // are measured
     int64_t     part = 1, parts = 1; // of the chunks
     std::string swap;       // nothing is swapped
     std::string swap_kinds; // each weight alone
