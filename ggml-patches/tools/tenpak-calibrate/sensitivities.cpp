@@ -26,8 +26,8 @@ static const int64_t SKIPPED      = 16;
 static const int64_t CHUNKS_OF_LEVEL = 4;
 static const double  SHARE_OF_LEVEL  = 0.25;
 
-// No further round begins when standard errors are so small a share of the sensitivities: a mix lost half a percent by a share of .084,
-// and chunks of text differ by more.
+// No further round begins when standard errors are so small a share of the sensitivities: a mix of Qwen2.5-Coder-1.5B
+// lost half a percent by a share of .084, and chunks of text differ by more.
 static const double SMALL_ERROR = 0.1;
 
 static std::vector<mean_divergence> means_of(const std::vector<std::vector<double>> & all) {
